@@ -1,0 +1,2 @@
+//! The Lambda custom runtime.
+fn main() {}
