@@ -1,0 +1,191 @@
+//! The arithmetic of proofs: MD5 and CRC64NVME over bytes as they arrive, and putting parts' digests together.
+//!
+//! "Checking object integrity": a multipart ETag is the MD5 of the parts' binary MD5s; a full-object CRC64NVME can be
+//! combined from those of the parts because a CRC is linear.
+
+use super::etag::ETag;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc_fast::{CrcAlgorithm, Digest as CrcDigest, checksum_combine};
+use md5::{Digest as _, Md5};
+use std::fmt;
+
+/// A CRC64NVME (polynomial 0xAD93D23594C93659, reflected, all ones in and out).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Crc64(u64);
+
+impl Crc64 {
+    /// The checksum of nothing.
+    pub const EMPTY: Self = Self(0);
+
+    /// The checksum of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(crc_fast::checksum(CrcAlgorithm::Crc64Nvme, bytes))
+    }
+
+    /// The checksum of these bytes followed by `length` bytes whose checksum is `next`.
+    #[must_use]
+    pub fn followed_by(self, next: Self, length: u64) -> Self {
+        Self(checksum_combine(CrcAlgorithm::Crc64Nvme, self.0, next.0, length))
+    }
+
+    /// The value of `x-amz-checksum-crc64nvme`: base64 of the eight bytes, most significant first.
+    pub fn header(self) -> String {
+        STANDARD.encode(self.0.to_be_bytes())
+    }
+
+    /// Reads the header's text; `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        Some(Self(u64::from_be_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+impl fmt::Debug for Crc64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What a run of bytes was proven to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digests {
+    /// How many bytes.
+    pub length: u64,
+    /// Their MD5.
+    pub md5: [u8; 16],
+    /// Their CRC64NVME.
+    pub crc: Crc64,
+}
+
+impl Digests {
+    /// The digests of bytes that are all at hand.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut running = Running::default();
+        running.update(bytes);
+        running.finish()
+    }
+}
+
+/// Both digests over bytes as they arrive.
+#[derive(Clone)]
+pub struct Running {
+    length: u64,
+    md5: Md5,
+    crc: CrcDigest,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self { length: 0, md5: Md5::new(), crc: CrcDigest::new(CrcAlgorithm::Crc64Nvme) }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Running({} bytes)", self.length)
+    }
+}
+
+impl Running {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        // Both digests read a piece while it is in the first-level cache.
+        for piece in bytes.chunks(16 << 10) {
+            self.md5.update(piece);
+            self.crc.update(piece);
+        }
+        self.length += bytes.len() as u64;
+    }
+
+    /// How many bytes were taken.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The digests of all that was taken.
+    pub fn finish(self) -> Digests {
+        Digests { length: self.length, md5: self.md5.finalize().into(), crc: Crc64(self.crc.finalize()) }
+    }
+}
+
+/// The whole of an object, put together from its parts in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// How many bytes.
+    pub length: u64,
+    /// The CRC64NVME of all of them.
+    pub crc: Crc64,
+    /// The ETag that a multipart upload of these parts gets.
+    pub etag: ETag,
+}
+
+/// Combines parts in order.
+pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
+    let (mut length, mut crc, mut count, mut md5) = (0, Crc64::EMPTY, 0_u16, Md5::new());
+    for part in parts {
+        crc = crc.followed_by(part.crc, part.length);
+        length += part.length;
+        md5.update(part.md5);
+        count = count.saturating_add(1);
+    }
+    Whole { length, crc, etag: ETag::of_parts(md5.finalize().into(), count) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::etag::hex;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_check_value_of_crc64nvme_holds() {
+        let crc = Crc64::of(b"123456789");
+        assert_eq!(format!("{crc:?}"), "ae8b14860a799888");
+        assert_eq!(crc.header(), "rosUhgp5mIg=");
+        assert_eq!(Crc64::parse("rosUhgp5mIg="), Some(crc));
+        assert_eq!(Crc64::of(b""), Crc64::EMPTY);
+    }
+
+    #[test]
+    fn what_is_not_a_checksum_is_not_read_as_one() {
+        for bad in ["", "rosUhgp5mI", "rosUhgp5mIgAAAA=", "not base64!!"] {
+            assert_eq!(Crc64::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_part_changes_nothing_but_the_etag() {
+        let whole = combine(&[Digests::of(b"")]);
+        assert_eq!((whole.length, whole.crc), (0, Crc64::EMPTY));
+        assert_eq!(whole.etag.as_str(), "59adb24ef3cdbe0297f05b395827453f-1");
+    }
+
+    #[test]
+    fn the_md5_of_nothing_is_the_known_one() {
+        assert_eq!(hex(&Digests::of(b"").md5), "d41d8cd98f00b204e9800998ecf8427e");
+    }
+
+    proptest! {
+        #[test]
+        fn combining_parts_equals_one_pass(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..12)) {
+            let all: Vec<u8> = parts.concat();
+            let digests: Vec<Digests> = parts.iter().map(|part| Digests::of(part)).collect();
+            let whole = combine(&digests);
+            prop_assert_eq!(whole.length, all.len() as u64);
+            prop_assert_eq!(whole.crc, Crc64::of(&all));
+            let md5s: Vec<u8> = digests.iter().flat_map(|d| d.md5).collect();
+            let expected = ETag::of_parts(Md5::digest(&md5s).into(), u16::try_from(parts.len()).unwrap());
+            prop_assert_eq!(whole.etag, expected);
+        }
+
+        #[test]
+        fn pieces_do_not_matter(bytes in prop::collection::vec(any::<u8>(), 0..70_000), cut in 0_usize..70_000) {
+            let mut running = Running::default();
+            let (head, tail) = bytes.split_at(cut.min(bytes.len()));
+            running.update(head);
+            running.update(tail);
+            prop_assert_eq!(running.finish(), Digests::of(&bytes));
+        }
+    }
+}
