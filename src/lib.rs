@@ -1,6 +1,7 @@
 //! Keeps an S3 bucket outside AWS China equal to one inside it.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+pub mod engine;
 pub mod s3;
 
 #[cfg(feature = "demo")]

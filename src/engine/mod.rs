@@ -1,0 +1,3 @@
+//! One object from one S3 to another.
+
+pub mod report;

@@ -1,0 +1,249 @@
+//! What became of one object: the facts that every face of the product shows.
+//!
+//! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
+
+use crate::s3::error::{Class, Refusal};
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target now has what the source has.
+    Copied,
+    /// The target had it already.
+    Unchanged,
+    /// The source is gone, or newer work took over; for events only.
+    Superseded,
+    /// An event that asks for nothing.
+    Ignored,
+    /// It was not done; `fault` says why.
+    Failed,
+}
+
+impl Outcome {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copied => "copied",
+            Self::Unchanged => "unchanged",
+            Self::Superseded => "superseded",
+            Self::Ignored => "ignored",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What was shown about the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// The target's ETag is the one that our arithmetic gives.
+    ETag,
+    /// The target stored the CRC64NVME that we computed.
+    Crc64Nvme,
+    /// Each part's ETag was the MD5 of what we sent.
+    PartMd5,
+    /// The bytes read make the source's ETag.
+    SourceETag,
+    /// The bytes read make the source's stored checksum.
+    SourceChecksum,
+}
+
+impl Proof {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ETag => "etag",
+            Self::Crc64Nvme => "crc64nvme",
+            Self::PartMd5 => "part_md5",
+            Self::SourceETag => "source_etag",
+            Self::SourceChecksum => "source_checksum",
+        }
+    }
+}
+
+/// Where the bytes waited between the two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BufferKind {
+    /// On the heap.
+    Memory,
+    /// In slots of a mapped file.
+    Tmp,
+}
+
+impl BufferKind {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Tmp => "tmp",
+        }
+    }
+}
+
+/// An attribute of the source that the target does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotCarried {
+    /// Its name.
+    pub attribute: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why an object failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// A class of [`Class`], or `network`, `deadline`, `interrupted`, `budget`, `integrity`, `configuration`, `event`,
+    /// `internal`.
+    pub class: &'static str,
+    /// The operation of S3 that failed, if one did.
+    pub operation: Option<&'static str>,
+    /// S3's code.
+    pub code: Option<String>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// `x-amz-request-id`.
+    pub request_id: Option<String>,
+    /// `x-amz-id-2`.
+    pub host_id: Option<String>,
+    /// The bucket it was about.
+    pub bucket: Option<String>,
+    /// The key it was about.
+    pub key: Option<String>,
+    /// How often the request was sent.
+    pub attempts: u32,
+    /// What to do about it, in a sentence.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault that is not a refusal of S3's.
+    pub fn new(class: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            operation: None,
+            code: None,
+            status: None,
+            message: message.into(),
+            request_id: None,
+            host_id: None,
+            bucket: None,
+            key: None,
+            attempts: 0,
+            hint: None,
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A refusal of S3's, after so many attempts.
+    pub fn refused(refusal: &Refusal, attempts: u32) -> Self {
+        Self {
+            class: refusal.class.name(),
+            operation: Some(refusal.operation),
+            code: Some(refusal.code.clone()),
+            status: Some(refusal.status),
+            message: refusal.to_string(),
+            request_id: refusal.request_id.clone(),
+            host_id: refusal.host_id.clone(),
+            bucket: Some(refusal.bucket.clone()),
+            key: refusal.key.clone(),
+            attempts,
+            hint: None,
+        }
+    }
+
+    /// Whether the same job may succeed later without anybody's help.
+    pub fn may_pass(&self) -> bool {
+        [Class::Throttled.name(), Class::Transient.name(), Class::Ambiguous.name(), "network", "deadline", "integrity"]
+            .contains(&self.class)
+    }
+}
+
+/// One side of the copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version that was read, in a versioned source.
+    pub version_id: Option<String>,
+    /// The ETag, once known.
+    pub etag: Option<String>,
+    /// The size in bytes, once known.
+    pub size: Option<u64>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The source.
+    pub source: Place,
+    /// The target; its version and size are not reported.
+    pub target: Place,
+    /// Bytes that were sent and count at the target.
+    pub bytes: u64,
+    /// Parts that were sent; 1 for a single PUT.
+    pub parts: u32,
+    /// Parts that an earlier invocation had sent.
+    pub resumed_parts: u32,
+    /// Requests that were sent again.
+    pub retries: u32,
+    /// Requests that were sent a second time beside a slow first.
+    pub hedges: u32,
+    /// Seconds from the job's start to its end.
+    pub seconds: f64,
+    /// Where the bytes waited; `None` if none were moved.
+    pub buffer: Option<BufferKind>,
+    /// Whether the target's ETag equals the source's.
+    pub etag_preserved: bool,
+    /// What was shown, each once, in order.
+    pub verified_by: Vec<Proof>,
+    /// Attributes left behind.
+    pub not_carried: Vec<NotCarried>,
+    /// What is worth saying though nothing failed.
+    pub reason: Option<String>,
+    /// Why it failed.
+    pub fault: Option<Box<Fault>>,
+}
+
+impl Report {
+    /// A report of work that has not begun: nothing sent, nothing proven.
+    pub fn new(outcome: Outcome, source: Place, target: Place) -> Self {
+        Self {
+            outcome,
+            source,
+            target,
+            bytes: 0,
+            parts: 0,
+            resumed_parts: 0,
+            retries: 0,
+            hedges: 0,
+            seconds: 0.0,
+            buffer: None,
+            etag_preserved: false,
+            verified_by: Vec::new(),
+            not_carried: Vec::new(),
+            reason: None,
+            fault: None,
+        }
+    }
+
+    /// A report of a failure.
+    pub fn failed(source: Place, target: Place, fault: Fault) -> Self {
+        Self { fault: Some(Box::new(fault)), ..Self::new(Outcome::Failed, source, target) }
+    }
+
+    /// Whether the target's content was shown to be what was read: its ETag or its CRC64NVME held.
+    pub fn is_proven(&self) -> bool {
+        self.verified_by.iter().any(|proof| matches!(proof, Proof::ETag | Proof::Crc64Nvme))
+    }
+}
