@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod s3;
+pub mod wire;
 
 #[cfg(feature = "demo")]
 pub mod demo;

@@ -1,0 +1,352 @@
+//! Whether a failed request is sent again, and when: a pure policy.
+//!
+//! Control calls follow the constants of AWS's SDKs ("Retry behavior", standard mode, as of 2026); parts go on until the
+//! deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill, so that
+//! a failing server is not met by a storm.
+
+use super::deadline::Deadline;
+use super::error::{Error, Stage};
+use crate::s3::error::{Class, Remedy};
+use aws_credential_types::Credentials;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Attempts of a control call (SDKs' standard mode).
+const CONTROL_ATTEMPTS: u32 = 3;
+/// Attempts of a part between two of its successes: with backoff up to [`LONGEST`], two minutes of a dead path.
+const PART_ATTEMPTS: u32 = 10;
+/// Tokens for another attempt after a failure that is not about load (SDKs' standard mode).
+const TRANSIENT_COST: f64 = 14.0;
+/// Tokens for another attempt after being asked for less (SDKs' standard mode).
+const THROTTLED_COST: f64 = 5.0;
+/// Tokens of a full bucket (SDKs' standard mode); a wide window has [`TOKENS_PER_CONNECTION`] instead.
+const TOKENS: f64 = 500.0;
+/// A burst that resets every connection of the window once must be affordable twice.
+const TOKENS_PER_CONNECTION: f64 = 2.0 * TRANSIENT_COST;
+/// Tokens that a delivered MiB gives back.
+const TOKENS_PER_MIB: f64 = 1.0;
+/// First step of the backoff after a failure that is not about load (SDKs' standard mode).
+const TRANSIENT_STEP: Duration = Duration::from_millis(50);
+/// First step of the backoff after being asked for less (SDKs' standard mode).
+const THROTTLED_STEP: Duration = Duration::from_secs(1);
+/// The longest backoff (SDKs' standard mode).
+const LONGEST: Duration = Duration::from_secs(20);
+/// How much longer than our own backoff S3's `x-amz-retry-after` can make a wait (SDKs' standard mode).
+const ASKED_FOR_AT_MOST: Duration = Duration::from_secs(5);
+
+/// How long a request is worth trying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// A call that decides: a few attempts.
+    Control,
+    /// A call that moves bytes: until the deadline or until nothing progresses.
+    Part,
+}
+
+/// What one side can still afford.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    tokens: f64,
+    capacity: f64,
+}
+
+impl Budget {
+    /// A full budget for a window of so many connections.
+    pub fn new(window: u32) -> Self {
+        let capacity = TOKENS.max(f64::from(window) * TOKENS_PER_CONNECTION);
+        Self { tokens: capacity, capacity }
+    }
+
+    /// Bytes arrived where they should: the path works.
+    pub fn delivered(&mut self, bytes: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
+        let mib = bytes as f64 / f64::from(1 << 20);
+        self.give(mib * TOKENS_PER_MIB);
+    }
+
+    fn give(&mut self, tokens: f64) {
+        self.tokens = (self.tokens + tokens).min(self.capacity);
+    }
+
+    fn take(&mut self, tokens: f64) -> bool {
+        let enough = self.tokens >= tokens;
+        if enough {
+            self.tokens -= tokens;
+        }
+        enough
+    }
+}
+
+/// What to do after a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it again after so long, having applied the remedy.
+    Again(Duration, Option<Remedy>),
+    /// Report the failure.
+    GiveUp,
+}
+
+/// The history of one request.
+#[derive(Debug)]
+pub struct Attempts {
+    persistence: Persistence,
+    deadline: Deadline,
+    sent: u32,
+    in_vain: u32,
+    unanswered: bool,
+    paid: f64,
+    on_kept: bool,
+    signed_with: Option<Credentials>,
+    mended: Mended,
+}
+
+/// Which remedies were applied; each is applied once.
+#[derive(Debug, Default)]
+struct Mended {
+    region: Option<()>,
+    clock: Option<()>,
+    credentials: Option<()>,
+}
+
+impl Attempts {
+    /// A request that has not been sent.
+    pub fn new(persistence: Persistence, deadline: &Deadline) -> Self {
+        Self {
+            persistence,
+            deadline: deadline.clone(),
+            sent: 0,
+            in_vain: 0,
+            unanswered: false,
+            paid: 0.0,
+            on_kept: true,
+            signed_with: None,
+            mended: Mended::default(),
+        }
+    }
+
+    /// How often it was sent.
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// How often it was sent again.
+    pub fn retries(&self) -> u32 {
+        self.sent.saturating_sub(1)
+    }
+
+    /// Whether an attempt that leaves traces was not answered, or not clearly: a later refusal may be of our own making.
+    pub fn unanswered(&self) -> bool {
+        self.unanswered
+    }
+
+    /// Whether the next attempt may use a connection that was kept.
+    pub(super) fn may_use_kept(&self) -> bool {
+        self.on_kept
+    }
+
+    /// It is signed with these.
+    pub(super) fn sign_with(&mut self, credentials: Credentials) {
+        self.signed_with = Some(credentials);
+    }
+
+    /// What the last attempt was signed with: the keys that a refusal is about.
+    pub(super) fn signed_with(&self) -> Option<&Credentials> {
+        self.signed_with.as_ref()
+    }
+
+    /// It is being sent.
+    pub(super) fn sending(&mut self) {
+        self.sent += 1;
+    }
+
+    /// Part of what was asked for has come: what failed before is forgiven.
+    pub fn progressed(&mut self) {
+        self.in_vain = 0;
+    }
+
+    /// It succeeded.
+    pub(super) fn succeeded(&mut self, budget: &mut Budget) {
+        budget.give(if self.paid > 0.0 { self.paid } else { 1.0 });
+        self.paid = 0.0;
+        self.in_vain = 0;
+    }
+
+    /// Decides about a failure. `jitter` is a random number of 0 to 1.
+    pub fn judge(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
+        let class = error.class();
+        self.unanswered |= class == Class::Ambiguous;
+        if let Error::Lost { stage: Stage::Reused, .. } = error
+            && self.on_kept
+        {
+            // A connection closed behind our back says nothing about the server; the next attempt opens its own.
+            self.on_kept = false;
+            return Verdict::Again(Duration::ZERO, None);
+        }
+        if let Some(remedy) = self.remedy(error) {
+            return Verdict::Again(Duration::ZERO, Some(remedy));
+        }
+        let (cost, step) = match class {
+            Class::Throttled => (THROTTLED_COST, THROTTLED_STEP),
+            Class::Transient | Class::Ambiguous => (TRANSIENT_COST, TRANSIENT_STEP),
+            Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
+        };
+        let most = match self.persistence {
+            Persistence::Control => CONTROL_ATTEMPTS,
+            Persistence::Part => PART_ATTEMPTS,
+        };
+        self.in_vain += 1;
+        let ceiling = step.saturating_mul(1 << (self.in_vain - 1).min(16)).min(LONGEST);
+        let backoff = ceiling.mul_f64(jitter.clamp(0.0, 1.0));
+        let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
+        let wait = backoff.max(asked.min(backoff + ASKED_FOR_AT_MOST));
+        if self.in_vain >= most || !self.deadline.allows(wait, now) || !budget.take(cost) {
+            return Verdict::GiveUp;
+        }
+        self.paid = cost;
+        Verdict::Again(wait, None)
+    }
+
+    fn remedy(&mut self, error: &Error) -> Option<Remedy> {
+        let remedy = error.refusal()?.remedy.as_ref()?;
+        let applied = match remedy {
+            Remedy::Region(_) => &mut self.mended.region,
+            Remedy::Clock => &mut self.mended.clock,
+            Remedy::Credentials => &mut self.mended.credentials,
+        };
+        match applied.replace(()) {
+            None => Some(remedy.clone()),
+            Some(()) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::error::Refusal;
+    use crate::s3::operation::Repeat;
+    use std::io;
+
+    fn refused(class: Class, remedy: Option<Remedy>, retry_after: Option<Duration>) -> Error {
+        let refusal = Refusal {
+            operation: "PutObject",
+            bucket: "b".into(),
+            key: None,
+            status: 503,
+            code: "Code".into(),
+            message: String::new(),
+            request_id: None,
+            host_id: None,
+            class,
+            remedy,
+            delete_marker: false,
+            retry_after,
+            server_time: None,
+        };
+        Error::Refused { refusal: Box::new(refusal), attempts: 1 }
+    }
+
+    fn lost(stage: Stage, repeat: Repeat) -> Error {
+        let source = io::ErrorKind::ConnectionReset.into();
+        Error::Lost { operation: "PutObject", stage, source, repeat, attempts: 1 }
+    }
+
+    fn judge(attempts: &mut Attempts, error: &Error) -> Verdict {
+        attempts.judge(error, &mut Budget::new(1), Instant::now(), 1.0)
+    }
+
+    #[test]
+    fn a_control_call_is_sent_three_times_with_growing_waits() {
+        let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+        let error = refused(Class::Transient, None, None);
+        assert_eq!(judge(&mut attempts, &error), Verdict::Again(Duration::from_millis(50), None));
+        assert_eq!(judge(&mut attempts, &error), Verdict::Again(Duration::from_millis(100), None));
+        assert_eq!(judge(&mut attempts, &error), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn a_part_goes_on_while_something_progresses() {
+        let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+        let error = lost(Stage::Body, Repeat::Same);
+        for _ in 0..100 {
+            assert_ne!(judge(&mut attempts, &error), Verdict::GiveUp);
+            attempts.progressed();
+        }
+        let further = (0..20).take_while(|_| judge(&mut attempts, &error) != Verdict::GiveUp).count();
+        assert_eq!(further, 9);
+    }
+
+    #[test]
+    fn what_will_not_change_is_given_up_at_once() {
+        for class in [Class::Refused, Class::Missing, Class::Precondition] {
+            let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+            assert_eq!(judge(&mut attempts, &refused(class, None, None)), Verdict::GiveUp);
+        }
+    }
+
+    #[test]
+    fn each_remedy_is_applied_once() {
+        for remedy in [Remedy::Clock, Remedy::Credentials, Remedy::Region(Some("eu-west-1".into()))] {
+            let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+            let error = refused(Class::Refused, Some(remedy.clone()), None);
+            assert_eq!(judge(&mut attempts, &error), Verdict::Again(Duration::ZERO, Some(remedy)));
+            assert_eq!(judge(&mut attempts, &error), Verdict::GiveUp);
+        }
+    }
+
+    #[test]
+    fn a_stale_connection_costs_nothing_but_a_fresh_one() {
+        let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+        let error = lost(Stage::Reused, Repeat::Traces);
+        assert!(attempts.may_use_kept());
+        assert_eq!(judge(&mut attempts, &error), Verdict::Again(Duration::ZERO, None));
+        assert!(!attempts.may_use_kept());
+        assert!(attempts.unanswered());
+    }
+
+    #[test]
+    fn being_asked_to_wait_raises_the_wait_by_five_seconds_at_most() {
+        let wait = |asked| {
+            let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+            judge(&mut attempts, &refused(Class::Throttled, None, Some(Duration::from_millis(asked))))
+        };
+        assert_eq!(wait(0), Verdict::Again(Duration::from_secs(1), None));
+        assert_eq!(wait(3_000), Verdict::Again(Duration::from_secs(3), None));
+        assert_eq!(wait(60_000), Verdict::Again(Duration::from_secs(6), None));
+    }
+
+    #[test]
+    fn an_empty_budget_ends_retries_and_delivered_bytes_refill_it() {
+        let mut budget = Budget::new(1);
+        let error = refused(Class::Transient, None, None);
+        let one = |budget: &mut Budget| {
+            Attempts::new(Persistence::Part, &Deadline::never()).judge(&error, budget, Instant::now(), 0.0)
+        };
+        let affordable = (0..1000).take_while(|_| one(&mut budget) != Verdict::GiveUp).count();
+        assert_eq!(affordable, 35);
+        budget.delivered(2 << 20);
+        assert_eq!(one(&mut budget), Verdict::GiveUp);
+        budget.delivered(8 << 20);
+        assert_eq!(one(&mut budget), Verdict::Again(Duration::ZERO, None));
+    }
+
+    #[test]
+    fn nothing_is_waited_for_past_the_deadline() {
+        let deadline = Deadline::after(Duration::from_millis(500));
+        let mut attempts = Attempts::new(Persistence::Part, &deadline);
+        assert_eq!(judge(&mut attempts, &refused(Class::Throttled, None, None)), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn only_an_unanswered_write_leaves_doubt() {
+        let doubt = |error: &Error| {
+            let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+            judge(&mut attempts, error);
+            attempts.unanswered()
+        };
+        assert!(doubt(&lost(Stage::Head, Repeat::Traces)));
+        assert!(doubt(&refused(Class::Ambiguous, None, None)));
+        assert!(!doubt(&lost(Stage::Head, Repeat::Same)));
+        assert!(!doubt(&refused(Class::Transient, None, None)));
+    }
+}

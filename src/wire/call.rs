@@ -1,0 +1,472 @@
+//! One side's client: a call from permit to reply.
+
+use super::attempt::{Attempts, Budget, Verdict};
+use super::body::{Incoming, Outgoing};
+use super::connect::{Connect, Origin};
+use super::error::{Error, Stage};
+use super::gate::{Came, Gate, Permit, Told};
+use super::keys::Keys;
+use super::pool::{Connection, Pool};
+use crate::s3::bucket::HeadBucket;
+use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::error::{Refusal, Remedy};
+use crate::s3::object::{GetObject, ObjectHead};
+use crate::s3::operation::{self, Answer, Failure, Head, Headers, Operation, Pace, Query};
+use crate::s3::sign::{Scope, sign_unsigned_payload};
+use aws_credential_types::Credentials;
+use http::{HeaderMap, HeaderValue, Request};
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+
+/// How patient a client is, and how it names itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `source` or `target`, in logs.
+    pub side: &'static str,
+    /// Connections that will be under way at most; the retry budget scales with it.
+    pub window: u32,
+    /// How long the first byte of an answer may take. S3 answers in 0.2 s, one in a thousand takes 5 s (aws-c-s3); what
+    /// the kernel still holds of a body on a slow connection comes on top.
+    pub first_byte: Duration,
+    /// The same for Complete, which "could take several minutes" ("CompleteMultipartUpload").
+    pub slow_first_byte: Duration,
+    /// How long a body may stand still, either way.
+    pub stall: Duration,
+}
+
+impl Config {
+    /// Patience for a long, lossy path.
+    pub fn new(side: &'static str, window: u32) -> Self {
+        Self {
+            side,
+            window,
+            first_byte: Duration::from_secs(30),
+            slow_first_byte: Duration::from_secs(300),
+            stall: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A reply that is not object bytes and is larger than this is none of S3's: a page of 1,000 keys of 1,024 encoded bytes
+/// each takes 4 MB.
+const REPLY_LIMIT: usize = 16 << 20;
+
+const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
+
+/// The client of one side. Cloning it shares everything.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    site: RwLock<Site>,
+    keys: Arc<dyn Keys>,
+    gate: Arc<dyn Gate>,
+    pool: Arc<Pool>,
+    budget: Mutex<Budget>,
+    // Seconds to add to our clock to have the server's.
+    skew: AtomicI64,
+    // Whether this server's conditions want ETags without quotes (radosgw).
+    bare_etags: AtomicBool,
+}
+
+/// Where the bucket is; a redirect changes it for all calls that follow.
+#[derive(Debug, Clone)]
+struct Site {
+    endpoint: Endpoint,
+    region: Region,
+}
+
+/// What an answered attempt left: status, headers, and the body still to be read.
+struct Answered {
+    head: Head,
+    body: Incoming,
+}
+
+impl Client {
+    /// A client that has not connected yet.
+    pub fn new(
+        config: Config,
+        endpoint: Endpoint,
+        region: Region,
+        keys: Arc<dyn Keys>,
+        gate: Arc<dyn Gate>,
+        connector: Arc<dyn Connect>,
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(config.window));
+        Self(Arc::new(Inner {
+            config,
+            site: RwLock::new(Site { endpoint, region }),
+            keys,
+            gate,
+            pool: Arc::new(Pool::new(connector)),
+            budget,
+            skew: AtomicI64::new(0),
+            bare_etags: AtomicBool::new(false),
+        }))
+    }
+
+    /// Drops connections that did not survive the time since the last invocation.
+    pub fn begin_invocation(&self) {
+        self.0.pool.drop_stale();
+    }
+
+    /// The region in which requests are signed now.
+    pub fn region(&self) -> Region {
+        self.site().region
+    }
+
+    /// From now on conditions carry ETags without quotes. AWS takes both ("Conditional requests" shows them bare);
+    /// radosgw takes only these.
+    pub fn spell_etags_bare(&self) {
+        self.0.bare_etags.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether conditions carry ETags without quotes.
+    pub fn spells_etags_bare(&self) -> bool {
+        self.0.bare_etags.load(Ordering::Relaxed)
+    }
+
+    /// Object bytes arrived where they should.
+    pub fn delivered(&self, bytes: u64) {
+        self.budget(|budget| budget.delivered(bytes));
+    }
+
+    /// Sends an operation until it is answered, refused for good, or not worth another attempt.
+    ///
+    /// # Errors
+    /// [`Error`] of the last attempt. If `attempts` says `unanswered`, an earlier one may have been carried out.
+    ///
+    /// # Cancel safety
+    /// The request's connection is closed; whether it was carried out is unknown.
+    pub async fn call<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<O::Reply, Error> {
+        loop {
+            let error = match self.attempt(operation, attempts).await {
+                Ok(answered) => match self.read(operation, answered).await {
+                    Ok(reply) => {
+                        self.budget(|budget| attempts.succeeded(budget));
+                        return Ok(reply);
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.again(operation, error, attempts).await?;
+        }
+    }
+
+    /// Sends a GET until its body begins. What becomes of the body is the caller's; if it breaks, [`Self::again`] says
+    /// whether another GET is worth it.
+    ///
+    /// # Errors
+    /// [`Error`] of the last attempt.
+    ///
+    /// # Cancel safety
+    /// The request's connection is closed.
+    pub async fn open(&self, get: &GetObject, attempts: &mut Attempts) -> Result<(ObjectHead, Incoming), Error> {
+        loop {
+            let error = match self.attempt(get, attempts).await {
+                Ok(answered) if GetObject::ACCEPTS.contains(&answered.head.status) => {
+                    match operation::read(get, &answered.head, &[]) {
+                        Ok(reply) => {
+                            self.budget(|budget| attempts.succeeded(budget));
+                            return Ok((reply, answered.body));
+                        }
+                        Err(failure) => failed(failure),
+                    }
+                }
+                Ok(answered) => match self.read(get, answered).await {
+                    Ok(_) => return Err(Error::lost(Stage::Body, io::Error::other("an answer that was not accepted"))),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.again(get, error, attempts).await?;
+        }
+    }
+
+    /// Decides whether a failed request is sent again; if so, applies the remedy, waits, and returns.
+    ///
+    /// # Errors
+    /// The failure itself, if another attempt is not worth it.
+    ///
+    /// # Cancel safety
+    /// Holds nothing.
+    pub async fn again<O: Operation>(&self, _: &O, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
+        let error = error.of(O::NAME, O::REPEAT, attempts.sent());
+        let verdict = self.budget(|budget| attempts.judge(&error, budget, Instant::now(), fastrand::f64()));
+        debug!(side = self.0.config.side, operation = O::NAME, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
+        match verdict {
+            Verdict::GiveUp => Err(error),
+            Verdict::Again(wait, remedy) => {
+                if let Some(remedy) = remedy
+                    && !self.apply(remedy, &error, attempts).await?
+                {
+                    return Err(error);
+                }
+                sleep(wait).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
+        let Answered { head, body } = answered;
+        let accepted = O::ACCEPTS.contains(&head.status);
+        let body = body.collect(REPLY_LIMIT).await;
+        // The status alone refuses it, so a refusal whose document was cut off is still a refusal.
+        let body = if accepted { body? } else { body.unwrap_or_default() };
+        operation::read(operation, &head, &body).map_err(failed)
+    }
+
+    /// One attempt: permit, credentials, signature, connection, request, head of the answer.
+    async fn attempt<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<Answered, Error> {
+        let permit = self.0.gate.enter().await;
+        let began = Instant::now();
+        let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
+        let (request, origin) = self.request(operation, &credentials)?;
+        attempts.sign_with(credentials);
+        let kept = if attempts.may_use_kept() { self.0.pool.warm(&origin) } else { None };
+        let connection = match kept {
+            Some(connection) => Ok(connection),
+            None => self.0.pool.fresh(&origin).await,
+        };
+        attempts.sending();
+        let mut passage = Passage { permit, began, side: self.0.config.side, operation: O::NAME, told: false };
+        let connection = connection.map_err(|source| {
+            passage.tell(Came::Lost, 0);
+            Error::Unconnected { source, operation: O::NAME, attempts: attempts.sent() }
+        })?;
+        let answered = self.send(connection, request, passage, O::PACE, O::ANSWER).await?;
+        debug!(
+            side = self.0.config.side,
+            operation = O::NAME,
+            bucket = operation.bucket().as_str(),
+            key = operation.key().map(|key| key.as_str()),
+            status = answered.head.status.as_u16(),
+            request_id = answered.head.text("x-amz-request-id"),
+            host_id = answered.head.text("x-amz-id-2"),
+            attempt = attempts.sent(),
+            milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+        Ok(answered)
+    }
+
+    /// Puts the operation into HTTP and signs it.
+    fn request<O: Operation>(
+        &self,
+        operation: &O,
+        credentials: &Credentials,
+    ) -> Result<(Request<bytes::Bytes>, Origin), Error> {
+        let unsendable = |why: String| Error::Unsendable { operation: O::NAME, why };
+        let site = self.site();
+        let location = site.endpoint.locate(operation.bucket(), operation.key());
+        let mut query = Query::default();
+        operation.query(&mut query);
+        let target = match query.as_str() {
+            "" => location.path.clone(),
+            query => format!("{}?{query}", location.path),
+        };
+        let authority = location.authority();
+        let mut headers = Headers::default();
+        operation.headers(&mut headers);
+        let mut headers = headers.finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
+        if self.spells_etags_bare() {
+            unquote(&mut headers);
+        }
+        let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;
+        headers.insert(http::header::HOST, host);
+        headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
+        // The scheme is no part of the signature.
+        let uri = format!("https://{authority}{target}");
+        sign_unsigned_payload(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
+        let mut request = Request::new(operation.body());
+        *request.method_mut() = O::METHOD;
+        *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
+        *request.headers_mut() = headers;
+        Ok((request, Origin::from(&location)))
+    }
+
+    async fn send(
+        &self,
+        mut connection: Connection,
+        request: Request<bytes::Bytes>,
+        mut passage: Passage,
+        pace: Pace,
+        answer: Answer,
+    ) -> Result<Answered, Error> {
+        let reused = connection.reused;
+        let stage = if reused { Stage::Reused } else { Stage::Head };
+        let length = request.body().len() as u64;
+        let (parts, body) = request.into_parts();
+        let (body, sent) = Outgoing::new(body);
+        let config = &self.0.config;
+        let patience = match pace {
+            Pace::Prompt => config.first_byte,
+            Pace::Slow => config.slow_first_byte,
+        };
+        let outcome = async {
+            connection.sender.ready().await.map_err(io::Error::other)?;
+            let mut response = pin!(connection.sender.send_request(Request::from_parts(parts, body)));
+            let mut seen = 0;
+            loop {
+                let limit = if sent.load(Ordering::Relaxed) == length { patience } else { config.stall };
+                match timeout(limit, &mut response).await {
+                    Ok(response) => return response.map_err(io::Error::other),
+                    Err(_) => {
+                        let now = sent.load(Ordering::Relaxed);
+                        if now == seen || length == 0 {
+                            let message = format!("nothing moved for {limit:?} after {now} of {length} bytes");
+                            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                        }
+                        seen = now;
+                    }
+                }
+            }
+        };
+        let response = outcome.await.map_err(|source: io::Error| {
+            passage.tell(Came::Lost, sent.load(Ordering::Relaxed));
+            // A kept connection that timed out was not closed behind our back.
+            let stage = if source.kind() == io::ErrorKind::TimedOut { Stage::Head } else { stage };
+            Error::lost(stage, source)
+        })?;
+        let (parts, body) = response.into_parts();
+        let head = Head { status: parts.status, headers: parts.headers };
+        // An answer before the end of our body leaves a connection that cannot be used again.
+        let kept = (sent.load(Ordering::Relaxed) == length).then_some(connection);
+        let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
+        if throttled {
+            passage.tell(Came::Throttled, 0);
+        }
+        match answer {
+            // What was sent counts now; of a stream, what arrives will.
+            Answer::Head | Answer::Document => passage.tell(Came::Answered, length),
+            Answer::Stream => {}
+        }
+        let finished = Finished { passage, kept, pool: Arc::clone(&self.0.pool) };
+        Ok(Answered { head, body: Incoming::new(body, config.stall, finished) })
+    }
+
+    /// Applies a remedy; false if there is nothing to apply.
+    async fn apply(&self, remedy: Remedy, error: &Error, attempts: &Attempts) -> Result<bool, Error> {
+        match (remedy, error.refusal()) {
+            (Remedy::Clock, Some(Refusal { server_time: Some(theirs), .. })) => {
+                let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let skew = theirs.saturating_sub(i64::try_from(ours).unwrap_or(i64::MAX));
+                self.0.skew.store(skew, Ordering::Relaxed);
+                Ok(true)
+            }
+            (Remedy::Credentials, _) => match attempts.signed_with() {
+                Some(refused) => Ok(self.0.keys.renewed(refused).await.map_err(Error::Keys)?.is_some()),
+                None => Ok(false),
+            },
+            (Remedy::Region(named), Some(refusal)) => {
+                let found = match named {
+                    Some(region) => Some(region),
+                    None => self.find_region(refusal).await,
+                };
+                Ok(found.is_some_and(|region| self.move_to(&region)))
+            }
+            (Remedy::Clock | Remedy::Region(_), _) => Ok(false),
+        }
+    }
+
+    /// Asks for the region of a bucket: HeadBucket names it even when it refuses ("HeadBucket").
+    async fn find_region(&self, refusal: &Refusal) -> Option<String> {
+        let bucket = crate::s3::Bucket::new(&refusal.bucket).ok()?;
+        let mut attempts = Attempts::new(super::attempt::Persistence::Control, &super::deadline::Deadline::never());
+        let operation = HeadBucket { bucket };
+        // Boxed: attempts can lead here and from here to an attempt.
+        let answered = Box::pin(self.attempt(&operation, &mut attempts)).await.ok()?;
+        answered.head.text("x-amz-bucket-region").map(str::to_owned)
+    }
+
+    /// Moves this side to another region of its partition; keys of one partition mean nothing in another.
+    fn move_to(&self, region: &str) -> bool {
+        let Ok(region) = Region::new(region) else { return false };
+        let mut site = self.0.site.write().unwrap_or_else(PoisonError::into_inner);
+        if region.partition() != site.region.partition() || region == site.region {
+            return false;
+        }
+        *site = Site { endpoint: site.endpoint.moved_to(region.clone()), region };
+        true
+    }
+
+    fn site(&self) -> Site {
+        self.0.site.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now(&self) -> SystemTime {
+        let skew = self.0.skew.load(Ordering::Relaxed);
+        let now = SystemTime::now();
+        let shifted = if skew >= 0 {
+            now.checked_add(Duration::from_secs(skew.unsigned_abs()))
+        } else {
+            now.checked_sub(Duration::from_secs(skew.unsigned_abs()))
+        };
+        shifted.unwrap_or(now)
+    }
+
+    fn budget<T>(&self, with: impl FnOnce(&mut Budget) -> T) -> T {
+        with(&mut self.0.budget.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn failed(failure: Failure) -> Error {
+    match failure {
+        Failure::Refused(refusal) => Error::Refused { refusal, attempts: 1 },
+        Failure::Unreadable(unreadable) => {
+            Error::lost(Stage::Body, io::Error::new(io::ErrorKind::InvalidData, unreadable))
+        }
+    }
+}
+
+fn unquote(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(http::header::IF_MATCH) else { return };
+    let bare = value.to_str().ok().map(|text| text.trim_matches('"').to_owned());
+    if let Some(bare) = bare.and_then(|bare| HeaderValue::from_str(&bare).ok()) {
+        headers.insert(http::header::IF_MATCH, bare);
+    }
+}
+
+/// A permit and what is to be told through it.
+struct Passage {
+    permit: Box<dyn Permit>,
+    began: Instant,
+    side: &'static str,
+    operation: &'static str,
+    told: bool,
+}
+
+impl Passage {
+    fn tell(&mut self, came: Came, bytes: u64) {
+        if !self.told {
+            self.told = true;
+            self.permit.tell(Told { came, bytes, elapsed: self.began.elapsed() });
+            tracing::trace!(side = self.side, operation = self.operation, ?came, bytes, "told");
+        }
+    }
+}
+
+/// What happens when the body of an answer was read to its end; dropped before, it closes the connection.
+pub(super) struct Finished {
+    passage: Passage,
+    kept: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl Finished {
+    pub(super) fn at_the_end(mut self, received: u64) {
+        self.passage.tell(Came::Answered, received);
+        if let Some(connection) = self.kept.take() {
+            self.pool.put_back(connection);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! From a host to an open connection: names, TCP, TLS.
+
+use super::gate::Boxed;
+use super::socket::Socket;
+use crate::s3::endpoint::{Location, Scheme};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+/// Whatever bytes go over.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where connections lead: what a pool keeps apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Whether TLS is spoken.
+    pub scheme: Scheme,
+    /// The host.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl From<&Location> for Origin {
+    fn from(location: &Location) -> Self {
+        Self { scheme: location.scheme, host: location.host.clone(), port: location.port }
+    }
+}
+
+/// How far a connection came before it failed.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("cannot resolve {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No address answered.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// The last address tried.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The peer is not whom its name says, or does not speak TLS.
+    #[error("no TLS with {host}: {source}")]
+    Tls {
+        /// The name.
+        host: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It took too long.
+    #[error("no connection to {host} within {limit:?}")]
+    Slow {
+        /// The name.
+        host: String,
+        /// How long it was given.
+        limit: Duration,
+    },
+}
+
+impl ConnectError {
+    /// Whether another attempt could end otherwise: a certificate that was refused will be refused again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Slow { .. } => true,
+        }
+    }
+}
+
+/// Opens connections. A trait, so that simulated time can run over in-memory pipes.
+pub trait Connect: Send + Sync {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// What was opened so far is closed.
+    fn connect<'a>(&'a self, origin: &'a Origin) -> Boxed<'a, Result<Box<dyn Stream>, ConnectError>>;
+}
+
+/// How long TCP and TLS together may take: three round trips of 260 ms and a SYN that is lost twice (1 s and 2 s).
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an answer of the resolver is used; S3 asks for a fresh look-up when a request goes wrong, and an address
+/// that fails is dropped at once.
+const RESOLVED_FOR: Duration = Duration::from_secs(30);
+
+/// Bytes that the kernel may hold unsent: enough to keep the path busy between two wake-ups, few enough that progress
+/// seen here is progress on the path.
+const NOT_SENT_LOWAT: u32 = 256 << 10;
+
+/// The network.
+pub struct Network {
+    tls: TlsConnector,
+    resolved: Mutex<HashMap<String, Resolved>>,
+}
+
+struct Resolved {
+    at: Instant,
+    addresses: Vec<SocketAddr>,
+    next: usize,
+}
+
+impl Network {
+    /// Connections with this trust.
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { tls: TlsConnector::from(tls), resolved: Mutex::default() }
+    }
+
+    /// The addresses of a host, beginning with the one whose turn it is.
+    async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Some(known) = self.turn(&origin.host) {
+            return Ok(known);
+        }
+        let resolve = |source| ConnectError::Resolve { host: origin.host.clone(), source };
+        let host = origin.host.trim_start_matches('[').trim_end_matches(']');
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, origin.port)).await.map_err(resolve)?.collect();
+        if addresses.is_empty() {
+            return Err(resolve(io::Error::from(io::ErrorKind::NotFound)));
+        }
+        let entry = Resolved { at: Instant::now(), addresses: addresses.clone(), next: 1 };
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.host.clone(), entry);
+        Ok(addresses)
+    }
+
+    fn turn(&self, host: &str) -> Option<Vec<SocketAddr>> {
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = resolved.get_mut(host).filter(|known| known.at.elapsed() < RESOLVED_FOR)?;
+        let mut addresses = known.addresses.clone();
+        let first = known.next % addresses.len();
+        addresses.rotate_left(first);
+        known.next = first + 1;
+        Some(addresses)
+    }
+
+    fn forget(&self, host: &str) {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+    }
+
+    async fn open(&self, origin: &Origin) -> Result<Box<dyn Stream>, ConnectError> {
+        let addresses = self.addresses(origin).await?;
+        let mut failed = None;
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => return self.secure(origin, stream).await,
+                Err(source) => {
+                    self.forget(&origin.host);
+                    failed = Some(ConnectError::Connect { address, source });
+                }
+            }
+        }
+        let nowhere =
+            || ConnectError::Resolve { host: origin.host.clone(), source: io::Error::from(io::ErrorKind::NotFound) };
+        Err(failed.unwrap_or_else(nowhere))
+    }
+
+    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Box<dyn Stream>, ConnectError> {
+        // Both only make it faster; a kernel that refuses them is no reason to fail.
+        let _ = stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOWAT);
+        let socket = Socket::new(stream);
+        match origin.scheme {
+            Scheme::Http => Ok(Box::new(socket)),
+            Scheme::Https => {
+                let tls = |source| ConnectError::Tls { host: origin.host.clone(), source };
+                let name = ServerName::try_from(origin.host.clone())
+                    .map_err(|error| tls(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+                Ok(Box::new(self.tls.connect(name, socket).await.map_err(tls)?))
+            }
+        }
+    }
+}
+
+impl Connect for Network {
+    fn connect<'a>(&'a self, origin: &'a Origin) -> Boxed<'a, Result<Box<dyn Stream>, ConnectError>> {
+        Box::pin(async {
+            let slow = |_| {
+                self.forget(&origin.host);
+                ConnectError::Slow { host: origin.host.clone(), limit: CONNECT_LIMIT }
+            };
+            timeout(CONNECT_LIMIT, self.open(origin)).await.map_err(slow)?
+        })
+    }
+}
