@@ -84,6 +84,11 @@ impl Error {
         Self::Lost { operation: "GetObject", stage, source, repeat: Repeat::Same, attempts: 1 }
     }
 
+    /// A body that was not what its head announced.
+    pub fn body(source: io::Error) -> Self {
+        Self::lost(Stage::Body, source)
+    }
+
     /// The same, said to be of this operation.
     pub(super) fn of(self, name: &'static str, repeats: Repeat, sent: u32) -> Self {
         match self {

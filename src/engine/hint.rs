@@ -1,0 +1,150 @@
+//! Which advice goes with a failure: pure.
+
+use crate::s3::error::{Class, Refusal, Remedy};
+use crate::wire::connect::ConnectError;
+use crate::wire::error::Error;
+
+/// The two ends of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where bytes are read.
+    Source,
+    /// Where they are written.
+    Target,
+}
+
+impl End {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// One sentence saying what to do, where one is known.
+pub fn hint(end: End, error: &Error) -> Option<String> {
+    match error {
+        Error::Refused { refusal, .. } => of_refusal(end, refusal),
+        Error::Unconnected { source: ConnectError::Tls { .. }, .. } => Some(format!(
+            "The {} answers with a certificate that is not trusted for its name; a private CA goes into AWS_CA_BUNDLE.",
+            end.name()
+        )),
+        Error::Unconnected { .. } | Error::Lost { .. } => Some(match end {
+            End::Source => {
+                "Check the source's endpoint and the route to it; in a VPC an S3 gateway endpoint or NAT is needed."
+                    .to_owned()
+            }
+            End::Target => {
+                "The border may be slow or closed; the next event or retry copies the object, and a function \
+                in a VPC needs NAT to reach the target."
+                    .to_owned()
+            }
+        }),
+        Error::Keys(keys) => keys.hint.clone(),
+        Error::Unsendable { .. } => None,
+    }
+}
+
+fn of_refusal(end: End, refusal: &Refusal) -> Option<String> {
+    let name = end.name();
+    let bucket = &refusal.bucket;
+    Some(match (refusal.code.as_str(), end) {
+        ("AccessDenied", _) if refusal.message.contains("kms:") => kms(name),
+        ("AccessDenied", End::Source) => format!(
+            "Allow s3:GetObject, s3:GetObjectVersion, s3:GetObjectTagging and, so that an absent key is not answered with \
+             403, s3:ListBucket on {bucket}."
+        ),
+        ("AccessDenied", End::Target) => format!(
+            "Allow the target's user s3:PutObject, s3:GetObject and the others of target-s3-policy.json, and s3:ListBucket \
+             on {bucket}, without which an absent key is answered with 403."
+        ),
+        ("NoSuchBucket", _) => {
+            format!("The {name} bucket {bucket} does not exist; check its name and the account of the keys.")
+        }
+        ("InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => format!(
+            "The {name}'s keys are not known there: keys of aws-cn are nothing in aws and the reverse; check the secret or \
+             the profile."
+        ),
+        ("ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired", _) => {
+            format!("The {name}'s session token has expired; renew it.")
+        }
+        ("RequestTimeTooSkewed", _) => {
+            "Set this machine's clock: S3 refuses requests that are 15 minutes off.".to_owned()
+        }
+        ("InvalidObjectState", _) => {
+            "The object is archived; restore it, and the Object Restore Completed event copies it.".to_owned()
+        }
+        (code, _) if code.starts_with("KMS.") || code.starts_with("Kms") => kms(name),
+        ("EntityTooLarge" | "MetadataTooLarge" | "KeyTooLongError", _) => return None,
+        (_, _) if matches!(refusal.remedy, Some(Remedy::Region(_))) => {
+            format!("The {name} bucket {bucket} is in another region or partition than the one configured.")
+        }
+        (_, _) if refusal.class == Class::Throttled => {
+            format!("The {name} asks for fewer requests; they are sent again later.")
+        }
+        _ => return None,
+    })
+}
+
+fn kms(name: &str) -> String {
+    format!("Allow the {name}'s user kms:GenerateDataKey and kms:Decrypt on the key that encrypts its bucket.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn refusal(code: &str, message: &str) -> Error {
+        let refusal = Refusal {
+            operation: "PutObject",
+            bucket: "bucket".into(),
+            key: None,
+            status: 403,
+            code: code.into(),
+            message: message.into(),
+            request_id: None,
+            host_id: None,
+            class: Class::Refused,
+            remedy: None,
+            delete_marker: false,
+            retry_after: None,
+            server_time: None,
+        };
+        Error::Refused { refusal: Box::new(refusal), attempts: 1 }
+    }
+
+    #[test]
+    fn each_known_refusal_has_its_advice() {
+        let check = |end, code, message, expected: &str| {
+            let hint = hint(end, &refusal(code, message)).unwrap();
+            assert!(hint.contains(expected), "{code}: {hint}");
+        };
+        check(End::Target, "AccessDenied", "", "s3:PutObject");
+        check(End::Target, "AccessDenied", "", "s3:ListBucket");
+        check(End::Source, "AccessDenied", "", "s3:ListBucket");
+        check(End::Target, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey");
+        check(End::Target, "KMS.DisabledException", "", "kms:");
+        check(End::Target, "NoSuchBucket", "", "bucket");
+        check(End::Target, "InvalidAccessKeyId", "", "aws-cn");
+        check(End::Source, "RequestTimeTooSkewed", "", "clock");
+        check(End::Source, "InvalidObjectState", "", "restore");
+        check(End::Target, "ExpiredToken", "", "renew");
+        assert_eq!(hint(End::Target, &refusal("Unheard", "")), None);
+    }
+
+    #[test]
+    fn a_lost_border_says_that_it_is_tried_again() {
+        let source = io::ErrorKind::TimedOut.into();
+        let error = Error::Lost {
+            operation: "PutObject",
+            stage: crate::wire::error::Stage::Head,
+            source,
+            repeat: crate::s3::operation::Repeat::Traces,
+            attempts: 3,
+        };
+        assert!(hint(End::Target, &error).unwrap().contains("border"));
+    }
+}

@@ -1,0 +1,272 @@
+//! What is asked for, and what is noted down while it is done.
+
+use super::buffer::Buffers;
+use super::hint::{End, hint};
+use super::plan::EtagMode;
+use super::report::{BufferKind, Fault, NotCarried, Place};
+use crate::s3::error::Class;
+use crate::s3::object::ObjectHead;
+use crate::s3::{Bucket, Key};
+use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::call::Client;
+use crate::wire::deadline::{Deadline, Stopped};
+use crate::wire::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// One end of a copy.
+#[derive(Clone)]
+pub struct Side {
+    /// How to reach it.
+    pub client: Client,
+    /// The bucket.
+    pub bucket: Bucket,
+    /// The object.
+    pub key: Key,
+}
+
+/// Where parts wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buffering {
+    /// Objects below so many bytes on the heap, others in /tmp, or on the heap if /tmp has no room.
+    Auto(u64),
+    /// On the heap.
+    Memory,
+    /// In /tmp.
+    Tmp,
+}
+
+/// How an object is copied.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What is asked of the target's ETag.
+    pub etag: EtagMode,
+    /// The user's own part size.
+    pub part_size: Option<u64>,
+    /// Where parts wait.
+    pub buffering: Buffering,
+    /// Parts under way at most, being read or being sent.
+    pub parts_under_way: usize,
+    /// `x-amz-storage-class` at the target.
+    pub storage_class: Option<String>,
+    /// The KMS key at the target.
+    pub kms_key: Option<String>,
+}
+
+/// Why an object is copied: what "the source is gone" means depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// An event, which may be late.
+    Event,
+    /// Somebody asked for this object.
+    Command,
+}
+
+/// One object to copy.
+#[derive(Clone)]
+pub struct Job {
+    /// Where it is.
+    pub source: Side,
+    /// Where it goes.
+    pub target: Side,
+    /// How.
+    pub options: Options,
+    /// Its size as an event told it: never believed, but it saves a round trip when it is right.
+    pub size_hint: Option<u64>,
+    /// Why.
+    pub trigger: Trigger,
+    /// Until when.
+    pub deadline: Deadline,
+    /// How long aborting may take after the deadline.
+    pub grace: Duration,
+    /// Where parts wait.
+    pub buffers: Arc<Buffers>,
+    /// Shown while it goes on.
+    pub meter: Arc<Meter>,
+}
+
+impl Job {
+    /// The source as reports name it, before anything is known of it.
+    pub fn source_place(&self) -> Place {
+        place(&self.source)
+    }
+
+    /// The target as reports name it, before anything is known of it.
+    pub fn target_place(&self) -> Place {
+        place(&self.target)
+    }
+}
+
+fn place(side: &Side) -> Place {
+    Place { bucket: side.bucket.as_str().to_owned(), key: side.key.as_str().to_owned(), ..Place::default() }
+}
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub struct Meter {
+    total: AtomicU64,
+    sent: AtomicU64,
+    under_way: AtomicU32,
+}
+
+impl Meter {
+    /// Bytes of the object, 0 until known.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that arrived at the target.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Parts under way.
+    pub fn under_way(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn arrived(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn enter(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// A part under way, until it is dropped.
+pub(super) struct UnderWay(Arc<Meter>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why a pass over the object ended without having made the target equal.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// For good.
+    Failed(Box<Fault>),
+    /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
+    /// The fault is reported if that happens too often.
+    Again(Box<Fault>),
+}
+
+impl Halt {
+    /// Another state has taken the place of the one that was worked on.
+    pub(super) fn replaced(what: impl Into<String>) -> Self {
+        Self::Again(Box::new(Fault::new(Class::Precondition.name(), what)))
+    }
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(Box::new(fault))
+    }
+}
+
+/// What is noted down besides the result.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    pub(super) retries: AtomicU32,
+    kept: Mutex<Kept>,
+}
+
+/// The part of the notes that goes into the report as it is.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Kept {
+    pub(super) source: Option<Place>,
+    pub(super) buffer: Option<BufferKind>,
+    pub(super) not_carried: Vec<NotCarried>,
+    pub(super) reasons: Vec<String>,
+}
+
+impl Notes {
+    pub(super) fn with<T>(&self, write: impl FnOnce(&mut Kept) -> T) -> T {
+        write(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remarks something once.
+    pub(super) fn remark(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.with(|kept| {
+            if !kept.reasons.contains(&reason) {
+                kept.reasons.push(reason);
+            }
+        });
+    }
+
+    /// Notes an attribute that stays behind, once.
+    pub(super) fn not_carried(&self, attribute: impl Into<String>, reason: impl Into<String>) {
+        let (attribute, reason) = (attribute.into(), reason.into());
+        self.with(|kept| {
+            if kept.not_carried.iter().all(|known| known.attribute != attribute) {
+                kept.not_carried.push(NotCarried { attribute, reason });
+            }
+        });
+    }
+
+    /// Begins another pass over this state of the source: what was noted of another is not of this one.
+    pub(super) fn pinned(&self, place: Place, head: &ObjectHead) {
+        let place = Place {
+            version_id: head.version.as_ref().map(|version| version.as_str().to_owned()),
+            etag: Some(head.etag.as_str().to_owned()),
+            size: Some(head.size),
+            ..place
+        };
+        self.with(|kept| *kept = Kept { source: Some(place), buffer: kept.buffer, ..Kept::default() });
+    }
+
+    pub(super) fn count(&self, attempts: &Attempts) {
+        self.retries.fetch_add(attempts.retries(), Ordering::Relaxed);
+    }
+}
+
+/// A fault at one end, with its advice.
+pub(super) fn fault_at(end: End, error: &Error) -> Fault {
+    let mut fault = match error {
+        Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
+        Error::Unconnected { operation, attempts, .. } => {
+            let class = if error.class() == Class::Transient { "network" } else { Class::Refused.name() };
+            Fault { operation: Some(operation), attempts: *attempts, ..Fault::new(class, error.to_string()) }
+        }
+        Error::Lost { operation, attempts, .. } => {
+            Fault { operation: Some(operation), attempts: *attempts, ..Fault::new("network", error.to_string()) }
+        }
+        Error::Keys(_) => Fault::new("configuration", error.to_string()),
+        Error::Unsendable { operation, .. } => {
+            Fault { operation: Some(operation), ..Fault::new("configuration", error.to_string()) }
+        }
+    };
+    fault.message = format!("{}: {}", end.name(), fault.message);
+    fault.hint = hint(end, error);
+    fault
+}
+
+/// The fault of work that had to stop.
+pub(super) fn stopped(why: Stopped) -> Fault {
+    match why {
+        Stopped::Deadline => Fault::new("deadline", "the time ran out before the object was copied")
+            .with_hint("Give the function more time or more memory; the next event or retry begins anew."),
+        Stopped::Asked => Fault::new("interrupted", "interrupted before the object was copied"),
+    }
+}
+
+impl Job {
+    pub(super) fn control(&self) -> Attempts {
+        Attempts::new(Persistence::Control, &self.deadline)
+    }
+
+    pub(super) fn part(&self) -> Attempts {
+        Attempts::new(Persistence::Part, &self.deadline)
+    }
+}

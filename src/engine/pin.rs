@@ -1,0 +1,194 @@
+//! The source: which state of it is copied, and whether that is still its state.
+
+use super::hint::End;
+use super::job::{Halt, Job, Notes, fault_at};
+use super::plan::{EtagMode, KEPT_PART_LIMIT, Layout, SINGLE_PUT_LIMIT, SourceLayout, even_layout};
+use super::report::Fault;
+use crate::s3::PartNumber;
+use crate::s3::error::Class;
+use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
+use crate::wire::body::Incoming;
+use crate::wire::error::Error;
+use std::collections::BTreeMap;
+
+/// What was found under the key.
+pub(super) enum Found {
+    /// An object, and its bytes if they are on their way already.
+    Object(Box<ObjectHead>, Option<Box<Incoming>>),
+    /// Nothing, said so that it can be believed.
+    Gone,
+}
+
+/// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint says
+/// that it will not.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
+    let (head, body) = if job.size_hint.is_some_and(|size| size > SINGLE_PUT_LIMIT) {
+        match head(job, notes).await? {
+            Some(head) => (head, None),
+            // A HEAD's 404 may be a missing bucket; a GET says which.
+            None => match get(job, notes).await? {
+                Some((head, body)) => (head, Some(body)),
+                None => return Ok(Found::Gone),
+            },
+        }
+    } else {
+        match get(job, notes).await? {
+            Some((head, body)) => (head, Some(body)),
+            None => return Ok(Found::Gone),
+        }
+    };
+    let mut head = head;
+    notes.pinned(job.source_place(), &head);
+    for unread in &head.unread {
+        notes.not_carried(&unread.name, &unread.reason);
+    }
+    // A GET counts the tags for those who may read them; a HEAD does not always.
+    if body.is_none() || head.tag_count.is_some_and(|count| count > 0) {
+        head.attributes.tags = tags(job, notes, &head).await?;
+    }
+    let body = body.filter(|_| head.size <= SINGLE_PUT_LIMIT);
+    Ok(Found::Object(Box::new(head), body.map(Box::new)))
+}
+
+async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Halt> {
+    let mut attempts = job.part();
+    let operation = GetObject::whole(job.source.bucket.clone(), job.source.key.clone());
+    let answer = job.source.client.open(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Refused { refusal, .. }) if refusal.says_gone() => Ok(None),
+        Err(error) => Err(fault_at(End::Source, &error).into()),
+    }
+}
+
+async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+    let mut attempts = job.part();
+    let operation = HeadObject::current(job.source.bucket.clone(), job.source.key.clone());
+    let answer = job.source.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(head) => Ok(Some(head)),
+        Err(error) if error.class() == Class::Missing => Ok(None),
+        Err(error) => Err(fault_at(End::Source, &error).into()),
+    }
+}
+
+async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<String, String>, Halt> {
+    let operation = GetObjectTagging {
+        bucket: job.source.bucket.clone(),
+        key: job.source.key.clone(),
+        version: pinned.version.clone(),
+    };
+    let mut attempts = job.control();
+    let answer = job.source.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(tags) => Ok(tags),
+        Err(error) => match error.class() {
+            Class::Missing | Class::Precondition => {
+                Err(Halt::replaced("the source was replaced while its tags were read"))
+            }
+            // A server without tags, or a caller who may not read them: the object is still worth copying.
+            Class::Refused => {
+                notes.not_carried("tags", format!("the source does not show them: {error}"));
+                Ok(BTreeMap::new())
+            }
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Source, &error).into()),
+        },
+    }
+}
+
+/// How the pinned object was put together, as far as the plan will want to know.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
+    let Some(count) = pinned.etag.parts() else { return Ok(SourceLayout::Single) };
+    let wanted = match job.options.etag {
+        EtagMode::Preserve => true,
+        EtagMode::Auto => pinned.size > SINGLE_PUT_LIMIT && job.options.part_size.is_none(),
+        EtagMode::Any => false,
+    };
+    // Without a stored checksum, only the source's own boundaries can show that it was read rightly.
+    if !wanted && pinned.crc.is_some() {
+        return Ok(SourceLayout::Unknown);
+    }
+    let Some(first) = part_length(job, notes, pinned, PartNumber::FIRST).await? else {
+        return Ok(SourceLayout::Unknown);
+    };
+    if let Some(even) = even_layout(pinned.size, count, first) {
+        return Ok(SourceLayout::Parts(even));
+    }
+    if first > KEPT_PART_LIMIT && job.options.etag != EtagMode::Preserve {
+        return Ok(SourceLayout::Unknown);
+    }
+    let mut lengths = vec![first];
+    for index in 1..usize::from(count) {
+        let number = PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()))?;
+        match part_length(job, notes, pinned, number).await? {
+            Some(length) => lengths.push(length),
+            None => return Ok(SourceLayout::Unknown),
+        }
+    }
+    let whole = lengths.iter().sum::<u64>() == pinned.size;
+    Ok(if whole { SourceLayout::Parts(Layout::Uneven(lengths)) } else { SourceLayout::Unknown })
+}
+
+/// The length of one of the source's parts; `None` if the server does not know part numbers.
+async fn part_length(job: &Job, notes: &Notes, pinned: &ObjectHead, part: PartNumber) -> Result<Option<u64>, Halt> {
+    let operation = HeadObject {
+        bucket: job.source.bucket.clone(),
+        key: job.source.key.clone(),
+        version: pinned.version.clone(),
+        if_match: Some(pinned.etag.clone()),
+        part: Some(part),
+    };
+    let mut attempts = job.part();
+    let answer = job.source.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(head) => Ok(head.parts_count.and(Some(head.length))),
+        Err(error) => match error.class() {
+            Class::Missing | Class::Precondition => {
+                Err(Halt::replaced("the source was replaced while its layout was read"))
+            }
+            // A bucket's owner may allow GetObject and still refuse this; a server may not know it.
+            Class::Refused => Ok(None),
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Source, &error).into()),
+        },
+    }
+}
+
+/// Whether the source is still what was enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Now {
+    /// It is.
+    Same,
+    /// It is something else.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// Looks at the source's current state, in its region and without a version.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
+    let now = match head(job, notes).await? {
+        Some(now) => now,
+        None => match get(job, notes).await? {
+            Some((now, _)) => now,
+            None => return Ok(Now::Gone),
+        },
+    };
+    let same = now.etag.is_same_state(&enforced.etag)
+        && now.version == enforced.version
+        && now.size == enforced.size
+        && now.last_modified == enforced.last_modified;
+    Ok(if same { Now::Same } else { Now::Changed })
+}

@@ -1,0 +1,320 @@
+//! How an object is cut for the target: a pure function of its size, the source's own layout, the ETag mode and a table.
+//!
+//! Never of memory, window or a measured rate: another invocation must arrive at the same parts. Limits are those of
+//! "Amazon S3 multipart upload limits".
+
+use crate::s3::{ByteRange, PartNumber};
+use thiserror::Error;
+
+/// Above this an object goes in parts. One PUT up to here costs the border fewest round trips; a part costs one each.
+pub const SINGLE_PUT_LIMIT: u64 = 16 << 20;
+/// The largest part of the source's own layout that is kept: what one connection moves in some minutes, and what fits a
+/// small function's memory.
+pub const KEPT_PART_LIMIT: u64 = 64 << 20;
+/// The smallest part but the last.
+pub const PART_MIN: u64 = 5 << 20;
+/// The largest part, and the largest single PUT.
+pub const PART_MAX: u64 = 5 << 30;
+/// The largest object: 10,000 parts of 5 GiB.
+pub const OBJECT_MAX: u64 = PARTS_MAX * PART_MAX;
+
+const PARTS_MAX: u64 = PartNumber::MAX as u64;
+/// Parts of the table grow in steps of this.
+const STEP: u64 = 1 << 20;
+
+/// What is asked of the target's ETag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EtagMode {
+    /// The source's where that costs nothing.
+    #[default]
+    Auto,
+    /// The source's, or a refusal.
+    Preserve,
+    /// Whatever the table gives.
+    Any,
+}
+
+/// How the source was put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceLayout {
+    /// By one PUT.
+    Single,
+    /// From parts of these lengths.
+    Parts(Layout),
+    /// From parts, but nobody says from which.
+    Unknown,
+}
+
+/// The lengths of consecutive parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Parts of `part` bytes and what is left.
+    Even {
+        /// The bytes of all parts but the last, which may have fewer.
+        part: u64,
+        /// The bytes of all.
+        size: u64,
+    },
+    /// Each part's own length.
+    Uneven(Vec<u64>),
+}
+
+impl Layout {
+    /// How many parts; an empty object has one.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Even { part, size } => usize::try_from(size.div_ceil(*part).max(1)).unwrap_or(usize::MAX),
+            Self::Uneven(lengths) => lengths.len(),
+        }
+    }
+
+    /// The largest part.
+    pub fn largest(&self) -> u64 {
+        match self {
+            Self::Even { part, size } => *part.min(size),
+            Self::Uneven(lengths) => lengths.iter().copied().max().unwrap_or(0),
+        }
+    }
+
+    /// The parts' ranges in order; an empty part has none and is left out.
+    pub fn ranges(&self) -> Vec<ByteRange> {
+        let mut start = 0_u64;
+        let mut ranges = Vec::with_capacity(self.count());
+        for index in 0..self.count() {
+            let length = match self {
+                Self::Even { part, size } => (*part).min(size - start),
+                Self::Uneven(lengths) => lengths[index],
+            };
+            if let Ok(range) = ByteRange::new(start, start + length) {
+                ranges.push(range);
+            }
+            start += length;
+        }
+        ranges
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Even { size, .. } => *size,
+            Self::Uneven(lengths) => lengths.iter().sum(),
+        }
+    }
+
+    /// Whether S3 takes these parts.
+    fn is_allowed(&self) -> bool {
+        let count = self.count() as u64;
+        let all_but_last = match self {
+            Self::Even { part, .. } => count <= 1 || *part >= PART_MIN,
+            Self::Uneven(lengths) => {
+                lengths.split_last().is_some_and(|(_, others)| others.iter().all(|length| *length >= PART_MIN))
+            }
+        };
+        (1..=PARTS_MAX).contains(&count) && all_but_last && self.largest() <= PART_MAX
+    }
+}
+
+/// How the object is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// By one PUT of all its bytes.
+    Put {
+        /// How many.
+        size: u64,
+    },
+    /// In parts.
+    Parts(Layout),
+}
+
+impl Plan {
+    /// The largest piece that has to be held at once.
+    pub fn slot(&self) -> u64 {
+        match self {
+            Self::Put { size } => *size,
+            Self::Parts(layout) => layout.largest(),
+        }
+    }
+
+    /// How many pieces there are.
+    pub fn pieces(&self) -> usize {
+        match self {
+            Self::Put { .. } => 1,
+            Self::Parts(layout) => layout.count(),
+        }
+    }
+}
+
+/// An object that cannot be planned as asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unplannable {
+    /// Larger than S3's largest.
+    #[error("an object of {0} bytes is larger than S3's largest of {OBJECT_MAX}")]
+    TooLarge(u64),
+    /// A part size that S3 does not take.
+    #[error("parts of {0} bytes are outside S3's 5 MiB to 5 GiB")]
+    PartSize(u64),
+    /// A part size that makes too many parts.
+    #[error("parts of {0} bytes make more than 10,000 parts; this object needs parts of at least {1} bytes")]
+    TooManyParts(u64, u64),
+    /// The source's layout cannot be sent, or is not known.
+    #[error("the source's ETag cannot be preserved: {0}")]
+    NotPreservable(&'static str),
+}
+
+/// Plans an object. `part_size` is the user's own, if there is one.
+///
+/// # Errors
+/// [`Unplannable`].
+pub fn plan(size: u64, source: &SourceLayout, mode: EtagMode, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+    if size > OBJECT_MAX {
+        return Err(Unplannable::TooLarge(size));
+    }
+    match (mode, source) {
+        (EtagMode::Preserve, _) => preserved(size, source),
+        (EtagMode::Auto, SourceLayout::Parts(layout)) if part_size.is_none() && is_kept(size, layout) => {
+            Ok(Plan::Parts(layout.clone()))
+        }
+        (EtagMode::Auto | EtagMode::Any, _) => by_table(size, part_size),
+    }
+}
+
+/// Whether the source's layout is taken over for the sake of its ETag.
+fn is_kept(size: u64, layout: &Layout) -> bool {
+    size > SINGLE_PUT_LIMIT && layout.size() == size && layout.is_allowed() && layout.largest() <= KEPT_PART_LIMIT
+}
+
+fn preserved(size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
+    match source {
+        SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
+        SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
+        SourceLayout::Parts(layout) if layout.size() == size && layout.is_allowed() => Ok(Plan::Parts(layout.clone())),
+        SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not take parts of the source's lengths")),
+        SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not say how it was put together")),
+    }
+}
+
+/// The table, version 1: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards connections, up
+/// to 10,000 of them; then as small as 10,000 allow, in whole MiB.
+fn by_table(size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+    let needed = size.div_ceil(PARTS_MAX).div_ceil(STEP) * STEP;
+    let part = match part_size {
+        None if size <= SINGLE_PUT_LIMIT => return Ok(Plan::Put { size }),
+        None => needed.max(PART_MIN),
+        Some(asked) if !(PART_MIN..=PART_MAX).contains(&asked) => return Err(Unplannable::PartSize(asked)),
+        Some(asked) if size <= asked => return Ok(Plan::Put { size }),
+        Some(asked) if size.div_ceil(asked) > PARTS_MAX => return Err(Unplannable::TooManyParts(asked, needed)),
+        Some(asked) => asked,
+    };
+    Ok(Plan::Parts(Layout::Even { part, size }))
+}
+
+/// The layout that a count of parts and the length of the first suggest, if all but the last can be equal. Otherwise the
+/// parts' own lengths have to be asked for.
+pub fn even_layout(size: u64, count: u16, first: u64) -> Option<Layout> {
+    let count = u64::from(count);
+    let fits =
+        first > 0 && count > 0 && first.checked_mul(count - 1)? < size.max(1) && size <= first.checked_mul(count)?;
+    fits.then_some(Layout::Even { part: first, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn parts(plan: &Plan) -> (u64, usize) {
+        match plan {
+            Plan::Put { size } => (*size, 0),
+            Plan::Parts(layout) => (layout.largest(), layout.count()),
+        }
+    }
+
+    #[test]
+    fn the_table_grows_so_that_ten_thousand_parts_suffice() {
+        let check = |size: u64, expected: (u64, usize)| {
+            let plan = plan(size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
+            assert_eq!(parts(&plan), expected, "{size}");
+        };
+        check(0, (0, 0));
+        check(1, (1, 0));
+        check(16 * MIB, (16 * MIB, 0));
+        check(16 * MIB + 1, (5 * MIB, 4));
+        check(1 << 30, (5 * MIB, 205));
+        check(50_000 * MIB, (5 * MIB, 10_000));
+        check(50_000 * MIB + 1, (6 * MIB, 8_334));
+        check(1 << 40, (105 * MIB, 9_987));
+        check(OBJECT_MAX, (PART_MAX, 10_000));
+        assert_eq!(
+            plan(OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
+            Err(Unplannable::TooLarge(OBJECT_MAX + 1))
+        );
+    }
+
+    #[test]
+    fn the_sources_own_layout_is_kept_up_to_64_mib() {
+        let even = |part, size| SourceLayout::Parts(Layout::Even { part, size });
+        let check = |size, source: SourceLayout, expected| {
+            assert_eq!(parts(&plan(size, &source, EtagMode::Auto, None).unwrap()), expected);
+        };
+        check(100 * MIB, even(8 * MIB, 100 * MIB), (8 * MIB, 13));
+        check(640 * MIB, even(64 * MIB, 640 * MIB), (64 * MIB, 10));
+        check(640 * MIB, even(65 * MIB, 640 * MIB), (5 * MIB, 128));
+        check(20 * MIB, SourceLayout::Parts(Layout::Uneven(vec![5 * MIB, 9 * MIB, 6 * MIB])), (9 * MIB, 3));
+        check(20 * MIB, SourceLayout::Parts(Layout::Uneven(vec![MIB, 19 * MIB])), (5 * MIB, 4));
+        check(12 * MIB, even(5 * MIB, 12 * MIB), (12 * MIB, 0));
+        check(100 * MIB, even(8 * MIB, 99 * MIB), (5 * MIB, 20));
+        check(100 * MIB, SourceLayout::Unknown, (5 * MIB, 20));
+    }
+
+    #[test]
+    fn preserving_keeps_the_layout_or_refuses() {
+        let plan = |size, source: &SourceLayout| plan(size, source, EtagMode::Preserve, None);
+        assert_eq!(plan(5 << 30, &SourceLayout::Single), Ok(Plan::Put { size: 5 << 30 }));
+        assert!(plan((5 << 30) + 1, &SourceLayout::Single).is_err());
+        let giant = Layout::Even { part: 1 << 30, size: 3 << 30 };
+        assert_eq!(plan(3 << 30, &SourceLayout::Parts(giant.clone())), Ok(Plan::Parts(giant)));
+        let small = SourceLayout::Parts(Layout::Even { part: 5 * MIB, size: 12 * MIB });
+        assert_eq!(parts(&plan(12 * MIB, &small).unwrap()), (5 * MIB, 3));
+        assert!(plan(12 * MIB, &SourceLayout::Unknown).is_err());
+    }
+
+    #[test]
+    fn a_users_part_size_is_held_against_the_limits() {
+        let plan = |size, part| plan(size, &SourceLayout::Single, EtagMode::Auto, Some(part));
+        assert_eq!(parts(&plan(20 * MIB, 8 * MIB).unwrap()), (8 * MIB, 3));
+        assert_eq!(parts(&plan(8 * MIB, 8 * MIB).unwrap()), (8 * MIB, 0));
+        assert_eq!(plan(20 * MIB, MIB), Err(Unplannable::PartSize(MIB)));
+        assert_eq!(plan(1 << 40, 8 * MIB), Err(Unplannable::TooManyParts(8 * MIB, 105 * MIB)));
+    }
+
+    #[test]
+    fn a_count_and_a_first_length_make_an_even_layout_or_none() {
+        let check = |size, count, first, expected: bool| {
+            assert_eq!(even_layout(size, count, first).is_some(), expected, "{size} {count} {first}");
+        };
+        check(20, 3, 8, true);
+        check(24, 3, 8, true);
+        check(25, 3, 8, false);
+        check(16, 3, 8, false);
+        check(0, 1, 0, false);
+        check(u64::MAX, 10_000, u64::MAX, false);
+    }
+
+    proptest! {
+        #[test]
+        fn every_plan_covers_the_object_within_s3s_limits(size in 0..=OBJECT_MAX) {
+            match plan(size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
+                Plan::Put { size: all } => prop_assert!(all == size && size <= SINGLE_PUT_LIMIT),
+                Plan::Parts(layout) => {
+                    prop_assert!(layout.is_allowed());
+                    let ranges = layout.ranges();
+                    prop_assert_eq!(ranges.len(), layout.count());
+                    prop_assert_eq!(ranges[0].start(), 0);
+                    prop_assert_eq!(ranges[ranges.len() - 1].end(), size);
+                    prop_assert!(ranges.windows(2).all(|pair| pair[0].end() == pair[1].start()));
+                }
+            }
+        }
+    }
+}

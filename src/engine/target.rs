@@ -1,0 +1,207 @@
+//! The target: what is there, and committing under a condition that is decided anew when it no longer holds.
+
+use super::decide::{Decision, Sameness, carried, decide, sameness};
+use super::hint::End;
+use super::job::{Halt, Job, Notes, fault_at};
+use super::report::{Fault, Proof};
+use super::verify::{self, Expected, Mismatch};
+use crate::s3::attributes::Attributes;
+use crate::s3::checksum::Crc64;
+use crate::s3::error::Class;
+use crate::s3::etag::ETag;
+use crate::s3::object::{GetObjectTagging, HeadObject, ObjectHead};
+use crate::s3::operation::Precondition;
+use crate::wire::attempt::Attempts;
+use crate::wire::error::Error;
+
+/// How often a condition is decided anew before somebody else is held to be winning on purpose.
+const DECISIONS: u32 = 8;
+
+/// What is at the target now, with its tags if they could matter; `None` if nothing is.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
+    let Some(mut seen) = see_head(job, notes).await? else { return Ok(None) };
+    if sameness(source, &seen) != Sameness::Different {
+        seen.attributes.tags = tags(job, notes, source).await?;
+    }
+    Ok(Some(seen))
+}
+
+/// What is at the target now, but for tags.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+    let operation = HeadObject::current(job.target.bucket.clone(), job.target.key.clone());
+    let mut attempts = job.part();
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(head) => Ok(Some(head)),
+        // If it is the bucket that is missing, the write says so.
+        Err(error) if error.class() == Class::Missing => Ok(None),
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
+/// The target's tags; those of the source if the target does not show its own, which then cannot be compared.
+pub(super) async fn tags(
+    job: &Job,
+    notes: &Notes,
+    source: &ObjectHead,
+) -> Result<std::collections::BTreeMap<String, String>, Halt> {
+    let operation = GetObjectTagging { bucket: job.target.bucket.clone(), key: job.target.key.clone(), version: None };
+    let mut attempts = job.control();
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(tags) => Ok(tags),
+        Err(error) => match error.class() {
+            Class::Refused | Class::Missing | Class::Precondition => {
+                notes.remark(format!("the target's tags could not be compared: {error}"));
+                Ok(source.attributes.tags.clone())
+            }
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Target, &error).into()),
+        },
+    }
+}
+
+/// What the target has after a commit, or had before it.
+#[derive(Debug, Clone)]
+pub(super) struct AtTarget {
+    pub(super) etag: ETag,
+    pub(super) proofs: Vec<Proof>,
+}
+
+impl AtTarget {
+    /// What is there already, and what shows that it is the source's content.
+    pub(super) fn unchanged(seen: &ObjectHead, by: Sameness) -> Self {
+        let proofs = match by {
+            Sameness::ETag => vec![Proof::ETag],
+            Sameness::Crc64Nvme => vec![Proof::Crc64Nvme],
+            Sameness::Recorded | Sameness::Different => Vec::new(),
+        };
+        Self { etag: seen.etag.clone(), proofs }
+    }
+}
+
+/// Holds what the target says after a commit against what was sent, asking it again where the answer was not enough.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn prove(
+    job: &Job,
+    notes: &Notes,
+    sent: &Expected,
+    etag: ETag,
+    crc: Option<Crc64>,
+) -> Result<AtTarget, Halt> {
+    let answered = verify::target(sent, &etag, crc).map_err(|mismatch| integrity(&mismatch))?;
+    if !answered.is_empty() && !etag.as_str().is_empty() {
+        return Ok(AtTarget { etag, proofs: answered });
+    }
+    let Some(head) = see_head(job, notes).await? else {
+        return Err(Halt::replaced("the target was removed as soon as it was written"));
+    };
+    if head.size != sent.size {
+        return Err(Halt::replaced("the target was replaced as soon as it was written"));
+    }
+    let proofs = verify::target(sent, &head.etag, head.crc).map_err(|mismatch| integrity(&mismatch))?;
+    if proofs.is_empty() {
+        notes.remark("the target shows neither an ETag made of MD5 nor a CRC64NVME, so its content is not proven");
+    }
+    Ok(AtTarget { etag: head.etag, proofs })
+}
+
+/// Bytes that are not what they should be: begun anew, because reading or writing them once more can mend it.
+pub(super) fn integrity(mismatch: &Mismatch) -> Halt {
+    let hint = match mismatch {
+        Mismatch::Source { .. } => "Nothing was written at the target; read the source object another way and compare.",
+        Mismatch::Target { .. } => "The target may hold wrong bytes; compare it with the source before using it.",
+    };
+    Halt::Again(Box::new(Fault::new("integrity", mismatch.to_string()).with_hint(hint)))
+}
+
+/// What a refused or unanswered commit turned out to be.
+pub(super) enum Settled {
+    /// It was carried out after all.
+    Ours(ObjectHead),
+    /// The target has the source's content already, from somebody else.
+    Unchanged(ObjectHead, Sameness),
+    /// It may be tried again under the condition as it is now.
+    Write,
+}
+
+/// A commit that was refused, or not answered to the end.
+pub(super) struct Attempted<'a> {
+    /// The source's state that was to be written.
+    pub(super) source: &'a ObjectHead,
+    /// What was sent.
+    pub(super) sent: &'a Expected,
+    /// The attributes that were sent along.
+    pub(super) written: &'a Attributes,
+    /// What it came to.
+    pub(super) error: Error,
+    /// How it was tried.
+    pub(super) attempts: &'a Attempts,
+}
+
+/// The condition of a commit, as often as it is decided.
+pub(super) struct Condition {
+    pub(super) now: Precondition,
+    decisions: u32,
+}
+
+impl Condition {
+    pub(super) fn new(now: Precondition) -> Self {
+        Self { now, decisions: 0 }
+    }
+
+    /// Looks at the target after a commit that was refused, or not answered to the end, and decides.
+    ///
+    /// # Cancel safety
+    /// Holds nothing.
+    pub(super) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
+        let Attempted { source, sent, written, error, attempts } = attempted;
+        self.decisions += 1;
+        let seen = see(job, notes, source).await?;
+        if attempts.unanswered()
+            && let Some(seen) = &seen
+            && sent.is(seen)
+            && headers_agree(written, &seen.attributes)
+        {
+            return Ok(Settled::Ours(seen.clone()));
+        }
+        let may_decide = match error.class() {
+            Class::Precondition | Class::Missing => self.decisions < DECISIONS,
+            Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => false,
+        };
+        if !may_decide {
+            return Err(fault_at(End::Target, &error).into());
+        }
+        let next = match decide(source, seen.as_ref()) {
+            Decision::Unchanged(by) => match seen {
+                Some(seen) => return Ok(Settled::Unchanged(seen, by)),
+                None => return Err(fault_at(End::Target, &error).into()),
+            },
+            Decision::Write(next) => next,
+        };
+        if next == self.now && error.code() == Some("PreconditionFailed") && matches!(next, Precondition::IfMatch(_)) {
+            // The very ETag that the target has was refused: this server compares it with our quotes.
+            if job.target.client.spells_etags_bare() {
+                return Err(fault_at(End::Target, &error).into());
+            }
+            job.target.client.spell_etags_bare();
+        }
+        self.now = next;
+        Ok(Settled::Write)
+    }
+}
+
+/// Whether an object has the headers and metadata that were sent; tags are not in a HEAD.
+fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
+    let bare = |attributes: &Attributes| Attributes { tags: Default::default(), ..carried(attributes) };
+    bare(written).agree(&bare(seen))
+}

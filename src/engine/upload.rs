@@ -1,0 +1,269 @@
+//! A multipart upload's life: begun, completed or aborted, and never left behind.
+
+use super::hint::End;
+use super::job::{Halt, Job, Notes, fault_at};
+use super::put::Committed;
+use super::report::Fault;
+use super::target::{AtTarget, Attempted, Condition, Settled, prove};
+use super::verify::Expected;
+use crate::s3::UploadId;
+use crate::s3::error::Class;
+use crate::s3::multipart::{
+    AbortMultipartUpload, CompleteMultipartUpload, CompletedPart, CreateMultipartUpload, ListMultipartUploads,
+    ListParts, OpenUpload,
+};
+use crate::s3::object::{ObjectHead, Style};
+use crate::s3::operation::Precondition;
+use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::deadline::Deadline;
+use crate::wire::error::Error;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// How often an abort is repeated while parts that were on their way keep landing ("AbortMultipartUpload").
+const ABORTS: u32 = 10;
+/// Between an abort and the look at what it left.
+const ABORT_PAUSE: Duration = Duration::from_millis(200);
+/// How much earlier than ours, by the server's clock, an upload of an unanswered attempt can have been begun: the time
+/// that those attempts took, and this for the clock's grain.
+const CLOCK_GRAIN: i64 = 2;
+
+type Creation = JoinHandle<(Result<UploadId, Error>, Attempts)>;
+
+/// What is needed to complete an upload.
+pub(super) struct Completion<'a> {
+    /// The source's state that was sent.
+    pub(super) source: &'a ObjectHead,
+    /// The upload.
+    pub(super) upload: &'a UploadId,
+    /// All its parts, in order.
+    pub(super) parts: &'a [CompletedPart],
+    /// What they make.
+    pub(super) sent: &'a Expected,
+    /// What must hold at the target.
+    pub(super) condition: Precondition,
+    /// What the upload was begun with.
+    pub(super) style: &'a Style,
+}
+
+/// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut off in
+/// the middle of it does not lose the id.
+#[derive(Default)]
+pub(super) struct Uploads {
+    creating: tokio::sync::Mutex<Option<Creation>>,
+    open: Mutex<Option<UploadId>>,
+}
+
+impl Uploads {
+    fn set(&self, upload: Option<UploadId>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = upload;
+    }
+
+    fn get(&self) -> Option<UploadId> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Cancel safety
+    /// The upload is begun all the same, and [`Self::leave`] finds it.
+    pub(super) async fn begin(&self, job: &Job, notes: &Notes, style: &Style) -> Result<UploadId, Halt> {
+        let operation = CreateMultipartUpload {
+            bucket: job.target.bucket.clone(),
+            key: job.target.key.clone(),
+            style: style.clone(),
+        };
+        let (client, mut attempts) = (job.target.client.clone(), job.part());
+        let began = tokio::time::Instant::now();
+        let mut creating = self.creating.lock().await;
+        let task =
+            creating.insert(tokio::spawn(async move { (client.call(&operation, &mut attempts).await, attempts) }));
+        let joined = task.await;
+        *creating = None;
+        let (answer, attempts) = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
+        notes.count(&attempts);
+        let upload = answer.map_err(|error| fault_at(End::Target, &error))?;
+        self.set(Some(upload.clone()));
+        if attempts.unanswered() {
+            abort_unanswered(job, notes, &upload, began.elapsed()).await?;
+        }
+        Ok(upload)
+    }
+
+    /// Completes the upload under a condition, deciding anew while the target changes.
+    ///
+    /// # Cancel safety
+    /// Whether it was completed is unknown; [`Self::leave`] aborts it if it was not.
+    pub(super) async fn complete(
+        &self,
+        job: &Job,
+        notes: &Notes,
+        completion: Completion<'_>,
+    ) -> Result<Committed, Halt> {
+        let Completion { source, upload, parts, sent, condition, style } = completion;
+        let mut condition = Condition::new(condition);
+        let mut conflicts = 0;
+        loop {
+            let operation = CompleteMultipartUpload {
+                bucket: job.target.bucket.clone(),
+                key: job.target.key.clone(),
+                upload: upload.clone(),
+                parts: parts.to_vec(),
+                size: sent.size,
+                crc: sent.crc,
+                precondition: Some(condition.now.clone()),
+            };
+            let mut attempts = job.part();
+            let answer = job.target.client.call(&operation, &mut attempts).await;
+            notes.count(&attempts);
+            let error = match answer {
+                Ok(written) => {
+                    self.set(None);
+                    return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
+                }
+                Err(error) => error,
+            };
+            if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
+                return Err(fault_at(End::Target, &error).into());
+            }
+            let code = error.code().map(str::to_owned);
+            let attempted = Attempted { source, sent, written: &style.attributes, error, attempts: &attempts };
+            match condition.settle(job, notes, attempted).await? {
+                Settled::Ours(seen) => {
+                    self.set(None);
+                    return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
+                }
+                Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
+                Settled::Write if code.as_deref() == Some("NoSuchUpload") => {
+                    self.set(None);
+                    return Err(Halt::replaced("the upload was aborted by somebody else"));
+                }
+                // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
+                Settled::Write if code.as_deref() == Some("ConditionalRequestConflict") => {
+                    conflicts += 1;
+                    if conflicts > 1 || !is_alive(job, notes, upload).await? {
+                        notes.remark("a conflicting write made all parts be sent twice");
+                        return Err(Halt::replaced("a conflicting write ended the upload"));
+                    }
+                }
+                Settled::Write => {}
+            }
+        }
+    }
+
+    /// Aborts whatever is open and looks until it is gone, for at most the job's grace.
+    ///
+    /// # Cancel safety
+    /// An upload may be left open.
+    pub(super) async fn leave(&self, job: &Job, notes: &Notes) {
+        let left = async {
+            if let Some(creating) = self.creating.lock().await.take()
+                && let Ok((Ok(upload), _)) = creating.await
+            {
+                self.set(Some(upload));
+            }
+            match self.get() {
+                Some(upload) => abort(job, &upload).await,
+                None => Ok(()),
+            }
+        };
+        let gone = match timeout(job.grace, left).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {:?}", job.grace)),
+        };
+        match (gone, self.get()) {
+            (None, _) => self.set(None),
+            (Some(why), Some(upload)) => {
+                notes.remark(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
+            }
+            (Some(why), None) => notes.remark(format!("an upload may have been left open: {why}")),
+        }
+    }
+}
+
+/// Aborts an upload and sees it gone: parts that were on their way may land after an abort, so it is repeated until
+/// nothing is listed ("AbortMultipartUpload").
+async fn abort(job: &Job, upload: &UploadId) -> Result<(), Error> {
+    let (bucket, key) = (&job.target.bucket, &job.target.key);
+    let abort = AbortMultipartUpload { bucket: bucket.clone(), key: key.clone(), upload: upload.clone() };
+    let list = ListParts { bucket: bucket.clone(), key: key.clone(), upload: upload.clone(), after: None };
+    let client = &job.target.client;
+    let is_gone = |error: &Error| error.class() == Class::Missing;
+    for _ in 0..ABORTS {
+        // Past the job's deadline: what is left is bounded by its grace.
+        let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+        match client.call(&abort, &mut attempts).await {
+            Err(error) if !is_gone(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        match client.call(&list, &mut attempts).await {
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+            // Some servers list an aborted upload as one without parts.
+            Ok(page) if page.parts.is_empty() => return Ok(()),
+            Ok(_) => sleep(ABORT_PAUSE).await,
+        }
+    }
+    let alive = std::io::Error::other("it still lists parts");
+    Err(Error::body(alive))
+}
+
+async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Halt> {
+    let list = ListParts {
+        bucket: job.target.bucket.clone(),
+        key: job.target.key.clone(),
+        upload: upload.clone(),
+        after: None,
+    };
+    let mut attempts = job.control();
+    let answer = job.target.client.call(&list, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.class() == Class::Missing => Ok(false),
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
+/// Aborts the uploads that unanswered attempts of ours may have begun: of this key, by the initiator of the one we know,
+/// begun while we tried. Another invocation's upload of the same seconds would be among them; it finds its upload gone
+/// and begins again, while an orphan would be paid for until somebody finds it.
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Duration) -> Result<(), Halt> {
+    let mut list = ListMultipartUploads {
+        bucket: job.target.bucket.clone(),
+        prefix: job.target.key.as_str().to_owned(),
+        after: None,
+    };
+    let mut open: Vec<OpenUpload> = Vec::new();
+    loop {
+        let mut attempts = job.control();
+        match job.target.client.call(&list, &mut attempts).await {
+            Ok(page) => {
+                open.extend(page.uploads.into_iter().filter(|upload| upload.key == job.target.key));
+                match page.next {
+                    Some(next) => list.after = Some(next),
+                    None => break,
+                }
+            }
+            Err(error) => {
+                notes.remark(format!("an unanswered CreateMultipartUpload may have left an upload open: {error}"));
+                return Ok(());
+            }
+        }
+    }
+    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Ok(()) };
+    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Ok(()) };
+    let earliest = begun - i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2) - CLOCK_GRAIN;
+    for upload in &open {
+        let is_orphan = upload.upload != *ours
+            && upload.initiator.as_ref() == Some(initiator)
+            && upload.initiated.is_some_and(|at| (earliest..=begun + CLOCK_GRAIN).contains(&at));
+        if is_orphan && let Err(error) = abort(job, &upload.upload).await {
+            notes.remark(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! What the bytes prove about the source and about the target: pure.
+
+use super::plan::{Plan, SourceLayout};
+use super::report::Proof;
+use crate::s3::checksum::{Crc64, Digests, Whole, combine};
+use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::object::{ObjectHead, Written};
+use thiserror::Error;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Mismatch {
+    /// The bytes read are not the object that the source described.
+    #[error("the bytes read do not make the source's {what}: {expected} expected, {found} found")]
+    Source {
+        /// `ETag`, `checksum` or `size`.
+        what: &'static str,
+        /// What the source says.
+        expected: String,
+        /// What the bytes make.
+        found: String,
+    },
+    /// The target does not have what was sent.
+    #[error("the target's {what} is not that of the bytes sent: {expected} expected, {found} found")]
+    Target {
+        /// `ETag`, `checksum` or `part ETag`.
+        what: &'static str,
+        /// What the bytes make.
+        expected: String,
+        /// What the target says.
+        found: String,
+    },
+}
+
+/// What the bytes sent should make of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// How many bytes.
+    pub size: u64,
+    /// The ETag, where encryption leaves it a digest.
+    pub etag: ETag,
+    /// The CRC64NVME.
+    pub crc: Crc64,
+}
+
+impl Expected {
+    /// Of one PUT.
+    pub fn of_put(digests: &Digests) -> Self {
+        Self { size: digests.length, etag: ETag::of_content(digests.md5), crc: digests.crc }
+    }
+
+    /// Of parts in order.
+    pub fn of_parts(parts: &[Digests]) -> Self {
+        let Whole { length, crc, etag } = combine(parts);
+        Self { size: length, etag, crc }
+    }
+
+    /// Whether an object at the target is what we sent: the answer to a write that was not answered.
+    pub fn is(&self, head: &ObjectHead) -> bool {
+        head.size == self.size && (self.etag.proves_same_content(&head.etag) || head.crc == Some(self.crc))
+    }
+}
+
+/// What has to be computed besides the parts' own digests to prove the source by its ETag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceCheck {
+    /// Nothing: a stored checksum, or the parts' digests, show it; or nothing can.
+    Nothing,
+    /// An MD5 over these lengths in order, and the MD5 of those if there are several: the source's own boundaries.
+    Lengths(Vec<u64>),
+}
+
+/// Decides how the source is proven.
+pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> SourceCheck {
+    if source.crc.is_some() {
+        return SourceCheck::Nothing;
+    }
+    match (source.etag.kind(), layout, plan) {
+        (ETagKind::ContentMd5(_), _, Plan::Parts(_)) => SourceCheck::Lengths(vec![source.size]),
+        (ETagKind::Multipart(..), SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned => {
+            SourceCheck::Nothing
+        }
+        (ETagKind::Multipart(..), SourceLayout::Parts(own), _) => {
+            SourceCheck::Lengths(own.ranges().iter().map(|range| range.bytes()).collect())
+        }
+        (
+            ETagKind::ContentMd5(_)
+            | ETagKind::Multipart(..)
+            | ETagKind::OpaqueMultipart(_)
+            | ETagKind::Opaque
+            | ETagKind::Unknown,
+            _,
+            _,
+        ) => SourceCheck::Nothing,
+    }
+}
+
+/// Holds what was read against what the source says of itself. An empty list means that the source says nothing that could
+/// be held against it.
+///
+/// # Errors
+/// [`Mismatch::Source`].
+pub fn source(head: &ObjectHead, made: &Expected, by_own_boundaries: Option<&ETag>) -> Result<Vec<Proof>, Mismatch> {
+    let mismatch = |what, expected: String, found: String| Err(Mismatch::Source { what, expected, found });
+    if made.size != head.size {
+        return mismatch("size", head.size.to_string(), made.size.to_string());
+    }
+    let mut proofs = Vec::new();
+    let same_shape = |a: &ETag, b: &ETag| match (a.kind(), b.kind()) {
+        (ETagKind::ContentMd5(_), ETagKind::ContentMd5(_)) => true,
+        (ETagKind::Multipart(_, n), ETagKind::Multipart(_, m)) => n == m,
+        (
+            ETagKind::ContentMd5(_)
+            | ETagKind::Multipart(..)
+            | ETagKind::OpaqueMultipart(_)
+            | ETagKind::Opaque
+            | ETagKind::Unknown,
+            _,
+        ) => false,
+    };
+    if let Some(own) = by_own_boundaries {
+        if !own.proves_same_content(&head.etag) {
+            return mismatch("ETag", head.etag.to_string(), own.to_string());
+        }
+        proofs.push(Proof::SourceETag);
+    } else if same_shape(&made.etag, &head.etag) {
+        if made.etag.proves_same_content(&head.etag) {
+            proofs.push(Proof::SourceETag);
+        } else if matches!(head.etag.kind(), ETagKind::ContentMd5(_)) {
+            return mismatch("ETag", head.etag.to_string(), made.etag.to_string());
+        }
+        // The same number of parts with other boundaries makes another ETag of the same bytes, and shows nothing.
+    }
+    match head.crc {
+        Some(crc) if crc == made.crc => proofs.push(Proof::SourceChecksum),
+        Some(crc) => return mismatch("checksum", crc.header(), made.crc.header()),
+        None => {}
+    }
+    Ok(proofs)
+}
+
+/// Holds a part's answer against what was sent. True if its ETag was the MD5.
+///
+/// # Errors
+/// [`Mismatch::Target`].
+pub fn part(sent: &Digests, written: &Written) -> Result<bool, Mismatch> {
+    if let Some(crc) = written.crc
+        && crc != sent.crc
+    {
+        return Err(target_mismatch("part checksum", sent.crc.header(), crc.header()));
+    }
+    let expected = ETag::of_content(sent.md5);
+    match written.etag.kind() {
+        ETagKind::ContentMd5(_) if written.etag.proves_same_content(&expected) => Ok(true),
+        ETagKind::ContentMd5(_) => Err(target_mismatch("part ETag", expected.to_string(), written.etag.to_string())),
+        ETagKind::Multipart(..) | ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => Ok(false),
+    }
+}
+
+/// Holds what the target says of the object against what was sent. An empty list means that it is not proven.
+///
+/// # Errors
+/// [`Mismatch::Target`].
+pub fn target(sent: &Expected, etag: &ETag, crc: Option<Crc64>) -> Result<Vec<Proof>, Mismatch> {
+    let mut proofs = Vec::new();
+    match etag.kind() {
+        ETagKind::ContentMd5(_) | ETagKind::Multipart(..) if etag.proves_same_content(&sent.etag) => {
+            proofs.push(Proof::ETag);
+        }
+        ETagKind::ContentMd5(_) | ETagKind::Multipart(..) => {
+            return Err(target_mismatch("ETag", sent.etag.to_string(), etag.to_string()));
+        }
+        ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => {}
+    }
+    match crc {
+        Some(crc) if crc == sent.crc => proofs.push(Proof::Crc64Nvme),
+        Some(crc) => return Err(target_mismatch("checksum", sent.crc.header(), crc.header())),
+        None => {}
+    }
+    Ok(proofs)
+}
+
+fn target_mismatch(what: &'static str, expected: String, found: String) -> Mismatch {
+    Mismatch::Target { what, expected, found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests::head;
+    use super::super::plan::Layout;
+    use super::*;
+    use crate::s3::encryption::Encryption;
+
+    fn parts() -> [Digests; 2] {
+        [Digests::of(b"hello "), Digests::of(b"world")]
+    }
+
+    fn whole() -> Digests {
+        Digests::of(b"hello world")
+    }
+
+    #[test]
+    fn the_source_is_proven_by_checksum_or_etag_or_not_at_all() {
+        let made = Expected::of_parts(&parts());
+        let md5 = ETag::of_content(whole().md5);
+        let check = |etag: &str, encryption, crc, own: Option<&ETag>, expected: &[Proof]| {
+            assert_eq!(source(&head(11, etag, encryption, crc), &made, own).unwrap(), expected, "{etag}");
+        };
+        check(made.etag.as_str(), Encryption::None, None, None, &[Proof::SourceETag]);
+        check(
+            made.etag.as_str(),
+            Encryption::None,
+            Some(whole().crc),
+            None,
+            &[Proof::SourceETag, Proof::SourceChecksum],
+        );
+        check("opaque", Encryption::Kms(None), Some(whole().crc), None, &[Proof::SourceChecksum]);
+        check(md5.as_str(), Encryption::None, None, None, &[]);
+        check(md5.as_str(), Encryption::None, None, Some(&md5), &[Proof::SourceETag]);
+    }
+
+    #[test]
+    fn a_source_that_was_read_wrongly_is_found_out() {
+        let made = Expected::of_put(&whole());
+        let md5 = ETag::of_content([9; 16]);
+        assert!(source(&head(11, md5.as_str(), Encryption::None, None), &made, None).is_err());
+        assert!(source(&head(11, "opaque", Encryption::None, Some(Crc64::of(b"x"))), &made, None).is_err());
+        assert!(source(&head(12, made.etag.as_str(), Encryption::None, None), &made, None).is_err());
+        let in_parts = Expected::of_parts(&parts());
+        let other = ETag::of_content([9; 16]);
+        assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&other)).is_ok());
+        let own = ETag::of_content(whole().md5);
+        assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&own)).is_err());
+    }
+
+    #[test]
+    fn the_target_is_proven_by_etag_or_checksum() {
+        let sent = Expected::of_put(&whole());
+        let kms = ETag::new("0cc175b9c0f1b6a831c399e269772661", &Encryption::Kms(None));
+        assert_eq!(target(&sent, &sent.etag, Some(sent.crc)), Ok(vec![Proof::ETag, Proof::Crc64Nvme]));
+        assert_eq!(target(&sent, &kms, Some(sent.crc)), Ok(vec![Proof::Crc64Nvme]));
+        assert_eq!(target(&sent, &kms, None), Ok(vec![]));
+        assert!(target(&sent, &ETag::of_content([1; 16]), None).is_err());
+        assert!(target(&sent, &sent.etag, Some(Crc64::of(b"x"))).is_err());
+    }
+
+    #[test]
+    fn a_part_is_held_against_its_own_digests() {
+        let [first, second] = parts();
+        let written = |etag: ETag, crc| Written { etag, crc, version: None };
+        assert_eq!(part(&first, &written(ETag::of_content(first.md5), Some(first.crc))), Ok(true));
+        assert_eq!(part(&first, &written(ETag::new("x", &Encryption::Kms(None)), None)), Ok(false));
+        assert!(part(&first, &written(ETag::of_content(second.md5), None)).is_err());
+        assert!(part(&first, &written(ETag::of_content(first.md5), Some(second.crc))).is_err());
+    }
+
+    #[test]
+    fn own_boundaries_are_hashed_only_where_nothing_else_shows_the_source() {
+        let multipart = format!("{}-2", "0cc175b9c0f1b6a831c399e269772661");
+        let single = head(30, "0cc175b9c0f1b6a831c399e269772661", Encryption::None, None);
+        let stored = head(30, "0cc175b9c0f1b6a831c399e269772661", Encryption::None, Some(Crc64::EMPTY));
+        let pieced = head(30, &multipart, Encryption::None, None);
+        let layout = |part| Layout::Even { part, size: 30 };
+        let planned = Plan::Parts(layout(10));
+        assert_eq!(source_check(&single, &SourceLayout::Single, &planned), SourceCheck::Lengths(vec![30]));
+        assert_eq!(source_check(&single, &SourceLayout::Single, &Plan::Put { size: 30 }), SourceCheck::Nothing);
+        assert_eq!(source_check(&stored, &SourceLayout::Single, &planned), SourceCheck::Nothing);
+        let own = SourceLayout::Parts(layout(20));
+        assert_eq!(source_check(&pieced, &own, &planned), SourceCheck::Lengths(vec![20, 10]));
+        assert_eq!(source_check(&pieced, &SourceLayout::Parts(layout(10)), &planned), SourceCheck::Nothing);
+        assert_eq!(source_check(&pieced, &SourceLayout::Unknown, &planned), SourceCheck::Nothing);
+    }
+}
