@@ -62,7 +62,7 @@ pub struct Refusal {
     pub key: Option<String>,
     /// The HTTP status.
     pub status: u16,
-    /// S3's code, or one made of the status where no document came with it (HEAD).
+    /// S3's code, or one made of the status where no document came with it (HEAD), or none that could be read.
     pub code: String,
     /// S3's sentence; empty where no document came with it.
     pub message: String,
@@ -179,6 +179,8 @@ pub fn http_date(text: &str) -> Option<i64> {
 /// A code for a refusal without a document.
 fn code_of(status: u16) -> String {
     match status {
+        // An error in a 200 that breaks off before its code, or a success that was not promised: SDKs count both as 500.
+        200..=299 => "InternalError",
         301 => "PermanentRedirect",
         307 => "TemporaryRedirect",
         400 => "BadRequest",
@@ -212,9 +214,13 @@ fn classify(status: u16, code: &str, repeat: Repeat) -> Class {
         | "PriorRequestNotComplete"
         | "ProvisionedThroughputExceededException" => Class::Throttled,
         // A body that was damaged or cut on its way is sent again: the bytes here are right.
-        "RequestTimeout" | "RequestTimeoutException" | "IncompleteBody" | "BadDigest" | "OperationAborted" => {
-            Class::Transient
-        }
+        // ServiceUnavailable is named here for the 200 that hides it: its own status would say as much.
+        "RequestTimeout"
+        | "RequestTimeoutException"
+        | "IncompleteBody"
+        | "BadDigest"
+        | "OperationAborted"
+        | "ServiceUnavailable" => Class::Transient,
         // "Amazon S3 error best practices": an InternalError may or may not have been carried out.
         "InternalError" | "InternalErrors" => match repeat {
             Repeat::Same => Class::Transient,

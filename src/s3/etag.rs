@@ -33,7 +33,7 @@ impl ETag {
     /// An ETag from a reply that also said how the object is encrypted. Quotes and a weak prefix are taken off.
     pub fn new(text: &str, encryption: &Encryption) -> Self {
         let text = unquoted(text);
-        let parts = text.rsplit_once('-').and_then(|(_, n)| n.parse::<u16>().ok());
+        let parts = text.rsplit_once('-').and_then(|(_, n)| part_count(n));
         let kind = match (encryption.keeps_md5(), digest(text), parts) {
             (true, Some(md5), None) => ETagKind::ContentMd5(md5),
             (true, Some(md5), Some(parts)) => ETagKind::Multipart(md5, parts),
@@ -107,7 +107,7 @@ fn unquoted(text: &str) -> &str {
 /// The 16 bytes that `text`'s first 32 characters spell, if nothing or `-N` follows them.
 fn digest(text: &str) -> Option<[u8; 16]> {
     let (hex, tail) = text.split_at_checked(32)?;
-    let tail_fits = tail.is_empty() || tail.strip_prefix('-').is_some_and(|n| n.parse::<u16>().is_ok());
+    let tail_fits = tail.is_empty() || tail.strip_prefix('-').is_some_and(|n| part_count(n).is_some());
     let mut out = [0; 16];
     if !tail_fits || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
@@ -116,6 +116,12 @@ fn digest(text: &str) -> Option<[u8; 16]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(out)
+}
+
+/// The number after the `-`, as S3 spells it: no sign, no leading zero.
+fn part_count(text: &str) -> Option<u16> {
+    let spelled = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| spelled)
 }
 
 /// Lower-case hexadecimal.
@@ -149,6 +155,9 @@ mod tests {
         assert_eq!(ETag::new(MD5, &kms).kind(), ETagKind::Opaque);
         assert_eq!(ETag::new(&many, &kms).kind(), ETagKind::OpaqueMultipart(12));
         assert_eq!(ETag::new("odd", &Encryption::None).kind(), ETagKind::Opaque);
+        for count in ["+2", "02", "0", "65536", ""] {
+            assert_eq!(ETag::new(&format!("{MD5}-{count}"), &Encryption::None).kind(), ETagKind::Opaque, "{count}");
+        }
         assert_eq!(ETag::new("", &Encryption::None).kind(), ETagKind::Opaque);
         assert_eq!(ETag::listed(MD5).kind(), ETagKind::Unknown);
     }

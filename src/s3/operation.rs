@@ -1,7 +1,8 @@
 //! What every operation has to say about itself before it can be sent.
 
+use super::checksum::Crc64;
 use super::error::{Refusal, Unreadable};
-use super::{Bucket, Key, xml};
+use super::{Bucket, Key, VersionId, xml};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -89,10 +90,30 @@ impl Head {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
-    /// A header's number, if it is there and is one.
+    /// A header's number, if it is there and is one: digits and nothing else.
     pub fn number(&self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
+        self.text(name).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
     }
+
+    /// The version that it names; an object without one has the version `null` ("Working with objects in a
+    /// versioning-suspended bucket").
+    pub fn version(&self) -> Option<VersionId> {
+        self.text("x-amz-version-id").filter(|id| *id != "null").and_then(|id| VersionId::new(id).ok())
+    }
+
+    /// The CRC64NVME that it says of a whole object or of a whole part, never one that was made of parts' checksums.
+    pub fn crc(&self) -> Option<Crc64> {
+        let full = self.text("x-amz-checksum-type").is_none_or(is_full_object);
+        self.text(CRC64NVME).filter(|_| full).and_then(Crc64::parse)
+    }
+}
+
+/// The header of a CRC64NVME.
+pub const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+
+/// Whether a checksum type says that the checksum is of the bytes themselves. CRT spells it in lower case.
+pub fn is_full_object(checksum_type: &str) -> bool {
+    checksum_type.eq_ignore_ascii_case("FULL_OBJECT")
 }
 
 /// Reads a whole reply: what was asked for, or why not. The one place where a reply's root element decides.
@@ -235,9 +256,227 @@ impl Precondition {
     }
 }
 
+/// Requests and replies as text, for the tests of each operation.
+#[cfg(test)]
+pub(super) mod spelled {
+    use super::*;
+
+    /// Method, path, query, headers by name and body of a request, as they go out.
+    pub(in super::super) fn request<O: Operation>(operation: &O) -> String {
+        let (mut query, mut headers) = (Query::default(), Headers::default());
+        operation.query(&mut query);
+        operation.headers(&mut headers);
+        let path = path_of(operation.key().map_or("", Key::as_str));
+        let question = if query.as_str().is_empty() { "" } else { "?" };
+        let mut text = format!("{} /{path}{question}{}\n", O::METHOD, query.as_str());
+        let headers = headers.finish().unwrap();
+        let mut lines: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
+        lines.sort();
+        text.extend(lines);
+        let body = String::from_utf8(operation.body().to_vec()).unwrap();
+        format!("{text}\n{body}")
+    }
+
+    /// Status and headers of a reply: `name: value` by line.
+    pub(in super::super) fn head(status: u16, lines: &str) -> Head {
+        let mut headers = HeaderMap::new();
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
+            headers.append(HeaderName::try_from(name.to_lowercase()).unwrap(), value.parse().unwrap());
+        }
+        Head { status: StatusCode::from_u16(status).unwrap(), headers }
+    }
+
+    /// The refusal that a reply is.
+    pub(in super::super) fn refusal<O: Operation>(operation: &O, head: &Head, body: &str) -> Refusal
+    where
+        O::Reply: std::fmt::Debug,
+    {
+        match read(operation, head, body.as_bytes()) {
+            Err(Failure::Refused(refusal)) => *refusal,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    /// What a reply is, if it is readable.
+    pub(in super::super) fn reply<O: Operation>(operation: &O, head: &Head, body: &str) -> Result<O::Reply, String> {
+        match read(operation, head, body.as_bytes()) {
+            Ok(reply) => Ok(reply),
+            Err(Failure::Refused(refusal)) => panic!("{refusal}"),
+            Err(Failure::Unreadable(unreadable)) => Err(unreadable.to_string()),
+        }
+    }
+
+    /// Checks that a reply which breaks off anywhere within its document is never taken for an answer.
+    pub(in super::super) fn cut_anywhere_is_unreadable<O: Operation>(operation: &O, body: &str) {
+        let document = body.trim_end();
+        for cut in 0..document.len() {
+            let read = read(operation, &head(200, ""), &document.as_bytes()[..cut]);
+            assert!(matches!(read, Err(Failure::Unreadable(_))), "{}: {}", O::NAME, &document[..cut]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::error::Class;
+    use super::super::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
+    use super::super::object::{GetObject, HeadObject, PutObject};
+    use super::super::{UploadId, etag::ETag};
+    use super::spelled::{head, refusal, reply};
     use super::*;
+
+    fn bucket() -> Bucket {
+        Bucket::new("example-bucket").unwrap()
+    }
+
+    fn key() -> Key {
+        Key::new("example-object").unwrap()
+    }
+
+    fn complete() -> CompleteMultipartUpload {
+        CompleteMultipartUpload {
+            bucket: bucket(),
+            key: key(),
+            upload: UploadId::new("id").unwrap(),
+            parts: Vec::new(),
+            size: 1,
+            crc: Crc64::EMPTY,
+            precondition: None,
+        }
+    }
+
+    /// "CompleteMultipartUpload", sample response with error specified in body.
+    const INTERNAL_ERROR: &str = "<Error>
+  <Code>InternalError</Code>
+  <Message>We encountered an internal error. Please try again.</Message>
+  <RequestId>656c76696e6727732072657175657374</RequestId>
+  <HostId>Uuag1LuByRx9e6j5Onimru9pO4ZVKnJ2Qz7/C1NPcfTWAtRPfTaOFg==</HostId>
+</Error>";
+
+    #[test]
+    fn an_error_in_a_200_is_a_refusal() {
+        let declared = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\n{INTERNAL_ERROR}");
+        let kept_alive = format!(" \r\n   \n\n {declared}");
+        for body in [INTERNAL_ERROR, &declared, &kept_alive] {
+            let refusal = refusal(&complete(), &head(200, "x-amz-id-2: header-id"), body);
+            assert_eq!((refusal.status, refusal.code.as_str()), (200, "InternalError"));
+            assert_eq!(refusal.message, "We encountered an internal error. Please try again.");
+            assert_eq!(refusal.request_id.as_deref(), Some("656c76696e6727732072657175657374"));
+            assert_eq!(refusal.host_id.as_deref(), Some("header-id"));
+            assert_eq!(refusal.class, Class::Ambiguous);
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_200_that_breaks_off_may_have_happened() {
+        let begun = INTERNAL_ERROR.find("<Code>").unwrap();
+        for cut in begun..INTERNAL_ERROR.len() {
+            let refusal = refusal(&complete(), &head(200, ""), &INTERNAL_ERROR[..cut]);
+            assert_eq!((refusal.code.as_str(), refusal.class), ("InternalError", Class::Ambiguous), "{cut}");
+        }
+        let refusal = refusal(&complete(), &head(200, ""), "<Error/>");
+        assert_eq!((refusal.code.as_str(), refusal.class), ("InternalError", Class::Ambiguous));
+    }
+
+    #[test]
+    fn a_code_in_a_200_means_what_it_means_under_its_own_status() {
+        let check = |code: &str, expected| {
+            let body = format!("<Error><Code>{code}</Code></Error>");
+            assert_eq!(refusal(&complete(), &head(200, ""), &body).class, expected, "{code}");
+        };
+        check("SlowDown", Class::Throttled);
+        check("ServiceUnavailable", Class::Transient);
+        check("InvalidPart", Class::Refused);
+        check("NoSuchUpload", Class::Missing);
+        check("PreconditionFailed", Class::Precondition);
+        check("ConditionalRequestConflict", Class::Precondition);
+    }
+
+    #[test]
+    fn an_error_in_the_body_of_a_write_without_a_document_is_a_refusal_too() {
+        let put = PutObject::new(bucket(), key(), Bytes::new());
+        assert_eq!(refusal(&put, &head(200, "etag: \"a\""), INTERNAL_ERROR).class, Class::Ambiguous);
+        let part = UploadPart {
+            bucket: bucket(),
+            key: key(),
+            upload: UploadId::new("id").unwrap(),
+            number: super::super::PartNumber::FIRST,
+            bytes: Bytes::new(),
+            crc: Crc64::EMPTY,
+        };
+        assert_eq!(refusal(&part, &head(200, "etag: \"a\""), INTERNAL_ERROR).class, Class::Transient);
+    }
+
+    #[test]
+    fn an_object_that_looks_like_an_error_is_an_object() {
+        let get = GetObject::whole(bucket(), key());
+        let length = format!("etag: \"a\"\ncontent-length: {}", INTERNAL_ERROR.len());
+        assert!(reply(&get, &head(200, &length), INTERNAL_ERROR).is_ok());
+    }
+
+    #[test]
+    fn a_status_that_the_operation_does_not_accept_is_a_refusal_whatever_the_body_says() {
+        let body = "<CompleteMultipartUploadResult><ETag>&quot;a&quot;</ETag></CompleteMultipartUploadResult>";
+        let refused = refusal(&complete(), &head(202, ""), body);
+        assert_eq!((refused.code.as_str(), refused.class), ("InternalError", Class::Ambiguous));
+        let moved = refusal(&complete(), &head(307, "location: https://elsewhere/"), "");
+        assert_eq!(moved.code, "TemporaryRedirect");
+    }
+
+    #[test]
+    fn a_refused_head_is_read_from_its_status_and_headers() {
+        let operation = HeadObject::current(bucket(), key());
+        let lines = "x-amz-request-id: 318BC8BC143432E5\nx-amz-id-2: 3HqH3qlZyiahVVnXxiaN";
+        let refused = refusal(&operation, &head(404, lines), "");
+        assert_eq!((refused.code.as_str(), refused.class), ("NotFound", Class::Missing));
+        assert_eq!(refused.request_id.as_deref(), Some("318BC8BC143432E5"));
+        assert_eq!(refused.host_id.as_deref(), Some("3HqH3qlZyiahVVnXxiaN"));
+        let marker = "x-amz-delete-marker: true\nlast-modified: Fri, 24 May 2013 00:00:00 GMT";
+        assert!(refusal(&operation, &head(405, marker), "").delete_marker);
+    }
+
+    #[test]
+    fn aborting_is_done_with_or_without_content() {
+        let abort = AbortMultipartUpload { bucket: bucket(), key: key(), upload: UploadId::new("id").unwrap() };
+        assert_eq!(reply(&abort, &head(204, ""), ""), Ok(()));
+        assert_eq!(reply(&abort, &head(200, ""), "<html>fine</html>"), Ok(()));
+        assert_eq!(refusal(&abort, &head(404, ""), "<Error><Code>NoSuchUpload</Code></Error>").class, Class::Missing);
+    }
+
+    #[test]
+    fn numbers_in_headers_are_digits() {
+        let check = |text: &str, expected| {
+            assert_eq!(head(200, &format!("content-length: {text}")).number("content-length"), expected, "{text}");
+        };
+        check("0", Some(0));
+        check("18446744073709551615", Some(u64::MAX));
+        check("18446744073709551616", None);
+        check("+5", None);
+        check("-5", None);
+        check("5, 5", None);
+        check("", None);
+    }
+
+    #[test]
+    fn preconditions_are_spelled_as_headers() {
+        let check = |precondition: Precondition, name: &str, value: &str| {
+            let mut headers = Headers::default();
+            precondition.set(&mut headers);
+            let headers = headers.finish().unwrap();
+            assert_eq!((headers.len(), headers[name].to_str().unwrap()), (1, value));
+        };
+        check(Precondition::IfAbsent, "if-none-match", "*");
+        check(Precondition::IfMatch(ETag::listed("a-2")), "if-match", "\"a-2\"");
+    }
+
+    #[test]
+    fn the_md5_of_a_document_is_base64() {
+        let mut headers = Headers::default();
+        headers.content_md5(b"");
+        assert_eq!(headers.finish().unwrap()["content-md5"], "1B2M2Y8AsgTpgAmY7PhCfg==");
+    }
 
     #[test]
     fn queries_are_encoded_strictly() {
