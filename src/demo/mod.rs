@@ -29,4 +29,5 @@ pub mod authority;
 mod listener;
 
 pub mod border;
+pub mod pair;
 pub mod vault;

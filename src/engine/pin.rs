@@ -11,6 +11,9 @@ use crate::wire::body::Incoming;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
 
+/// How many parts' lengths are asked for at a time: the source is near, and its connections are for the bytes.
+const LOOKS: usize = 16;
+
 /// What was found under the key.
 pub(super) enum Found {
     /// An object, and its bytes if they are on their way already.
@@ -117,25 +120,49 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     if !wanted && pinned.crc.is_some() {
         return Ok(SourceLayout::Unknown);
     }
-    let Some(first) = part_length(job, notes, pinned, PartNumber::FIRST).await? else {
+    let number = |number: u16| -> Result<PartNumber, Halt> {
+        PartNumber::new(number.into()).map_err(|error| Fault::new("internal", error.to_string()).into())
+    };
+    let ends = (number(1)?, number(count)?);
+    let (Some(first), Some(last)) =
+        (part_length(job, notes, pinned, ends.0).await?, part_length(job, notes, pinned, ends.1).await?)
+    else {
         return Ok(SourceLayout::Unknown);
     };
-    if let Some(even) = even_layout(pinned.size, count, first) {
-        return Ok(SourceLayout::Parts(even));
-    }
-    if first > KEPT_PART_LIMIT && job.options.etag != EtagMode::Preserve {
-        return Ok(SourceLayout::Unknown);
-    }
-    let mut lengths = vec![first];
-    for index in 1..usize::from(count) {
-        let number = PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()))?;
-        match part_length(job, notes, pinned, number).await? {
-            Some(length) => lengths.push(length),
-            None => return Ok(SourceLayout::Unknown),
+    let even = even_layout(pinned.size, count, first, last);
+    // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
+    if job.options.etag != EtagMode::Preserve {
+        if let Some(even) = even {
+            return Ok(SourceLayout::Parts(even));
+        }
+        if first > KEPT_PART_LIMIT {
+            return Ok(SourceLayout::Unknown);
         }
     }
-    let whole = lengths.iter().sum::<u64>() == pinned.size;
-    Ok(if whole { SourceLayout::Parts(Layout::Uneven(lengths)) } else { SourceLayout::Unknown })
+    let Some(lengths) = all_lengths(job, notes, pinned, count).await? else { return Ok(SourceLayout::Unknown) };
+    let is_whole = lengths.iter().sum::<u64>() == pinned.size;
+    let is_even = lengths.split_last().is_some_and(|(_, others)| others.iter().all(|length| *length == first));
+    Ok(match even.filter(|_| is_even) {
+        _ if !is_whole => SourceLayout::Unknown,
+        Some(even) => SourceLayout::Parts(even),
+        None => SourceLayout::Parts(Layout::Uneven(lengths)),
+    })
+}
+
+/// The lengths of all parts, asked for many at a time; `None` if the server stops telling.
+async fn all_lengths(job: &Job, notes: &Notes, pinned: &ObjectHead, count: u16) -> Result<Option<Vec<u64>>, Halt> {
+    let mut lengths = Vec::with_capacity(usize::from(count));
+    let numbers: Vec<PartNumber> = (1..=count).filter_map(|number| PartNumber::new(number.into()).ok()).collect();
+    for batch in numbers.chunks(LOOKS) {
+        let looks = batch.iter().map(|number| part_length(job, notes, pinned, *number));
+        for length in futures_util::future::join_all(looks).await {
+            match length? {
+                Some(length) => lengths.push(length),
+                None => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(lengths))
 }
 
 /// The length of one of the source's parts; `None` if the server does not know part numbers.

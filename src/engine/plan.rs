@@ -207,12 +207,11 @@ fn by_table(size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
     Ok(Plan::Parts(Layout::Even { part, size }))
 }
 
-/// The layout that a count of parts and the length of the first suggest, if all but the last can be equal. Otherwise the
-/// parts' own lengths have to be asked for.
-pub fn even_layout(size: u64, count: u16, first: u64) -> Option<Layout> {
-    let count = u64::from(count);
-    let fits =
-        first > 0 && count > 0 && first.checked_mul(count - 1)? < size.max(1) && size <= first.checked_mul(count)?;
+/// The layout that a count of parts and the lengths of the first and the last suggest, if all between can be equal to the
+/// first. Otherwise the parts' own lengths have to be asked for.
+pub fn even_layout(size: u64, count: u16, first: u64, last: u64) -> Option<Layout> {
+    let others = first.checked_mul(u64::from(count).checked_sub(1)?)?;
+    let fits = (1..=first).contains(&last) && others.checked_add(last) == Some(size);
     fits.then_some(Layout::Even { part: first, size })
 }
 
@@ -289,16 +288,18 @@ mod tests {
     }
 
     #[test]
-    fn a_count_and_a_first_length_make_an_even_layout_or_none() {
-        let check = |size, count, first, expected: bool| {
-            assert_eq!(even_layout(size, count, first).is_some(), expected, "{size} {count} {first}");
+    fn a_count_and_both_ends_make_an_even_layout_or_none() {
+        let check = |size, count, first, last, expected: bool| {
+            assert_eq!(even_layout(size, count, first, last).is_some(), expected, "{size} {count} {first} {last}");
         };
-        check(20, 3, 8, true);
-        check(24, 3, 8, true);
-        check(25, 3, 8, false);
-        check(16, 3, 8, false);
-        check(0, 1, 0, false);
-        check(u64::MAX, 10_000, u64::MAX, false);
+        check(20, 3, 8, 4, true);
+        check(24, 3, 8, 8, true);
+        check(8, 1, 8, 8, true);
+        check(25, 3, 8, 9, false);
+        check(20, 3, 8, 3, false);
+        check(0, 1, 0, 0, false);
+        check(8, 0, 8, 8, false);
+        check(u64::MAX, 10_000, u64::MAX, 1, false);
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use crate::s3::object::{GetObject, ObjectHead};
 use crate::s3::operation::{self, Answer, Failure, Head, Headers, Operation, Pace, Query};
 use crate::s3::sign::{Scope, sign_unsigned_payload};
 use aws_credential_types::Credentials;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -283,11 +283,16 @@ impl Client {
         let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;
         headers.insert(http::header::HOST, host);
         headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let body = operation.body();
+        // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
+        if O::METHOD == Method::PUT || O::METHOD == Method::POST {
+            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
         // The scheme is no part of the signature.
         let uri = format!("https://{authority}{target}");
         sign_unsigned_payload(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
-        let mut request = Request::new(operation.body());
+        let mut request = Request::new(body);
         *request.method_mut() = O::METHOD;
         *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
         *request.headers_mut() = headers;

@@ -1,0 +1,146 @@
+//! A China side and a Global side: two servers with other keys and other regions, and clients for both.
+
+use super::authority::Authority;
+use super::border::{Border, BorderConfig};
+use super::keys::KeyPair;
+use super::server::{Server, ServerConfig};
+use super::store::BucketConfig;
+use crate::engine::buffer::{Buffers, Limits, TmpLimit};
+use crate::engine::gate::Governed;
+use crate::engine::governor::FixedWindow;
+use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::plan::EtagMode;
+use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::{Bucket, Key};
+use crate::wire::call::{Client, Config};
+use crate::wire::connect::Network;
+use crate::wire::deadline::Deadline;
+use crate::wire::keys::Fixed;
+use crate::wire::tls::client_config;
+use aws_credential_types::Credentials;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The bucket in China.
+pub const SOURCE_BUCKET: &str = "china-source";
+/// The bucket outside it.
+pub const TARGET_BUCKET: &str = "global-target";
+/// The region in China.
+pub const SOURCE_REGION: &str = "cn-northwest-1";
+/// The region outside it.
+pub const TARGET_REGION: &str = "us-west-2";
+
+/// The keys of the China side.
+pub fn source_keys() -> KeyPair {
+    KeyPair::new("AKIACHINAEXAMPLE0001", "source-secret-of-the-demonstration")
+}
+
+/// The keys of the Global side.
+pub fn target_keys() -> KeyPair {
+    KeyPair::new("AKIAGLOBALEXAMPLE001", "target-secret-of-the-demonstration")
+}
+
+/// Both sides, running.
+#[derive(Debug)]
+pub struct Pair {
+    /// The China side.
+    pub source: Server,
+    /// The Global side.
+    pub target: Server,
+    /// The path between the engine and the Global side, if there is one.
+    pub border: Option<Border>,
+    authority: Arc<Authority>,
+}
+
+impl Pair {
+    /// Starts both over TLS, each with its bucket.
+    ///
+    /// # Errors
+    /// If no socket or certificate can be had.
+    pub async fn start(border: Option<BorderConfig>) -> io::Result<Self> {
+        let authority = Arc::new(Authority::new()?);
+        let source = Server::start(ServerConfig::new(SOURCE_REGION, source_keys()).tls(&authority)).await?;
+        let target = Server::start(ServerConfig::new(TARGET_REGION, target_keys()).tls(&authority)).await?;
+        source.store().create_bucket(SOURCE_BUCKET, BucketConfig::default());
+        target.store().create_bucket(TARGET_BUCKET, BucketConfig::default());
+        let border = match border {
+            Some(config) => Some(Border::start(config, target.address()).await?),
+            None => None,
+        };
+        Ok(Self { source, target, border, authority })
+    }
+
+    /// The certificate that both sides' are signed with.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// The URL of the Global side, as seen over the border.
+    pub fn target_endpoint(&self) -> String {
+        match &self.border {
+            Some(border) => self.target.endpoint_at(border.address()),
+            None => self.target.endpoint(),
+        }
+    }
+
+    /// A client of the China side.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn source_client(&self, config: Config) -> io::Result<Client> {
+        self.client(config, &self.source.endpoint(), SOURCE_REGION, &source_keys())
+    }
+
+    /// A client of the Global side.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up.
+    pub fn target_client(&self, config: Config) -> io::Result<Client> {
+        self.client(config, &self.target_endpoint(), TARGET_REGION, &target_keys())
+    }
+
+    /// A client with any keys for any of the two.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up, or the endpoint or region is none.
+    pub fn client(&self, config: Config, endpoint: &str, region: &str, keys: &KeyPair) -> io::Result<Client> {
+        let credentials =
+            Credentials::new(&keys.access_key, &keys.secret_key, keys.session_token.clone(), None, "demonstration");
+        let tls = client_config(Some(self.authority.pem().as_bytes())).map_err(io::Error::other)?;
+        let endpoint = Endpoint::overridden(endpoint).map_err(io::Error::other)?;
+        let region = Region::new(region).map_err(io::Error::other)?;
+        let gate = Arc::new(Governed::new(FixedWindow::new(config.window)));
+        Ok(Client::new(config, endpoint, region, Arc::new(Fixed(credentials)), gate, Arc::new(Network::new(tls))))
+    }
+
+    /// A job between the two for one key, with budgets of its own: 64 MiB of memory, 256 MiB of /tmp.
+    ///
+    /// # Errors
+    /// If TLS cannot be set up, or the key is none.
+    pub fn job(&self, key: &str) -> io::Result<Job> {
+        let key = Key::new(key).map_err(io::Error::other)?;
+        let side = |client, bucket| -> io::Result<Side> {
+            Ok(Side { client, bucket: Bucket::new(bucket).map_err(io::Error::other)?, key: key.clone() })
+        };
+        let limits = Limits { memory: 64 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(256 << 20) };
+        Ok(Job {
+            source: side(self.source_client(Config::new("source", 16))?, SOURCE_BUCKET)?,
+            target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
+            options: Options {
+                etag: EtagMode::Auto,
+                part_size: None,
+                buffering: Buffering::Memory,
+                parts_under_way: 32,
+                storage_class: None,
+                kms_key: None,
+            },
+            size_hint: None,
+            trigger: Trigger::Event,
+            deadline: Deadline::never(),
+            grace: Duration::from_secs(10),
+            buffers: Arc::new(Buffers::new(limits)),
+            meter: Arc::new(Meter::default()),
+        })
+    }
+}
