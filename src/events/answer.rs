@@ -1,0 +1,244 @@
+//! What each kind of caller is told, and the JSON of a report.
+//!
+//! The names and the order of a report's fields are a contract: scripts outside the project read them.
+
+use super::refusal::NotAccepted;
+use crate::engine::report::{Fault, Outcome, Place, Proof, Report};
+use crate::s3::Bucket;
+use serde_json::{Value, json};
+
+/// How an invocation ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// With a value.
+    Success(Value),
+    /// As a function error, so that Lambda's retries, on-failure destinations and a state machine's Catch see it.
+    FunctionError {
+        /// `errorType`: the class of the (first) fault.
+        error_type: String,
+        /// `errorMessage`: the report, or the array of reports, as JSON.
+        error_message: String,
+    },
+}
+
+impl Answer {
+    /// To the caller of a single object: its report.
+    pub fn of_one(report: &Report) -> Self {
+        Self::unless_failed(report_json(report), std::slice::from_ref(report))
+    }
+
+    /// To S3, or whoever sent notification records: an array of reports, an error if one failed.
+    pub fn of_notifications(reports: &[Report]) -> Self {
+        Self::unless_failed(reports.iter().map(report_json).collect(), reports)
+    }
+
+    /// To SQS: the ids of the messages to keep, being those of which a report failed.
+    pub fn of_messages<'a>(messages: impl IntoIterator<Item = (&'a str, &'a [Report])>) -> Self {
+        let failures: Vec<_> = messages
+            .into_iter()
+            .filter(|(_, reports)| first_failure(reports).is_some())
+            .map(|(id, _)| json!({ "itemIdentifier": id }))
+            .collect();
+        Self::Success(json!({ "batchItemFailures": failures }))
+    }
+
+    /// To the sender of a payload that was not accepted as a whole.
+    pub fn of_refusal(refused: &NotAccepted, source: &Bucket, target: &Bucket) -> Self {
+        Self::of_one(&refused.report(source, target))
+    }
+
+    fn unless_failed(value: Value, reports: &[Report]) -> Self {
+        match first_failure(reports) {
+            Some(error_type) => {
+                Self::FunctionError { error_type: error_type.to_owned(), error_message: value.to_string() }
+            }
+            None => Self::Success(value),
+        }
+    }
+}
+
+/// The class of the first report that failed.
+fn first_failure(reports: &[Report]) -> Option<&'static str> {
+    let failed = reports.iter().find(|report| match report.outcome {
+        Outcome::Failed => true,
+        Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => false,
+    })?;
+    Some(failed.fault.as_ref().map_or("internal", |fault| fault.class))
+}
+
+/// The report of one object as JSON.
+pub fn report_json(report: &Report) -> Value {
+    json!({
+        "outcome": report.outcome.name(),
+        "source": {
+            "bucket": report.source.bucket,
+            "key": key_of(&report.source),
+            "version_id": report.source.version_id,
+            "etag": report.source.etag,
+            "size": report.source.size,
+        },
+        "target": {
+            "bucket": report.target.bucket,
+            "key": key_of(&report.target),
+            "etag": report.target.etag,
+        },
+        "bytes": report.bytes,
+        "parts": report.parts,
+        "resumed_parts": report.resumed_parts,
+        "retries": report.retries,
+        "hedges": report.hedges,
+        // Digits below a millisecond would be noise.
+        "seconds": (report.seconds * 1e3).round() / 1e3,
+        "buffer": report.buffer.map(|buffer| buffer.name()),
+        "etag_preserved": report.etag_preserved,
+        "verified_by": report.verified_by.iter().map(|proof: &Proof| proof.name()).collect::<Vec<_>>(),
+        "not_carried": report.not_carried.iter()
+            .map(|left| json!({ "attribute": left.attribute, "reason": left.reason }))
+            .collect::<Vec<_>>(),
+        "reason": report.reason,
+        "error": report.fault.as_deref().map(fault_json),
+    })
+}
+
+/// A key is never empty, so an empty one stands for none: events that were refused or ignored may name no object.
+fn key_of(place: &Place) -> Option<&str> {
+    Some(place.key.as_str()).filter(|key| !key.is_empty())
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    json!({
+        "class": fault.class,
+        "operation": fault.operation,
+        "code": fault.code,
+        "status": fault.status,
+        "message": fault.message,
+        "request_id": fault.request_id,
+        "host_id": fault.host_id,
+        "bucket": fault.bucket,
+        "key": fault.key,
+        "attempts": fault.attempts,
+        "hint": fault.hint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::report::{BufferKind, NotCarried};
+
+    fn place(bucket: &str) -> Place {
+        Place { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..Place::default() }
+    }
+
+    fn copied() -> Report {
+        Report {
+            bytes: 123,
+            parts: 1,
+            seconds: 0.310_04,
+            buffer: Some(BufferKind::Memory),
+            etag_preserved: true,
+            verified_by: vec![Proof::ETag, Proof::Crc64Nvme, Proof::SourceETag],
+            ..Report::new(Outcome::Copied, Place { size: Some(123), ..place("a") }, place("b"))
+        }
+    }
+
+    fn failed(class: &'static str) -> Report {
+        Report::failed(place("a"), place("b"), Fault::new(class, "it broke"))
+    }
+
+    #[test]
+    fn a_report_has_the_contracts_fields_in_its_order() {
+        let expected = concat!(
+            r#"{"outcome":"copied","source":{"bucket":"a","key":"k","version_id":null,"etag":"…","size":123},"#,
+            r#""target":{"bucket":"b","key":"k","etag":"…"},"bytes":123,"parts":1,"resumed_parts":0,"retries":0,"#,
+            r#""hedges":0,"seconds":0.31,"buffer":"memory","etag_preserved":true,"#,
+            r#""verified_by":["etag","crc64nvme","source_etag"],"not_carried":[],"reason":null,"error":null}"#,
+        );
+        assert_eq!(report_json(&copied()).to_string(), expected);
+    }
+
+    #[test]
+    fn a_fault_is_told_with_all_its_fields() {
+        let fault = Fault {
+            operation: Some("PutObject"),
+            code: Some("AccessDenied".into()),
+            status: Some(403),
+            request_id: Some("R".into()),
+            host_id: Some("H".into()),
+            bucket: Some("b".into()),
+            key: Some("k".into()),
+            attempts: 1,
+            ..Fault::new("refused", "PutObject refused").with_hint("Allow s3:PutObject.")
+        };
+        let expected = concat!(
+            r#"{"class":"refused","operation":"PutObject","code":"AccessDenied","status":403,"#,
+            r#""message":"PutObject refused","request_id":"R","host_id":"H","bucket":"b","key":"k","attempts":1,"#,
+            r#""hint":"Allow s3:PutObject."}"#,
+        );
+        assert_eq!(report_json(&Report::failed(place("a"), place("b"), fault))["error"].to_string(), expected);
+    }
+
+    #[test]
+    fn what_was_left_behind_is_told_with_its_reason() {
+        let left = NotCarried { attribute: "tags".into(), reason: "the target takes ten".into() };
+        let report = Report { not_carried: vec![left], reason: Some("said".into()), ..copied() };
+        let json = report_json(&report);
+        assert_eq!(json["not_carried"].to_string(), r#"[{"attribute":"tags","reason":"the target takes ten"}]"#);
+        assert_eq!(json["reason"], "said");
+    }
+
+    #[test]
+    fn a_report_without_an_object_has_null_keys() {
+        let json = report_json(&Report::new(Outcome::Ignored, Place::default(), Place::default()));
+        assert_eq!((&json["source"]["key"], &json["target"]["key"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn a_single_object_is_answered_with_its_report_or_as_a_function_error() {
+        assert_eq!(Answer::of_one(&copied()), Answer::Success(report_json(&copied())));
+        for outcome in [Outcome::Unchanged, Outcome::Superseded, Outcome::Ignored] {
+            let report = Report::new(outcome, place("a"), place("b"));
+            assert_eq!(Answer::of_one(&report), Answer::Success(report_json(&report)));
+        }
+        let report = failed("throttled");
+        let Answer::FunctionError { error_type, error_message } = Answer::of_one(&report) else { panic!() };
+        assert_eq!(error_type, "throttled");
+        assert_eq!(error_message, report_json(&report).to_string());
+    }
+
+    #[test]
+    fn a_failure_that_lost_its_fault_is_still_an_error() {
+        let report = Report::new(Outcome::Failed, place("a"), place("b"));
+        assert!(
+            matches!(Answer::of_one(&report), Answer::FunctionError { error_type, .. } if error_type == "internal")
+        );
+    }
+
+    #[test]
+    fn notifications_are_answered_with_an_array_and_an_error_if_one_failed() {
+        assert_eq!(Answer::of_notifications(&[copied()]), Answer::Success(json!([report_json(&copied())])));
+        let reports = [copied(), failed("network"), failed("refused")];
+        let Answer::FunctionError { error_type, error_message } = Answer::of_notifications(&reports) else { panic!() };
+        assert_eq!(error_type, "network");
+        let told: Vec<Value> = serde_json::from_str(&error_message).unwrap();
+        assert_eq!(told, reports.iter().map(report_json).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_batch_is_answered_with_the_messages_that_failed() {
+        let mixed = [copied(), failed("event")];
+        let done = [copied()];
+        let messages = [("m1", &done[..]), ("m2", &mixed[..]), ("m3", &[][..])];
+        let Answer::Success(value) = Answer::of_messages(messages) else { panic!() };
+        assert_eq!(value.to_string(), r#"{"batchItemFailures":[{"itemIdentifier":"m2"}]}"#);
+        let Answer::Success(value) = Answer::of_messages([("m1", &done[..])]) else { panic!() };
+        assert_eq!(value.to_string(), r#"{"batchItemFailures":[]}"#);
+    }
+
+    #[test]
+    fn a_refused_payload_is_a_function_error_of_class_event() {
+        let bucket = Bucket::new("cn-data").unwrap();
+        let answer = Answer::of_refusal(&NotAccepted::TooDeep, &bucket, &bucket);
+        assert!(matches!(answer, Answer::FunctionError { error_type, .. } if error_type == "event"));
+    }
+}

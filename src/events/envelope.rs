@@ -1,0 +1,102 @@
+//! What lies around an event: record lists, SQS messages, SNS notifications, on-failure records of Lambda's.
+//!
+//! A dead letter is the message that it was, so that a redrive needs nothing but these. Envelopes are opened to a fixed
+//! depth: each may hold any other.
+
+use super::refusal::{NotAccepted, quoted};
+use super::{Invocation, Item, MAX_WRAPPING, Message, kind, notification, parse, recognise, text};
+use crate::s3::Bucket;
+use serde_json::Value;
+
+/// What an envelope around a single payload holds; `None` if it is not one.
+pub(super) fn inside(value: &Value) -> Option<&Value> {
+    // "Lambda asynchronous invocation records": to a queue or topic as such, to a bus as the detail of its own event.
+    if let Some(payload) = value.get("requestPayload") {
+        return Some(payload);
+    }
+    if text(value, "/source") == Some("lambda") {
+        return value.pointer("/detail/requestPayload");
+    }
+    // "Amazon SNS message formats": what a queue gets without raw message delivery.
+    if text(value, "/Type") == Some("Notification") { value.get("Message") } else { None }
+}
+
+/// Opens one: the payload is JSON, or a string that holds JSON.
+pub(super) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+    if depth >= MAX_WRAPPING {
+        return Err(NotAccepted::TooDeep);
+    }
+    match inside.as_str() {
+        Some(text) => recognise(&parse(text.as_bytes())?, source, depth + 1),
+        None => recognise(inside, source, depth + 1),
+    }
+}
+
+/// `Records`: those of S3's notifications, or messages of a queue.
+pub(super) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+    let Some(records) = records.as_array() else {
+        return Err(NotAccepted::unknown(format!("{} as `Records`", kind(records))));
+    };
+    match records.first().map(Origin::of) {
+        None => Err(NotAccepted::unknown("an empty list of records")),
+        Some(Origin::S3) => {
+            Ok(Invocation::Notifications(records.iter().map(|record| notification(record, source)).collect()))
+        }
+        Some(Origin::Sqs) => {
+            let messages: Result<_, _> = records.iter().map(|record| message(record, source, depth)).collect();
+            Ok(Invocation::Messages(messages?))
+        }
+        Some(Origin::Other(name)) => Err(NotAccepted::unknown(name)),
+    }
+}
+
+/// Who made a record.
+enum Origin {
+    S3,
+    Sqs,
+    Other(String),
+}
+
+impl Origin {
+    fn of(record: &Value) -> Self {
+        // SNS alone writes the name with a capital.
+        match text(record, "/eventSource").or_else(|| text(record, "/EventSource")) {
+            Some("aws:s3") => Self::S3,
+            Some("aws:sqs") => Self::Sqs,
+            Some(other) => Self::Other(format!("records of {}", quoted(other))),
+            None if record.get("s3").is_some() => Self::S3,
+            None if record.get("body").is_some() => Self::Sqs,
+            None => Self::Other("records that do not name their `eventSource`".to_owned()),
+        }
+    }
+}
+
+fn notification(record: &Value, source: &Bucket) -> Item {
+    match Origin::of(record) {
+        Origin::S3 => notification::read(record, source),
+        Origin::Sqs => Err(NotAccepted::unknown("an SQS message among S3's records")),
+        Origin::Other(name) => Err(NotAccepted::unknown(name)),
+    }
+}
+
+/// A message fails alone, but only by its id: without one the whole batch has to be refused, or SQS would take the
+/// message for done.
+fn message(record: &Value, source: &Bucket, depth: usize) -> Result<Message, NotAccepted> {
+    let missing = |field| NotAccepted::Missing { field, event: "an SQS message".to_owned() };
+    let id = text(record, "/messageId").filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?;
+    let items = match record.get("body") {
+        Some(body @ Value::String(_)) => items(open(body, source, depth)),
+        _ => vec![Err(missing("body"))],
+    };
+    Ok(Message { id: id.to_owned(), items })
+}
+
+/// A batch inside a message has nobody to answer to: its messages count as the outer one's items.
+fn items(body: Result<Invocation, NotAccepted>) -> Vec<Item> {
+    match body {
+        Ok(Invocation::One(task)) => vec![Ok(task)],
+        Ok(Invocation::Notifications(items)) => items,
+        Ok(Invocation::Messages(messages)) => messages.into_iter().flat_map(|message| message.items).collect(),
+        Err(refused) => vec![Err(refused)],
+    }
+}
