@@ -1,0 +1,3 @@
+//! Many objects: which of them, and what differs between two listings.
+
+pub mod filter;
