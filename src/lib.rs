@@ -4,6 +4,7 @@
 pub mod engine;
 pub mod events;
 pub mod s3;
+pub mod secrets;
 pub mod settings;
 pub mod sync;
 pub mod wire;
