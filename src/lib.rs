@@ -7,6 +7,7 @@ pub mod s3;
 pub mod secrets;
 pub mod settings;
 pub mod sync;
+pub mod telemetry;
 pub mod wire;
 
 #[cfg(feature = "demo")]

@@ -1,0 +1,364 @@
+//! What is watched: the log's form and filter, and the metrics of a finished object.
+//!
+//! One table declares every metric; dashboards and alarms read exactly these names. They have few dimensions on purpose:
+//! a key or a request id in one would be a metric of its own, and paid for as such; those belong in the log.
+
+use crate::engine::report::{Outcome, Report};
+use serde_json::{Map, Value, json};
+use std::io::{self, Write};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterFn, filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How log events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// JSON, one event a line, on stdout: for the function, whose stdout is its log.
+    Json,
+    /// Compact text on stderr: for a terminal, whose stdout belongs to results.
+    Plain,
+}
+
+/// The targets of our own events: the library with the command line, and the function's binary.
+const OWN_TARGETS: [&str; 2] = ["xpsync", "bootstrap"];
+
+/// Starts logging for the rest of the process.
+///
+/// # Errors
+/// If something else logs already.
+pub fn init(level: Level, format: LogFormat) -> Result<(), TryInitError> {
+    match format {
+        LogFormat::Json => json_lines(level, io::stdout).try_init(),
+        LogFormat::Plain => plain_lines(level, io::stderr).try_init(),
+    }
+}
+
+/// Our own events at the level asked for, those of others at `WARN` at most: hyper, rustls and the SDKs log headers,
+/// requests and bodies below that, and with them tokens and the secret.
+fn filter(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
+    let others = level.min(Level::WARN);
+    filter_fn(move |event| *event.level() <= if is_ours(event.target()) { level } else { others })
+        .with_max_level_hint(level)
+}
+
+fn is_ours(target: &str) -> bool {
+    OWN_TARGETS.contains(&target.split("::").next().unwrap_or(target))
+}
+
+fn json_lines<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().json().flatten_event(true).with_span_list(false).with_ansi(false).with_writer(writer);
+    tracing_subscriber::registry().with(filter(level)).with(lines)
+}
+
+fn plain_lines<W>(level: Level, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().compact().without_time().with_target(false).with_ansi(false).with_writer(writer);
+    tracing_subscriber::registry().with(filter(level)).with(lines)
+}
+
+/// Where the metrics are found in CloudWatch.
+pub const NAMESPACE: &str = "S3CrossPartitionSync";
+
+/// What a metric is broken down by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dimension {
+    /// The outcome's name in reports.
+    Outcome,
+    /// The fault's class.
+    Class,
+}
+
+impl Dimension {
+    /// Its name in CloudWatch.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Outcome => "Outcome",
+            Self::Class => "Class",
+        }
+    }
+}
+
+/// One metric: stable, since dashboards and alarms outside the project may read it.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name in CloudWatch.
+    pub name: &'static str,
+    /// CloudWatch's unit.
+    pub unit: &'static str,
+    /// What it is broken down by.
+    pub by: Dimension,
+    /// What it tells.
+    pub meaning: &'static str,
+    /// Its value for one object; `None` where it would say nothing, which also saves a paid metric.
+    value: fn(&Finished<'_>) -> Option<f64>,
+}
+
+/// What a metric is made from.
+struct Finished<'a> {
+    report: &'a Report,
+    lag_seconds: Option<f64>,
+}
+
+/// Every metric.
+pub const METRICS: [Metric; 7] = [
+    Metric {
+        name: "Objects",
+        unit: "Count",
+        by: Dimension::Outcome,
+        meaning: "objects finished",
+        value: |_| Some(1.0),
+    },
+    Metric {
+        name: "Bytes",
+        unit: "Bytes",
+        by: Dimension::Outcome,
+        meaning: "bytes sent that count at the target",
+        value: |of| of.copied().then_some(of.bytes()),
+    },
+    Metric {
+        name: "Seconds",
+        unit: "Seconds",
+        by: Dimension::Outcome,
+        meaning: "from the start of an object's work to its end",
+        value: |of| Some(of.report.seconds),
+    },
+    Metric {
+        name: "Goodput",
+        unit: "Bytes/Second",
+        by: Dimension::Outcome,
+        meaning: "bytes of an object by its seconds",
+        value: |of| (of.copied() && of.report.bytes > 0).then(|| of.bytes() / of.report.seconds),
+    },
+    Metric {
+        name: "Retries",
+        unit: "Count",
+        by: Dimension::Outcome,
+        meaning: "requests sent again",
+        value: |of| Some(f64::from(of.report.retries)),
+    },
+    Metric {
+        name: "Lag",
+        unit: "Seconds",
+        by: Dimension::Outcome,
+        meaning: "from the event at the source to the copy at the target",
+        // The two clocks are not one.
+        value: |of| of.lag_seconds.filter(|_| of.copied()).map(|lag| lag.max(0.0)),
+    },
+    Metric {
+        name: "Failures",
+        unit: "Count",
+        by: Dimension::Class,
+        meaning: "objects that failed, by the class of their fault",
+        value: |of| of.class().map(|_| 1.0),
+    },
+];
+
+impl Finished<'_> {
+    fn copied(&self) -> bool {
+        self.report.outcome == Outcome::Copied
+    }
+
+    fn bytes(&self) -> f64 {
+        self.report.bytes as f64
+    }
+
+    fn class(&self) -> Option<&'static str> {
+        let class = self.report.fault.as_ref().map_or("internal", |fault| fault.class);
+        (self.report.outcome == Outcome::Failed).then_some(class)
+    }
+
+    fn dimension(&self, by: Dimension) -> Option<&'static str> {
+        match by {
+            Dimension::Outcome => Some(self.report.outcome.name()),
+            Dimension::Class => self.class(),
+        }
+    }
+}
+
+/// The metrics of a finished object as one line of CloudWatch's embedded metric format ("Embedded metric format
+/// specification"). `now_ms` is the time in milliseconds since 1970; `lag_seconds` how long ago the event happened, if
+/// there was one and it told its time.
+pub fn emf(report: &Report, now_ms: u64, lag_seconds: Option<f64>) -> String {
+    let finished = Finished { report, lag_seconds };
+    let (mut directives, mut fields) = (Vec::new(), Map::new());
+    for by in [Dimension::Outcome, Dimension::Class] {
+        // A value that is not finite is no JSON number and would spoil the line.
+        let values: Vec<_> = METRICS
+            .iter()
+            .filter(|metric| metric.by == by)
+            .filter_map(|metric| Some((metric, (metric.value)(&finished).filter(|value| value.is_finite())?)))
+            .collect();
+        let Some(dimension) = finished.dimension(by).filter(|_| !values.is_empty()) else { continue };
+        directives.push(json!({
+            "Namespace": NAMESPACE,
+            "Dimensions": [[by.name()]],
+            "Metrics": values.iter().map(|(metric, _)| json!({ "Name": metric.name, "Unit": metric.unit })).collect::<Vec<_>>(),
+        }));
+        fields.insert(by.name().to_owned(), dimension.into());
+        fields.extend(values.into_iter().map(|(metric, value)| (metric.name.to_owned(), Value::from(value))));
+    }
+    fields.insert("_aws".to_owned(), json!({ "Timestamp": now_ms, "CloudWatchMetrics": directives }));
+    Value::Object(fields).to_string()
+}
+
+/// Writes one line to stdout, beside the log's own. A log that cannot be written is no reason to fail an object.
+pub fn write_line(line: &str) {
+    let _unwritten = writeln!(io::stdout().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::report::{Fault, Place};
+    use std::sync::{Arc, Mutex};
+
+    /// Collects what is logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn logged<S: Subscriber + Send + Sync + 'static>(lines: impl FnOnce(Lines) -> S, events: impl FnOnce()) -> String {
+        let collected = Lines::default();
+        tracing::subscriber::with_default(lines(collected.clone()), events);
+        collected.text()
+    }
+
+    fn json_at(level: Level) -> impl FnOnce(Lines) -> Box<dyn Subscriber + Send + Sync> {
+        move |lines| Box::new(json_lines(level, move || lines.clone()))
+    }
+
+    #[test]
+    fn the_functions_events_are_one_flat_json_line_each() {
+        let text = logged(json_at(Level::INFO), || {
+            tracing::info!(target: "xpsync::engine", key = "a\nb", bytes = 5, "copied");
+            tracing::warn!(target: "bootstrap", "slow");
+        });
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["message"], "copied");
+        assert_eq!(lines[0]["key"], "a\nb");
+        assert_eq!(lines[0]["bytes"], 5);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[0]["target"], "xpsync::engine");
+        assert!(lines[0]["timestamp"].is_string());
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn others_may_not_log_what_may_hold_secrets() {
+        let text = logged(json_at(Level::TRACE), || {
+            tracing::trace!(target: "xpsync::wire", "ours");
+            tracing::info!(target: "hyper::proto", "authorization: hidden");
+            tracing::trace!(target: "aws_smithy_runtime", "hidden");
+            tracing::debug!(target: "xpsyncish", "hidden");
+            tracing::warn!(target: "rustls", "theirs");
+        });
+        assert!(text.contains("ours") && text.contains("theirs"), "{text}");
+        assert_eq!(text.matches("hidden").count(), 0, "{text}");
+    }
+
+    #[test]
+    fn a_level_is_kept_by_everybody() {
+        let text = logged(json_at(Level::ERROR), || {
+            tracing::info!(target: "xpsync", "quiet");
+            tracing::warn!(target: "rustls", "quiet");
+            tracing::error!(target: "xpsync", "loud");
+        });
+        assert!(text.contains("loud") && !text.contains("quiet"), "{text}");
+    }
+
+    #[test]
+    fn the_command_line_logs_compact_text() {
+        let lines = |lines: Lines| plain_lines(Level::INFO, move || lines.clone());
+        let text = logged(lines, || tracing::warn!(target: "xpsync", key = "k", "left open"));
+        assert_eq!(text, " WARN left open key=\"k\"\n");
+    }
+
+    fn report(outcome: Outcome) -> Report {
+        Report { bytes: 1_000, seconds: 0.5, retries: 2, ..Report::new(outcome, Place::default(), Place::default()) }
+    }
+
+    fn check(report: &Report, lag: Option<f64>, expected: Value) {
+        let line = emf(report, 1_700_000_000_000, lag);
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+    }
+
+    fn directive(dimension: &str, metrics: &[(&str, &str)]) -> Value {
+        let metrics: Vec<_> = metrics.iter().map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
+        json!({"Namespace": "S3CrossPartitionSync", "Dimensions": [[dimension]], "Metrics": metrics})
+    }
+
+    #[test]
+    fn a_copy_has_bytes_goodput_and_lag() {
+        let metrics = [
+            ("Objects", "Count"),
+            ("Bytes", "Bytes"),
+            ("Seconds", "Seconds"),
+            ("Goodput", "Bytes/Second"),
+            ("Retries", "Count"),
+            ("Lag", "Seconds"),
+        ];
+        let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [directive("Outcome", &metrics)]});
+        let expected = json!({"Outcome": "copied", "Objects": 1.0, "Bytes": 1000.0, "Seconds": 0.5, "Goodput": 2000.0,
+            "Retries": 2.0, "Lag": 1.25, "_aws": aws});
+        check(&report(Outcome::Copied), Some(1.25), expected);
+    }
+
+    #[test]
+    fn an_unchanged_object_has_neither_bytes_nor_lag() {
+        let aws = json!({"Timestamp": 1_700_000_000_000_u64,
+            "CloudWatchMetrics": [directive("Outcome", &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count")])]});
+        let expected = json!({"Outcome": "unchanged", "Objects": 1.0, "Seconds": 0.5, "Retries": 2.0, "_aws": aws});
+        check(&report(Outcome::Unchanged), Some(1.25), expected);
+    }
+
+    #[test]
+    fn a_failure_is_counted_by_its_class_too() {
+        let failed = Report::failed(Place::default(), Place::default(), Fault::new("throttled", "slow down"));
+        let by_outcome = directive("Outcome", &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count")]);
+        let by_class = directive("Class", &[("Failures", "Count")]);
+        let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [by_outcome, by_class]});
+        let expected = json!({"Outcome": "failed", "Objects": 1.0, "Seconds": 0.0, "Retries": 0.0, "Class": "throttled",
+            "Failures": 1.0, "_aws": aws});
+        check(&failed, None, expected);
+    }
+
+    #[test]
+    fn clocks_that_disagree_and_copies_in_no_time_keep_the_line_whole() {
+        let instant = Report { seconds: 0.0, ..report(Outcome::Copied) };
+        let line: Value = serde_json::from_str(&emf(&instant, 0, Some(-3.0))).unwrap();
+        assert_eq!(line["Lag"], 0.0);
+        assert_eq!(line.get("Goodput"), None);
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn every_metric_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        assert!(METRICS.iter().all(|metric| !metric.meaning.is_empty()));
+    }
+}
