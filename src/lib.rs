@@ -3,6 +3,7 @@
 
 pub mod engine;
 pub mod events;
+pub mod handler;
 pub mod s3;
 pub mod secrets;
 pub mod settings;

@@ -8,6 +8,8 @@
 
 use crate::s3::endpoint::Region;
 use crate::s3::error::Class;
+use crate::wire::gate::Boxed;
+use crate::wire::keys::{Fetch, KeysError};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_secretsmanager::Client;
@@ -263,6 +265,31 @@ fn advice(code: &str, status: u16) -> (&'static str, &'static str) {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// The secret as a place to fetch keys from.
+pub struct Secret {
+    client: Client,
+    id: String,
+}
+
+impl Secret {
+    /// A secret by its name or ARN.
+    pub fn new(client: Client, id: &str) -> Self {
+        Self { client, id: id.to_owned() }
+    }
+}
+
+impl Fetch for Secret {
+    fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
+        Box::pin(async { fetch(&self.client, &self.id).await.map_err(KeysError::from) })
+    }
+}
+
+impl From<Box<SecretProblem>> for KeysError {
+    fn from(problem: Box<SecretProblem>) -> Self {
+        Self { message: problem.to_string(), hint: Some(problem.hint), class: problem.class }
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The only file that reads variables. An option that this version does not offer is a problem, not a silence: one that
 //! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
 
+use crate::engine::plan::EtagMode;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Invalid, Key};
 use crate::sync::filter::Filter;
@@ -37,31 +38,6 @@ pub struct Side {
     pub endpoint: Endpoint,
 }
 
-/// What the layout of an object is chosen for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ETagMode {
-    /// The source's layout where that costs nothing, and with it its ETag.
-    #[default]
-    Auto,
-    /// The source's ETag, whatever it costs.
-    Preserve,
-    /// Speed alone.
-    Any,
-}
-
-impl FromStr for ETagMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "preserve" => Ok(Self::Preserve),
-            "any" => Ok(Self::Any),
-            _ => Err(format!("`{text}` is not auto, preserve or any")),
-        }
-    }
-}
-
 /// Everything that the function is told by its environment.
 #[derive(Debug)]
 pub struct FunctionSettings {
@@ -82,7 +58,7 @@ pub struct FunctionSettings {
     /// `TARGET_KMS_KEY_ID`; the bucket's own encryption without it.
     pub kms_key: Option<String>,
     /// `ETAG_MODE`.
-    pub etag_mode: ETagMode,
+    pub etag_mode: EtagMode,
     /// `EXCLUDE`, then `INCLUDE`.
     pub filter: Filter,
     /// `LOG_LEVEL`.
@@ -184,7 +160,7 @@ impl Variables {
             true => Ok(id.to_owned()),
             false => Err("is not the id, alias or ARN of a key"),
         });
-        let etag_mode = self.optional("ETAG_MODE", ETagMode::from_str);
+        let etag_mode = self.optional("ETAG_MODE", EtagMode::from_str);
         let exclude = self.optional("EXCLUDE", globs);
         let include = self.optional("INCLUDE", globs);
         let log_level = self.optional("LOG_LEVEL", |level| {
@@ -373,7 +349,7 @@ mod tests {
         assert_eq!(settings.log_level, Level::INFO);
         assert_eq!(settings.memory_threshold, 100 * MIB);
         assert_eq!(settings.heap_budget, 208 * MIB);
-        assert_eq!(settings.etag_mode, ETagMode::Auto);
+        assert_eq!(settings.etag_mode, EtagMode::Auto);
         assert_eq!(settings.filter, Filter::default());
         assert_eq!(settings.target_key(&Key::new("k").unwrap()).unwrap().as_str(), "k");
     }
@@ -407,7 +383,7 @@ mod tests {
         assert_eq!(settings.filter, Filter::new(rules));
         assert_eq!(settings.storage_class.as_deref(), Some("STANDARD_IA"));
         assert_eq!(settings.kms_key.as_deref(), Some("arn:aws:kms:us-west-2:111122223333:alias/data"));
-        assert_eq!(settings.etag_mode, ETagMode::Preserve);
+        assert_eq!(settings.etag_mode, EtagMode::Preserve);
         assert_eq!(settings.source.endpoint, Endpoint::overridden("http://127.0.0.1:9000").unwrap());
         assert_eq!(settings.target.endpoint, Endpoint::overridden("https://127.0.0.1:9001").unwrap());
         assert_eq!(settings.secrets_endpoint.as_deref(), Some("https://127.0.0.1:9002"));

@@ -208,6 +208,29 @@ pub fn emf(report: &Report, now_ms: u64, lag_seconds: Option<f64>) -> String {
     Value::Object(fields).to_string()
 }
 
+/// What the sandbox gives, as text for the log's first line: what is not to be found is left out.
+pub fn sandbox() -> String {
+    let file = |path: &str| {
+        std::fs::read_to_string(path).ok().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let memory = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| text.lines().next().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")));
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map(|limit| limit.to_string());
+    let tmp = rustix::fs::statvfs("/tmp").ok().map(|stat| format!("{} MiB", (stat.f_bavail * stat.f_frsize) >> 20));
+    let cpus = std::thread::available_parallelism().ok().map(|count| count.to_string());
+    let facts = [
+        ("memory", memory),
+        ("cpus", cpus),
+        ("tmp_free", tmp),
+        ("files", files),
+        ("tcp_mem_pages", file("/proc/sys/net/ipv4/tcp_mem")),
+        ("congestion_control", file("/proc/sys/net/ipv4/tcp_congestion_control")),
+    ];
+    let known = facts.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+    known.collect::<Vec<_>>().join("; ")
+}
+
 /// Writes one line to stdout, beside the log's own. A log that cannot be written is no reason to fail an object.
 pub fn write_line(line: &str) {
     let _unwritten = writeln!(io::stdout().lock(), "{line}");

@@ -242,7 +242,7 @@ pub(super) fn fault_at(end: End, error: &Error) -> Fault {
         Error::Lost { operation, attempts, .. } => {
             Fault { operation: Some(operation), attempts: *attempts, ..Fault::new("network", error.to_string()) }
         }
-        Error::Keys(_) => Fault::new("configuration", error.to_string()),
+        Error::Keys(keys) => Fault::new(keys.class, error.to_string()),
         Error::Unsendable { operation, .. } => {
             Fault { operation: Some(operation), ..Fault::new("configuration", error.to_string()) }
         }

@@ -210,7 +210,13 @@ impl Work<'_> {
                 return self.put_first(&head, body).await;
             }
             let seen = match early {
-                Some(seen) => self.with_tags(seen?, &head).await?,
+                Some(seen) => match seen? {
+                    Some(mut seen) => {
+                        target::add_tags(job, &self.notes, &head, &mut seen).await?;
+                        Some(seen)
+                    }
+                    None => None,
+                },
                 None => target::see(job, &self.notes, &head).await?,
             };
             match decide::decide(&head, seen.as_ref()) {
@@ -243,14 +249,6 @@ impl Work<'_> {
         {
             self.job.source.client.spell_etags_bare();
         }
-    }
-
-    async fn with_tags(&self, seen: Option<ObjectHead>, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
-        let Some(mut seen) = seen else { return Ok(None) };
-        if decide::sameness(source, &seen) != Sameness::Different {
-            seen.attributes.tags = target::tags(self.job, &self.notes, source).await?;
-        }
-        Ok(Some(seen))
     }
 
     fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {

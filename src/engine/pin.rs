@@ -48,8 +48,9 @@ pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
     for unread in &head.unread {
         notes.not_carried(&unread.name, &unread.reason);
     }
-    // A GET counts the tags for those who may read them; a HEAD does not always.
-    if body.is_none() || head.tag_count.is_some_and(|count| count > 0) {
+    // "GetObject" and "HeadObject", x-amz-tagging-count: there if there are tags and the caller may read them. Asked for
+    // without it, `rclone serve s3` answers with the object's bytes.
+    if head.tag_count.is_some_and(|count| count > 0) {
         head.attributes.tags = tags(job, notes, &head).await?;
     }
     let body = body.filter(|_| head.size <= SINGLE_PUT_LIMIT);
@@ -171,7 +172,9 @@ async fn part_length(job: &Job, notes: &Notes, pinned: &ObjectHead, part: PartNu
         bucket: job.source.bucket.clone(),
         key: job.source.key.clone(),
         version: pinned.version.clone(),
-        if_match: Some(pinned.etag.clone()),
+        // Without a condition: moto holds it against the part's own ETag. Lengths of another object do not add up to the
+        // pinned size, and if they do, no byte is read by them that is not pinned.
+        if_match: None,
         part: Some(part),
     };
     let mut attempts = job.part();

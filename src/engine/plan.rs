@@ -34,6 +34,19 @@ pub enum EtagMode {
     Any,
 }
 
+impl std::str::FromStr for EtagMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "preserve" => Ok(Self::Preserve),
+            "any" => Ok(Self::Any),
+            _ => Err(format!("`{text}` is not auto, preserve or any")),
+        }
+    }
+}
+
 /// How the source was put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLayout {

@@ -23,10 +23,20 @@ const DECISIONS: u32 = 8;
 /// Holds nothing.
 pub(super) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
     let Some(mut seen) = see_head(job, notes).await? else { return Ok(None) };
-    if sameness(source, &seen) != Sameness::Different {
+    add_tags(job, notes, source, &mut seen).await?;
+    Ok(Some(seen))
+}
+
+/// Asks for the target's tags where they decide: the content is the same, and one side has some.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Halt> {
+    let some = !source.attributes.tags.is_empty() || seen.tag_count.is_some_and(|count| count > 0);
+    if some && sameness(source, seen) != Sameness::Different {
         seen.attributes.tags = tags(job, notes, source).await?;
     }
-    Ok(Some(seen))
+    Ok(())
 }
 
 /// What is at the target now, but for tags.
@@ -47,7 +57,7 @@ pub(super) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHe
 }
 
 /// The target's tags; those of the source if the target does not show its own, which then cannot be compared.
-pub(super) async fn tags(
+async fn tags(
     job: &Job,
     notes: &Notes,
     source: &ObjectHead,

@@ -2,7 +2,9 @@
 
 use super::gate::Boxed;
 use aws_credential_types::Credentials;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
+use tokio::sync::Mutex;
 
 /// Credentials that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -12,6 +14,8 @@ pub struct KeysError {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The class that a report's fault has: of S3's classes, or `network` or `configuration`.
+    pub class: &'static str,
 }
 
 /// A source of credentials.
@@ -21,6 +25,92 @@ pub trait Keys: Send + Sync {
 
     /// Other credentials than these, which S3 refused; `None` if there are no others.
     fn renewed<'a>(&'a self, refused: &'a Credentials) -> Boxed<'a, Result<Option<Credentials>, KeysError>>;
+}
+
+/// A place from which credentials can be fetched, anew each time.
+pub trait Fetch: Send + Sync {
+    /// Fetches them.
+    fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>>;
+}
+
+/// How long fetched credentials are used before they are fetched again, so that a rotation needs no restart.
+const KEPT_FOR: Duration = Duration::from_secs(300);
+/// Credentials that end within this are fetched again before they are used once more.
+const ENDING: Duration = Duration::from_secs(60);
+
+/// Fetched credentials: fetched once for all who wait, kept, and fetched again when they are old or were refused.
+pub struct Kept<F> {
+    place: F,
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    credentials: Credentials,
+    // By wall clock: a sandbox may have been frozen for longer.
+    since: SystemTime,
+}
+
+impl Held {
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        let young = now.duration_since(self.since).is_ok_and(|age| age < KEPT_FOR);
+        let lasting = self.credentials.expiry().is_none_or(|end| now + ENDING < end);
+        young && lasting
+    }
+}
+
+impl<F: Fetch> Kept<F> {
+    /// Credentials that have not been fetched.
+    pub fn new(place: F) -> Self {
+        Self { place, held: Mutex::default() }
+    }
+
+    async fn fetched(&self, held: &mut Option<Held>) -> Result<Credentials, KeysError> {
+        let credentials = self.place.fetch().await?;
+        *held = Some(Held { credentials: credentials.clone(), since: SystemTime::now() });
+        Ok(credentials)
+    }
+}
+
+impl<F: Fetch> Keys for Kept<F> {
+    fn current(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
+        Box::pin(async {
+            let mut held = self.held.lock().await;
+            let known = match held.as_ref() {
+                Some(held) if held.is_fresh(SystemTime::now()) => return Ok(held.credentials.clone()),
+                Some(held) => Some(held.credentials.clone()),
+                None => None,
+            };
+            match (self.fetched(&mut held).await, known) {
+                (Ok(fresh), _) => Ok(fresh),
+                // Old ones that still work are better than none; if they do not, their refusal asks for new ones.
+                (Err(error), Some(known)) => {
+                    tracing::warn!(%error, "credentials could not be fetched again; the known ones are used");
+                    Ok(known)
+                }
+                (Err(error), None) => Err(error),
+            }
+        })
+    }
+
+    fn renewed<'a>(&'a self, refused: &'a Credentials) -> Boxed<'a, Result<Option<Credentials>, KeysError>> {
+        Box::pin(async move {
+            let mut held = self.held.lock().await;
+            // Another request may have fetched them while this one waited for its refusal.
+            if let Some(held) = held.as_ref()
+                && differ(&held.credentials, refused)
+            {
+                return Ok(Some(held.credentials.clone()));
+            }
+            let fresh = self.fetched(&mut held).await?;
+            Ok(Some(fresh).filter(|fresh| differ(fresh, refused)))
+        })
+    }
+}
+
+fn differ(a: &Credentials, b: &Credentials) -> bool {
+    a.access_key_id() != b.access_key_id()
+        || a.secret_access_key() != b.secret_access_key()
+        || a.session_token() != b.session_token()
 }
 
 /// Credentials that never change.
@@ -34,5 +124,70 @@ impl Keys for Fixed {
 
     fn renewed<'a>(&'a self, _: &'a Credentials) -> Boxed<'a, Result<Option<Credentials>, KeysError>> {
         Box::pin(async { Ok(None) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Gives other keys each time, or the same, or none.
+    struct Place {
+        fetched: AtomicU32,
+        rotates: u32,
+    }
+
+    impl Fetch for Place {
+        fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
+            Box::pin(async {
+                let count = self.fetched.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                Ok(Credentials::from_keys(format!("AK{}", count.min(self.rotates)), "SK", None))
+            })
+        }
+    }
+
+    fn kept(rotates: u32) -> Kept<Place> {
+        Kept::new(Place { fetched: AtomicU32::new(0), rotates })
+    }
+
+    #[tokio::test]
+    async fn many_who_wait_are_served_by_one_fetch() {
+        let keys = kept(9);
+        let both = tokio::join!(keys.current(), keys.current(), keys.current());
+        assert!([both.0, both.1, both.2].into_iter().all(|keys| keys.unwrap().access_key_id() == "AK0"));
+        assert_eq!(keys.place.fetched.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn refused_keys_are_fetched_again_once_for_all() {
+        let keys = kept(9);
+        let refused = keys.current().await.unwrap();
+        let both = tokio::join!(keys.renewed(&refused), keys.renewed(&refused));
+        assert!([both.0, both.1].into_iter().all(|keys| keys.unwrap().unwrap().access_key_id() == "AK1"));
+        assert_eq!(keys.place.fetched.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn the_same_keys_again_are_no_others() {
+        let keys = kept(0);
+        let refused = keys.current().await.unwrap();
+        assert!(keys.renewed(&refused).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn old_and_ending_keys_are_not_fresh() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+        let held = |age, ends: Option<u64>| {
+            let expiry = ends.map(|seconds| now + Duration::from_secs(seconds));
+            let credentials = Credentials::new("AK", "SK", None, expiry, "test");
+            Held { credentials, since: now - Duration::from_secs(age) }.is_fresh(now)
+        };
+        assert!(held(0, None) && held(299, Some(61)));
+        assert!(!held(300, None) && !held(0, Some(60)));
+        let future =
+            Held { credentials: Credentials::from_keys("AK", "SK", None), since: now + Duration::from_secs(1) };
+        assert!(!future.is_fresh(now), "a clock that was set back makes the age unknown");
     }
 }

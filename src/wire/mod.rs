@@ -14,5 +14,6 @@ pub mod error;
 pub mod gate;
 pub mod keys;
 mod pool;
+pub mod sdk;
 mod socket;
 pub mod tls;

@@ -1,0 +1,228 @@
+//! The function: payload bytes and a deadline in, an answer out. The same in Lambda, in the demonstration and in tests.
+//!
+//! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API.
+
+use crate::engine::buffer::{Buffers, Limits, TmpLimit};
+use crate::engine::copy;
+use crate::engine::gate::Governed;
+use crate::engine::governor::FixedWindow;
+use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::report::{Fault, Outcome, Place, Report};
+use crate::events::answer::{Answer, report_json};
+use crate::events::{Invocation, Item, Task, read};
+use crate::s3::Key;
+use crate::secrets::{self, Secret};
+use crate::settings::FunctionSettings;
+use crate::wire::call::{Client, Config};
+use crate::wire::connect::Connect;
+use crate::wire::deadline::Deadline;
+use crate::wire::keys::{Fixed, Kept};
+use crate::wire::sdk;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+/// Requests under way at the source: it is near, a connection carries 80 MB/s ("Performance guidelines for Amazon S3").
+pub const SOURCE_WINDOW: u32 = 16;
+/// Requests under way over the border, where a connection carries 0.6 to 18 Mbit/s. Each holds a part, about 300 KB of
+/// buffers and a file descriptor of 1,024.
+pub const BORDER_WINDOW: u32 = 64;
+/// Records that are worked on at a time; each holds at least its first answer.
+const RECORDS_AT_ONCE: usize = 16;
+/// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of the
+/// border.
+const MARGIN: Duration = Duration::from_secs(8);
+/// What of /tmp slots may take, in hundredths of what is free.
+const TMP_SHARE: u64 = 90;
+
+/// What is told of each object, with the milliseconds since 1970 at which its event happened.
+pub type OnReport = Box<dyn Fn(&Report, Option<i64>) + Send + Sync>;
+
+/// The function's state between invocations.
+pub struct Function {
+    settings: FunctionSettings,
+    source: Client,
+    target: Client,
+    buffers: Arc<Buffers>,
+    records: Arc<Semaphore>,
+    on_report: OnReport,
+}
+
+impl Function {
+    /// A function that has not connected to anything yet.
+    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_report: OnReport) -> Arc<Self> {
+        let fixed = Fixed(settings.source_credentials.clone());
+        let source = Client::new(
+            Config::new("source", SOURCE_WINDOW),
+            settings.source.endpoint.clone(),
+            settings.source.region.clone(),
+            Arc::new(fixed),
+            Arc::new(Governed::new(FixedWindow::new(SOURCE_WINDOW))),
+            Arc::clone(connector),
+        );
+        let secrets = secrets::client(
+            &settings.source.region,
+            settings.source_credentials.clone(),
+            settings.secrets_endpoint.as_deref(),
+            sdk::http_client(Arc::clone(connector)),
+        );
+        let target = Client::new(
+            Config::new("target", BORDER_WINDOW),
+            settings.target.endpoint.clone(),
+            settings.target.region.clone(),
+            Arc::new(Kept::new(Secret::new(secrets, &settings.secret_id))),
+            Arc::new(Governed::new(FixedWindow::new(BORDER_WINDOW))),
+            Arc::clone(connector),
+        );
+        let limits = Limits {
+            memory: settings.heap_budget,
+            tmp_dir: PathBuf::from("/tmp"),
+            tmp: TmpLimit::ShareOfFree(TMP_SHARE),
+        };
+        let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
+        Arc::new(Self { settings, source, target, buffers: Arc::new(Buffers::new(limits)), records, on_report })
+    }
+
+    /// Handles one invocation. Every failure is in the answer; every record has a report in the log.
+    ///
+    /// # Cancel safety
+    /// Uploads may be left open; it ends by itself before the deadline.
+    pub async fn handle(self: &Arc<Self>, payload: &[u8], deadline: Instant) -> Answer {
+        self.source.begin_invocation();
+        self.target.begin_invocation();
+        let invocation = match read(payload, &self.settings.source.bucket) {
+            Ok(invocation) => invocation,
+            Err(refused) => {
+                let report = refused.report(&self.settings.source.bucket, &self.settings.target.bucket);
+                self.told(&report, None);
+                return Answer::of_one(&report);
+            }
+        };
+        match invocation {
+            Invocation::One(task) => {
+                let reports = self.records(vec![Ok(task)], deadline).await;
+                match reports.first() {
+                    Some(report) => Answer::of_one(report),
+                    None => Answer::of_notifications(&reports),
+                }
+            }
+            Invocation::Notifications(items) => Answer::of_notifications(&self.records(items, deadline).await),
+            Invocation::Messages(messages) => {
+                let counts: Vec<(String, usize)> = messages.iter().map(|m| (m.id.clone(), m.items.len())).collect();
+                let items = messages.into_iter().flat_map(|message| message.items).collect();
+                let reports = self.records(items, deadline).await;
+                let mut rest = reports.as_slice();
+                let answered = counts.iter().map(|(id, count)| {
+                    let (own, others) = rest.split_at((*count).min(rest.len()));
+                    rest = others;
+                    (id.as_str(), own)
+                });
+                Answer::of_messages(answered.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Works on records, each in a task of its own, and reports in their order.
+    async fn records(self: &Arc<Self>, items: Vec<Item>, deadline: Instant) -> Vec<Report> {
+        let tasks: Vec<(Place, Option<i64>, JoinHandle<Report>)> = items
+            .into_iter()
+            .map(|item| {
+                let (place, time) = match &item {
+                    Ok(Task::Reconcile { key, event_time_ms, .. }) => (self.source_place(Some(key)), *event_time_ms),
+                    Ok(Task::Ignored { key, .. }) => (self.source_place(key.as_ref()), None),
+                    Err(_) => (self.source_place(None), None),
+                };
+                let function = Arc::clone(self);
+                (place, time, tokio::spawn(async move { function.record(item, deadline).await }))
+            })
+            .collect();
+        let mut reports = Vec::with_capacity(tasks.len());
+        for (place, time, task) in tasks {
+            let report = task.await.unwrap_or_else(|panic| {
+                let fault = Fault::new("internal", format!("the task of this record ended without a report: {panic}"))
+                    .with_hint("This is a defect of xpsync; please report it with the log of this invocation.");
+                Report::failed(place, self.target_place(None), fault)
+            });
+            self.told(&report, time);
+            reports.push(report);
+        }
+        reports
+    }
+
+    async fn record(&self, item: Item, deadline: Instant) -> Report {
+        let (key, size_hint) = match item {
+            Err(refused) => return refused.report(&self.settings.source.bucket, &self.settings.target.bucket),
+            Ok(Task::Ignored { what, key }) => {
+                return self.ignored(key.as_ref(), format!("{what} says nothing about content"));
+            }
+            Ok(Task::Reconcile { key, size_hint, .. }) => (key, size_hint),
+        };
+        if !self.settings.filter.includes(key.as_str()) {
+            return self.ignored(Some(&key), "excluded by EXCLUDE and INCLUDE".to_owned());
+        }
+        let target_key = match self.settings.target_key(&key) {
+            Ok(target_key) => target_key,
+            Err(invalid) => {
+                let fault = Fault::new("configuration", format!("with TARGET_PREFIX before it: {invalid}"));
+                return Report::failed(self.source_place(Some(&key)), self.target_place(None), fault);
+            }
+        };
+        // Closed never: the semaphore lives as long as the function.
+        let _turn = self.records.acquire().await;
+        copy(&self.job(key, target_key, size_hint, deadline)).await
+    }
+
+    fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant) -> Job {
+        let margin = MARGIN.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        Job {
+            source: Side { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
+            target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
+            options: Options {
+                etag: self.settings.etag_mode,
+                part_size: None,
+                buffering: Buffering::Auto(self.settings.memory_threshold),
+                parts_under_way: (BORDER_WINDOW + SOURCE_WINDOW) as usize,
+                storage_class: self.settings.storage_class.clone(),
+                kms_key: self.settings.kms_key.clone(),
+            },
+            size_hint,
+            trigger: Trigger::Event,
+            deadline: Deadline::at(deadline).earlier(margin),
+            grace: margin / 4 * 3,
+            buffers: Arc::clone(&self.buffers),
+            meter: Arc::new(Meter::default()),
+        }
+    }
+
+    fn ignored(&self, key: Option<&Key>, reason: String) -> Report {
+        let report = Report::new(Outcome::Ignored, self.source_place(key), self.target_place(None));
+        Report { reason: Some(reason), ..report }
+    }
+
+    fn source_place(&self, key: Option<&Key>) -> Place {
+        let key = key.map(|key| key.as_str().to_owned()).unwrap_or_default();
+        Place { bucket: self.settings.source.bucket.to_string(), key, ..Place::default() }
+    }
+
+    fn target_place(&self, key: Option<&Key>) -> Place {
+        let key = key.map(|key| key.as_str().to_owned()).unwrap_or_default();
+        Place { bucket: self.settings.target.bucket.to_string(), key, ..Place::default() }
+    }
+
+    fn told(&self, report: &Report, event_time_ms: Option<i64>) {
+        let json = report_json(report).to_string();
+        match report.outcome {
+            Outcome::Failed => {
+                error!(outcome = report.outcome.name(), key = report.source.key, report = json, "report")
+            }
+            Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => {
+                info!(outcome = report.outcome.name(), key = report.source.key, report = json, "report");
+            }
+        }
+        (self.on_report)(report, event_time_ms);
+    }
+}
