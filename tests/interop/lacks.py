@@ -13,12 +13,13 @@ LACKS = {
     "rclone": {"key dir//double", "key dir/./x", "key /lead", "lists trailing/", "lists no uploads where none were", "tags",
                "tags of a multipart upload", "counts tags",
                "GET If-Match", "PUT If-None-Match", "PUT If-Match, right", "PUT If-Match, wrong", "Complete If-None-Match", "Complete If-Match",
-               "206 for a range", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts",
+               "206 for a range", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
                "keeps a multipart ETag", "checks the size at Complete"},
     "localstack": {"checks signatures"},
-    "moto": {"checks signatures", "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "checks the size at Complete"},
+    "moto": {"checks signatures", "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "shows parts under If-Match",
+             "checks the size at Complete"},
     "radosgw": {"multipart under a key of 1,024 bytes", "tags of a multipart upload", "PUT If-Match, right", "Complete If-None-Match",
-                "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts",
+                "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
                 "checks the size at Complete"},
     "embedded": set(),
 }
@@ -119,6 +120,10 @@ def able(server, ca):
         first = head("parts", PartNumber=1)
         return (first.get("PartsCount"), first["ContentLength"]) == (2, 5 * MiB)
 
+    def parts_seen_pinned():
+        multipart("parts")
+        return head("parts", PartNumber=1, IfMatch=head("parts")["ETag"]).get("PartsCount") == 2
+
     def refuses_at_complete(**condition):
         put("completed", b"another")
         return refused(lambda: multipart("completed", complete=condition))
@@ -152,6 +157,7 @@ def able(server, ca):
         "CRC64NVME of its own": own_crc,
         "CRC64NVME of a multipart object": summed_parts,
         "shows parts": parts_seen,
+        "shows parts under If-Match": parts_seen_pinned,
         "keeps a multipart ETag": lambda: multipart("kept") and head("kept")["ETag"].endswith('-2"'),
         "checks the size at Complete": lambda: refuses_at_complete(MpuObjectSize=7),
         "checks signatures": signatures,
