@@ -586,6 +586,10 @@ async fn a_multipart_upload_becomes_the_object_that_its_parts_make() {
     ask().send(&server).await.refused(404, "NoSuchUpload");
     assert!(server.open_uploads().is_empty());
 
+    let form = create(&server, "form", &[("content-type", "multipart/form-data; boundary=x")]).await;
+    assert_eq!(server.open_uploads()[0].attributes.get("content-type"), Some("multipart/form-data; boundary=x"));
+    assert_eq!(Ask::delete("form").query("uploadId", &form).send(&server).await.status, 204);
+
     let small = create(&server, "s", &[]).await;
     part("s", &small, 1, "aaa").send(&server).await;
     part("s", &small, 2, "b").send(&server).await;
@@ -690,6 +694,7 @@ async fn who_may_not_list_may_not_learn_that_a_key_is_absent() {
     }
     server.policy().allow_only(["s3:PutObject"]);
     Ask::put("k", "y").header("if-match", "*").send(&server).await.refused(403, "AccessDenied");
+    assert_eq!(server.policy().used(), ["s3:GetObject"]);
     server.policy().clear();
     server.policy().deny("s3:PutObject", "b", "locked/");
     Ask::put("locked/k", "").send(&server).await.refused(403, "AccessDenied");
@@ -842,6 +847,20 @@ async fn a_stall_for_ever_ends_when_the_server_stops() {
     server.stop().await;
     let got = clients.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!((got.whole, got.text().as_str()), (false, "01234"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_as_s3_closes_it() {
+    let config = ServerConfig { idle: Some(Duration::from_millis(20)), ..ServerConfig::new(REGION, keys()) };
+    let server = Server::start(config).await.unwrap();
+    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    socket.write_all(b"HEAD /b/k HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("\r\n\r\n"), "{answer}");
+    while server.open_connections() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

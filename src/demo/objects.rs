@@ -55,7 +55,7 @@ pub(crate) fn read(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
     write_version(headers, &object);
     let tags = object.attributes.tags.len();
     let tag_action = if ask.call.version().is_some() { "s3:GetObjectVersionTagging" } else { "s3:GetObjectTagging" };
-    if tags > 0 && ask.policy.allows(tag_action, &ask.call.bucket, &ask.call.key) {
+    if tags > 0 && ask.policy.grants(tag_action, &ask.call.bucket, &ask.call.key) {
         insert(headers, HeaderName::from_static("x-amz-tagging-count"), &tags.to_string());
     }
     if chosen.by_part && !object.parts.is_empty() {
@@ -166,7 +166,7 @@ fn parts(object: &Object) -> impl Iterator<Item = (u16, &Checksum, Range<u64>)> 
 fn current(ask: &Ask<'_>) -> Result<Arc<Object>, Refusal> {
     let (bucket, key) = (&ask.call.bucket, &ask.call.key);
     let may_know = |refusal: Refusal| {
-        if ask.policy.allows("s3:ListBucket", bucket, "") { refusal } else { denied("s3:ListBucket", bucket, "") }
+        if ask.policy.grants("s3:ListBucket", bucket, "") { refusal } else { denied("s3:ListBucket", bucket, "") }
     };
     match ask.store.find(bucket, key, ask.call.version())? {
         Found::Object(object) => Ok(object),

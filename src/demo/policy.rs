@@ -50,7 +50,7 @@ impl Policy {
         lists.denied.clear();
     }
 
-    /// Every action that requests have asked for and been granted, sorted, each once: what a least policy must hold.
+    /// Every action that a request needed and had, sorted, each once: what a least policy must hold.
     #[must_use]
     pub fn used(&self) -> Vec<String> {
         let mut used = self.lists().used.clone();
@@ -81,13 +81,26 @@ impl Policy {
                 return Err(denied(action, bucket, key));
             }
         }
-        let mut lists = self.lists();
         for action in actions {
-            if !lists.used.iter().any(|used| used == action) {
-                lists.used.push((*action).to_owned());
-            }
+            self.note(action);
         }
         Ok(())
+    }
+
+    /// Whether an action is allowed, counting it as used if it is: what a reply shows more of to who may.
+    pub(crate) fn grants(&self, action: &str, bucket: &str, key: &str) -> bool {
+        let allowed = self.allows(action, bucket, key);
+        if allowed {
+            self.note(action);
+        }
+        allowed
+    }
+
+    fn note(&self, action: &str) {
+        let mut lists = self.lists();
+        if !lists.used.iter().any(|used| used == action) {
+            lists.used.push(action.to_owned());
+        }
     }
 }
 
