@@ -123,7 +123,7 @@ impl Pair {
         let side = |client, bucket| -> io::Result<Side> {
             Ok(Side { client, bucket: Bucket::new(bucket).map_err(io::Error::other)?, key: key.clone() })
         };
-        let limits = Limits { memory: 64 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(256 << 20) };
+        let limits = Limits { memory: 64 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(256 << 20) };
         Ok(Job {
             source: side(self.source_client(Config::new("source", 16))?, SOURCE_BUCKET)?,
             target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
