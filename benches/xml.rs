@@ -8,8 +8,9 @@ use xpsync::s3::bucket::ListObjectsV2;
 use xpsync::s3::checksum::Crc64;
 use xpsync::s3::encryption::Encryption;
 use xpsync::s3::etag::ETag;
-use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart, ListParts};
+use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart};
 use xpsync::s3::operation::{Head, Operation as _, read};
+use xpsync::s3::uploads::ListParts;
 use xpsync::s3::{Bucket, Key, PartNumber, UploadId};
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";

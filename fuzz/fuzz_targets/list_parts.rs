@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use xpsync::s3::PartNumber;
 use xpsync::s3::checksum::Crc64;
 use xpsync::s3::etag::ETag;
-use xpsync::s3::multipart::{ListParts, ListedPart, PartPage};
+use xpsync::s3::uploads::{ListParts, ListedPart, PartPage};
 use xpsync_fuzz::{Word, bucket, escaped, is_plain, key, reply, upload};
 
 #[derive(Debug, Arbitrary)]

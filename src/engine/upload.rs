@@ -8,12 +8,10 @@ use super::target::{AtTarget, Attempted, Condition, Settled, prove};
 use super::verify::Expected;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
-use crate::s3::multipart::{
-    AbortMultipartUpload, CompleteMultipartUpload, CompletedPart, CreateMultipartUpload, ListMultipartUploads,
-    ListParts, OpenUpload,
-};
+use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
 use crate::s3::object::{ObjectHead, Style};
 use crate::s3::operation::Precondition;
+use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
 use crate::wire::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;

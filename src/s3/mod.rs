@@ -14,6 +14,7 @@ pub mod multipart;
 pub mod object;
 pub mod operation;
 pub mod sign;
+pub mod uploads;
 pub mod xml;
 
 use std::fmt;
