@@ -11,5 +11,7 @@ pub mod sync;
 pub mod telemetry;
 pub mod wire;
 
+#[cfg(feature = "cli")]
+pub mod cli;
 #[cfg(feature = "demo")]
 pub mod demo;

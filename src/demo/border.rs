@@ -81,6 +81,18 @@ impl FromStr for BorderConfig {
     }
 }
 
+impl std::fmt::Display for BorderConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rtt={}ms", self.rtt.as_millis())?;
+        for (name, rate) in [("rate", self.rate), ("per", self.per)] {
+            if let Some(rate) = rate {
+                write!(f, ",{name}={}kbit", rate / 1000)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn time(text: &str) -> Option<Duration> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),

@@ -65,13 +65,14 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a free port of loopback. `idle` closes connections that bring no request for that long.
+    /// Listens on a port of loopback, 0 for a free one. `idle` closes connections that bring no request for that long.
     pub(crate) async fn start<H: Handler>(
+        port: u16,
         tls: Option<&Authority>,
         idle: Option<Duration>,
         handler: Arc<H>,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let (stop, stopped) = watch::channel(false);
         let mut listener = Self {
             address: socket.local_addr()?,

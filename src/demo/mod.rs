@@ -31,3 +31,5 @@ mod listener;
 pub mod border;
 pub mod pair;
 pub mod vault;
+
+pub mod run;

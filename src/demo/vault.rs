@@ -51,7 +51,7 @@ impl Vault {
     /// If no socket can be had.
     pub async fn start(tls: Option<&Authority>) -> io::Result<Self> {
         let door = Arc::<Door>::default();
-        let listener = Listener::start(tls, None, Arc::clone(&door)).await?;
+        let listener = Listener::start(0, tls, None, Arc::clone(&door)).await?;
         Ok(Self { listener, tls: tls.is_some(), door })
     }
 

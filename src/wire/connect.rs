@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
@@ -116,7 +116,7 @@ pub struct Network {
 
 struct Resolved {
     at: Instant,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<IpAddr>,
     next: usize,
 }
 
@@ -128,21 +128,24 @@ impl Network {
 
     /// The addresses of a host, beginning with the one whose turn it is.
     async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
+        let with_port =
+            |addresses: Vec<IpAddr>| addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port)).collect();
         if let Some(known) = self.turn(&origin.host) {
-            return Ok(known);
+            return Ok(with_port(known));
         }
         let resolve = |source| ConnectError::Resolve { host: origin.host.clone(), source };
         let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, origin.port)).await.map_err(resolve)?.collect();
+        let found = tokio::net::lookup_host((host, origin.port)).await.map_err(resolve)?;
+        let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
         if addresses.is_empty() {
             return Err(resolve(io::Error::from(io::ErrorKind::NotFound)));
         }
         let entry = Resolved { at: Instant::now(), addresses: addresses.clone(), next: 1 };
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.host.clone(), entry);
-        Ok(addresses)
+        Ok(with_port(addresses))
     }
 
-    fn turn(&self, host: &str) -> Option<Vec<SocketAddr>> {
+    fn turn(&self, host: &str) -> Option<Vec<IpAddr>> {
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         let known = resolved.get_mut(host).filter(|known| known.at.elapsed() < RESOLVED_FOR)?;
         let mut addresses = known.addresses.clone();

@@ -1,0 +1,224 @@
+//! The flags, read here and nowhere else.
+
+use crate::engine::plan::EtagMode;
+use crate::s3::{Bucket, Key};
+use crate::settings::parse_size;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+use tracing::Level;
+
+/// Keeps an S3 bucket outside AWS China equal to one inside it: raw S3 requests, parallel parts, every object proven.
+#[derive(Debug, Parser)]
+#[command(name = "xpsync", version, disable_help_subcommand = true)]
+pub(super) struct Cli {
+    /// What is logged to stderr; DEBUG shows each request with its id
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "WARN")]
+    pub(super) log_level: Level,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Copies one object, now
+    Cp(Box<Cp>),
+    /// Two embedded S3 servers, a border between them if asked for, and the function's handler
+    #[cfg(feature = "demo")]
+    Demo(Demo),
+}
+
+/// Copies one object, now.
+#[derive(Debug, Args)]
+pub(super) struct Cp {
+    /// s3://BUCKET/KEY; the key is literal, everything after the bucket's slash
+    #[arg(value_name = "s3://SRC/KEY")]
+    pub(super) source: ObjectUrl,
+    /// s3://BUCKET/KEY; an empty key takes the source's
+    #[arg(value_name = "s3://DST/[KEY]")]
+    pub(super) target: ObjectUrl,
+    #[command(flatten)]
+    pub(super) ends: Ends,
+    /// Where parts wait: auto is memory below 100 MiB, else /tmp
+    #[arg(long, value_enum, default_value_t = Buffer::Auto)]
+    pub(super) buffer: Buffer,
+    /// Bytes of part buffers on the heap
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub(super) memory_limit: u64,
+    /// Where mapped part buffers are made [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) tmp_dir: Option<PathBuf>,
+    /// Bytes of mapped part buffers [default: the smaller of 4GiB and half of what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) tmp_limit: Option<u64>,
+    /// Bytes of a part, 5MiB to 5GiB, or auto: the source's own parts up to 64 MiB, else 5 MiB and more
+    #[arg(long, value_name = "auto|SIZE", default_value = "auto")]
+    pub(super) part_size: AutoOr<Size>,
+    /// Requests under way at the target, or auto
+    #[arg(long, value_name = "auto|N", default_value = "auto")]
+    pub(super) concurrency: AutoOr<Count>,
+    /// The target's ETag: the source's where that costs nothing, or always, or any
+    #[arg(long, value_name = "auto|preserve|any", default_value = "auto")]
+    pub(super) etag: EtagMode,
+    /// One JSON report on stdout, then a summary
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How the two ends are reached.
+#[derive(Debug, Args)]
+pub(super) struct Ends {
+    /// The profile of the AWS configuration for the source
+    #[arg(long, value_name = "NAME")]
+    pub(super) source_profile: Option<String>,
+    /// The source's region [default: the profile's]
+    #[arg(long, value_name = "REGION")]
+    pub(super) source_region: Option<String>,
+    /// The source's endpoint, addressed path-style [default: the profile's, or AWS]
+    #[arg(long, value_name = "URL")]
+    pub(super) source_endpoint_url: Option<String>,
+    /// The profile of the AWS configuration for the target
+    #[arg(long, value_name = "NAME", conflicts_with = "target_secret_id")]
+    pub(super) target_profile: Option<String>,
+    /// The target's region [default: the profile's]
+    #[arg(long, value_name = "REGION")]
+    pub(super) target_region: Option<String>,
+    /// The target's endpoint, addressed path-style [default: the profile's, or AWS]
+    #[arg(long, value_name = "URL", conflicts_with = "target_accelerate")]
+    pub(super) target_endpoint_url: Option<String>,
+    /// Takes the target's keys from this secret of the source's side
+    #[arg(long, value_name = "ID", requires = "target_region")]
+    pub(super) target_secret_id: Option<String>,
+    /// Uses S3 Transfer Acceleration at the target
+    #[arg(long)]
+    pub(super) target_accelerate: bool,
+}
+
+/// Where parts wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Buffer {
+    Auto,
+    Memory,
+    Tmp,
+}
+
+#[cfg(feature = "demo")]
+/// Two embedded S3 servers and the function's handler.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// A path between the two: round trip, rate of the whole link, rate of one connection
+    #[arg(long, value_name = "rtt=200ms,rate=300mbit,per=8mbit")]
+    pub(super) border: Option<crate::demo::border::BorderConfig>,
+}
+
+/// `s3://bucket/key`; the key may be left out of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ObjectUrl {
+    pub(super) bucket: Bucket,
+    pub(super) key: Option<Key>,
+}
+
+impl FromStr for ObjectUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rest = text.strip_prefix("s3://").ok_or("an object is written s3://BUCKET/KEY")?;
+        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+        let bucket = Bucket::new(bucket).map_err(|error| error.to_string())?;
+        let key = match key {
+            "" => None,
+            key => Some(Key::new(key).map_err(|error| error.to_string())?),
+        };
+        Ok(Self { bucket, key })
+    }
+}
+
+/// `auto`, or a value of one's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AutoOr<T> {
+    Auto,
+    Own(T),
+}
+
+impl<T: FromStr<Err = String>> FromStr for AutoOr<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Own) }
+    }
+}
+
+/// Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        size(text).map(Self)
+    }
+}
+
+/// Requests, 1 to 1,000: each takes a file descriptor of usually 1,024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count(pub(super) u32);
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(count @ 1..=1000) => Ok(Self(count)),
+            _ => Err(format!("`{text}` is not auto or a number of 1 to 1000")),
+        }
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Result<(String, Option<String>), String> {
+        text.parse().map(|url: ObjectUrl| (url.bucket.to_string(), url.key.map(|key| key.to_string())))
+    }
+
+    #[test]
+    fn keys_are_everything_after_the_buckets_slash() {
+        let check = |text: &str, key: Option<&str>| {
+            assert_eq!(url(text), Ok(("bucket".to_owned(), key.map(str::to_owned))), "{text}");
+        };
+        check("s3://bucket/k", Some("k"));
+        check("s3://bucket//lead", Some("/lead"));
+        check("s3://bucket/a/../b?c#d%20e", Some("a/../b?c#d%20e"));
+        check("s3://bucket/", None);
+        check("s3://bucket", None);
+        for bad in ["bucket/k", "s3:/bucket/k", "s3://", "s3:///k", "S3://bucket/k"] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_flags_agree_with_each_other() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+        let parse = |flags: &[&str]| {
+            let all = [&["xpsync", "cp", "s3://aaa/k", "s3://bbb/"], flags].concat();
+            Cli::try_parse_from(all).map(|_| ())
+        };
+        assert!(parse(&[]).is_ok());
+        assert!(
+            parse(&["--part-size", "8MiB", "--concurrency", "12", "--etag", "preserve", "--buffer", "tmp"]).is_ok()
+        );
+        assert!(parse(&["--concurrency", "0"]).is_err());
+        assert!(parse(&["--memory-limit", "many"]).is_err());
+        assert!(parse(&["--target-secret-id", "s"]).is_err(), "the secret does not say its region");
+        assert!(parse(&["--target-secret-id", "s", "--target-profile", "p", "--target-region", "r"]).is_err());
+        assert!(parse(&["--no-such-flag"]).is_err());
+    }
+}

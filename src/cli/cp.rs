@@ -1,0 +1,113 @@
+//! `xpsync cp`: one object, now.
+
+use super::args::{AutoOr, Buffer, Count, Cp, Size};
+use super::profile::resolve;
+use super::{Exit, interrupted, show};
+use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
+use crate::engine::copy;
+use crate::engine::gate::Governed;
+use crate::engine::governor::FixedWindow;
+use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::report::{Outcome, Report};
+use crate::handler::{BORDER_WINDOW, SOURCE_WINDOW};
+use crate::wire::call::{Client, Config};
+use crate::wire::connect::{Connect, Network};
+use crate::wire::deadline::Deadline;
+use crate::wire::tls::client_config;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// From this size on, parts wait in /tmp, as in the function.
+const TMP_FROM: u64 = 100 << 20;
+/// How long aborting may take after an interrupt.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Copies the object and shows what became of it.
+pub(super) async fn run(cp: &Cp) -> Exit {
+    let job = match job(cp).await {
+        Ok(job) => job,
+        Err(problem) => {
+            show::problem(&problem);
+            return Exit::Usage;
+        }
+    };
+    let report = {
+        let bar = if cp.json { show::Bar::hidden() } else { show::Bar::on_terminal() };
+        let showing = bar.follow(Arc::clone(&job.meter));
+        tokio::select! {
+            report = copy(&job) => report,
+            never = showing => match never {},
+        }
+    };
+    if cp.json {
+        show::json(&report)
+    } else {
+        show::text(&report)
+    }
+    exit(&report)
+}
+
+fn exit(report: &Report) -> Exit {
+    match report.outcome {
+        Outcome::Unchanged => Exit::Done,
+        Outcome::Copied if report.is_proven() => Exit::Done,
+        Outcome::Copied | Outcome::Superseded | Outcome::Ignored => Exit::Failed,
+        Outcome::Failed => match report.fault.as_ref().map(|fault| fault.class) {
+            Some("interrupted") => Exit::Interrupted,
+            Some("configuration") => Exit::Usage,
+            _ => Exit::Failed,
+        },
+    }
+}
+
+async fn job(cp: &Cp) -> Result<Job, String> {
+    let key = cp.source.key.clone().ok_or("the source needs a key: s3://BUCKET/KEY")?;
+    let target_key = cp.target.key.clone().unwrap_or_else(|| key.clone());
+    let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        Some(path) => {
+            Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
+        }
+        None => None,
+    };
+    let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+    let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
+    let (source, target) = resolve(&cp.ends, &cp.target.bucket, &connector).await?;
+    let window = match cp.concurrency {
+        AutoOr::Auto => BORDER_WINDOW,
+        AutoOr::Own(Count(count)) => count,
+    };
+    let client = |side, window, reached: super::profile::Reached| {
+        let gate = Arc::new(Governed::new(FixedWindow::new(window)));
+        let config = Config::new(side, window);
+        Client::new(config, reached.endpoint, reached.region, reached.keys, gate, Arc::clone(&connector))
+    };
+    let tmp_dir = cp.tmp_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let tmp = cp.tmp_limit.unwrap_or_else(|| default_tmp_limit(&tmp_dir));
+    let limits = Limits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) };
+    let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    Ok(Job {
+        source: Side { client: client("source", SOURCE_WINDOW, source), bucket: cp.source.bucket.clone(), key },
+        target: Side { client: client("target", window, target), bucket: cp.target.bucket.clone(), key: target_key },
+        options: Options {
+            etag: cp.etag,
+            part_size: match cp.part_size {
+                AutoOr::Auto => None,
+                AutoOr::Own(Size(bytes)) => Some(bytes),
+            },
+            buffering: match cp.buffer {
+                Buffer::Auto => Buffering::Auto(TMP_FROM),
+                Buffer::Memory => Buffering::Memory,
+                Buffer::Tmp => Buffering::Tmp,
+            },
+            parts_under_way: (window + SOURCE_WINDOW) as usize,
+            storage_class: None,
+            kms_key: None,
+        },
+        size_hint: None,
+        trigger: Trigger::Command,
+        deadline: Deadline::never().or_asked(asked),
+        grace: GRACE,
+        buffers: Arc::new(Buffers::new(limits)),
+        meter: Arc::new(Meter::default()),
+    })
+}

@@ -1,0 +1,103 @@
+//! `xpsync` in a shell: flags in, one exit status out.
+//!
+//! stdout has results, stderr everything else. Exit status: 0 everything asked for is done and proven; 1 something failed
+//! or could not be proven; 2 usage or configuration; 130 interrupted.
+
+mod args;
+mod cp;
+mod profile;
+mod show;
+
+use args::{Cli, Command};
+use clap::Parser as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own usage errors are 2, its help and version 0.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    if crate::telemetry::init(cli.log_level, crate::telemetry::LogFormat::Plain).is_err() {
+        show::problem("the log could not be started");
+        return Exit::Usage.into();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            show::problem(&format!("the runtime could not be started: {error}"));
+            return Exit::Usage.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Cp(cp) => cp::run(&cp).await,
+            #[cfg(feature = "demo")]
+            Command::Demo(demo) => self::demo(demo).await,
+        }
+    });
+    // Threads that block on a disk are not waited for: everything is reported.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done,
+    Failed,
+    Usage,
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+#[cfg(feature = "demo")]
+async fn demo(demo: args::Demo) -> Exit {
+    match crate::demo::run::run(demo.border, &mut std::io::stdout()).await {
+        Ok(true) => Exit::Done,
+        Ok(false) => Exit::Failed,
+        Err(error) => {
+            show::problem(&format!("the demonstration could not run: {error}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Becomes true at the first Ctrl-C or SIGTERM; the second ends the process at once.
+fn interrupted() -> std::io::Result<watch::Receiver<bool>> {
+    let (ask, asked) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ask = Arc::new(ask);
+    // Lives as long as the process: it has no other work than to hear signals.
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if ask.send_replace(true) {
+                std::process::exit(130);
+            }
+            show::problem("interrupted: aborting what is open; once more to exit at once");
+        }
+    });
+    Ok(asked)
+}

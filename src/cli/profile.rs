@@ -1,0 +1,129 @@
+//! Credentials, region and endpoint of an end as users of the AWS CLI have configured them.
+
+use super::args::Ends;
+use crate::engine::hint::End;
+use crate::s3::Bucket;
+use crate::s3::endpoint::{Endpoint, Region};
+use crate::secrets::{self, Secret};
+use crate::wire::connect::Connect;
+use crate::wire::gate::Boxed;
+use crate::wire::keys::{Fetch, Kept, Keys, KeysError};
+use crate::wire::sdk;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_types::service_config::ServiceConfigKey;
+use std::sync::Arc;
+
+/// How one end is reached.
+pub(super) struct Reached {
+    pub(super) endpoint: Endpoint,
+    pub(super) region: Region,
+    pub(super) keys: Arc<dyn Keys>,
+}
+
+/// Resolves both ends.
+pub(super) async fn resolve(
+    ends: &Ends,
+    target_bucket: &Bucket,
+    connector: &Arc<dyn Connect>,
+) -> Result<(Reached, Reached), String> {
+    let source_config = load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await;
+    let source = Reached {
+        region: region(End::Source, &source_config, ends.source_region.as_deref())?,
+        endpoint: endpoint(
+            End::Source,
+            &source_config,
+            ends.source_region.as_deref(),
+            ends.source_endpoint_url.as_deref(),
+        )?,
+        keys: chain(End::Source, &source_config)?,
+    };
+    let target_config = load(ends.target_profile.as_deref(), ends.target_region.as_deref(), connector).await;
+    let target_region = region(End::Target, &target_config, ends.target_region.as_deref())?;
+    let accelerated = || Endpoint::accelerated(&target_region, target_bucket).map_err(|error| error.to_string());
+    let target = Reached {
+        endpoint: if ends.target_accelerate {
+            accelerated()?
+        } else {
+            endpoint(End::Target, &target_config, ends.target_region.as_deref(), ends.target_endpoint_url.as_deref())?
+        },
+        keys: match &ends.target_secret_id {
+            Some(id) => {
+                let provider = source_config.credentials_provider().ok_or("the source has no credentials")?;
+                let url = service_endpoint(&source_config, "Secrets Manager");
+                let http = sdk::http_client(Arc::clone(connector));
+                let client = secrets::client(&source.region, provider, url.as_deref(), http);
+                Arc::new(Kept::new(Secret::new(client, id)))
+            }
+            None => chain(End::Target, &target_config)?,
+        },
+        region: target_region,
+    };
+    Ok((source, target))
+}
+
+async fn load(profile: Option<&str>, region: Option<&str>, connector: &Arc<dyn Connect>) -> SdkConfig {
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(sdk::http_client(Arc::clone(connector)));
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = region {
+        loader = loader.region(aws_config::Region::new(region.to_owned()));
+    }
+    loader.load().await
+}
+
+fn region(end: End, config: &SdkConfig, asked: Option<&str>) -> Result<Region, String> {
+    let configured = config.region().map(|region| region.as_ref().to_owned());
+    let name = asked.map(str::to_owned).or(configured).ok_or_else(|| {
+        format!("the {end}'s region is not known: give --{end}-region, or a profile that has one", end = end.name())
+    })?;
+    Region::new(&name).map_err(|error| error.to_string())
+}
+
+fn endpoint(end: End, config: &SdkConfig, asked_region: Option<&str>, asked: Option<&str>) -> Result<Endpoint, String> {
+    let url = asked.map(str::to_owned).or_else(|| service_endpoint(config, "S3"));
+    match url {
+        Some(url) => Endpoint::overridden(&url).map_err(|error| error.to_string()),
+        None => Ok(Endpoint::regional(region(end, config, asked_region)?)),
+    }
+}
+
+/// "Service-specific endpoints": the service's own variable or profile entry, then the general one.
+fn service_endpoint(config: &SdkConfig, service: &str) -> Option<String> {
+    let key =
+        ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let own = config.service_config().and_then(|services| services.load_config(key));
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+fn chain(end: End, config: &SdkConfig) -> Result<Arc<dyn Keys>, String> {
+    let provider = config.credentials_provider().ok_or_else(|| format!("the {} has no credentials", end.name()))?;
+    Ok(Arc::new(Kept::new(Chain { end, provider })))
+}
+
+/// The ordinary chain of AWS's configuration.
+struct Chain {
+    end: End,
+    provider: SharedCredentialsProvider,
+}
+
+impl Fetch for Chain {
+    fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
+        Box::pin(async {
+            self.provider.provide_credentials().await.map_err(|error| {
+                let name = self.end.name();
+                let mut message = format!("the {name} has no credentials: {error}");
+                let mut source = std::error::Error::source(&error);
+                while let Some(cause) = source {
+                    message = format!("{message}: {cause}");
+                    source = cause.source();
+                }
+                let hint = format!("Give --{name}-profile, or set up the AWS configuration as for the AWS CLI.");
+                KeysError { message, hint: Some(hint), class: "configuration" }
+            })
+        })
+    }
+}

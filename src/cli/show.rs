@@ -1,0 +1,134 @@
+//! What a person or a script sees: results on stdout, everything else on stderr.
+
+use crate::engine::job::Meter;
+use crate::engine::report::{Outcome, Report};
+use crate::events::answer::report_json;
+use crate::telemetry::write_line;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use std::convert::Infallible;
+use std::io::{IsTerminal as _, Write as _, stderr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Ten times a second is smooth enough.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Says what is wrong.
+pub(super) fn problem(text: &str) {
+    // A message that cannot be written is no reason to end otherwise.
+    let _ = writeln!(stderr().lock(), "xpsync: {text}");
+}
+
+/// The progress bar.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    /// None at all.
+    pub(super) fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
+    /// On stderr, if that is a terminal.
+    pub(super) fn on_terminal() -> Self {
+        if !stderr().is_terminal() {
+            return Self::hidden();
+        }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let template = "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// Shows a meter until it is dropped.
+    pub(super) async fn follow(&self, meter: Arc<Meter>) -> Infallible {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tick.tick().await;
+            self.0.set_length(meter.total());
+            self.0.set_position(meter.sent());
+            self.0.set_message(format!("{} in flight", meter.under_way()));
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// One report, then a summary.
+pub(super) fn json(report: &Report) {
+    write_line(&report_json(report).to_string());
+    let count = |outcome| u32::from(report.outcome == outcome);
+    let summary = json!({
+        "objects": 1,
+        "copied": count(Outcome::Copied),
+        "unchanged": count(Outcome::Unchanged),
+        "failed": count(Outcome::Failed),
+        "bytes": report.bytes,
+        "seconds": (report.seconds * 1e3).round() / 1e3,
+    });
+    write_line(&json!({ "summary": summary }).to_string());
+}
+
+/// The outcome in a line; on failure the reason and the advice on stderr.
+pub(super) fn text(report: &Report) {
+    let names = format!(
+        "s3://{}/{} -> s3://{}/{}",
+        report.source.bucket, report.source.key, report.target.bucket, report.target.key
+    );
+    for left in &report.not_carried {
+        problem(&format!("not carried: {}: {}", left.attribute, left.reason));
+    }
+    match report.outcome {
+        Outcome::Copied => {
+            let proofs: Vec<&str> = report.verified_by.iter().map(|proof| proof.name()).collect();
+            let parts = if report.parts == 1 { String::new() } else { format!(", {} parts", report.parts) };
+            write_line(&format!(
+                "copied {names}  {} in {:.1} s ({}/s){parts}, {}",
+                bytes(report.bytes),
+                report.seconds,
+                bytes(rate(report)),
+                if report.is_proven() { format!("proven by {}", proofs.join(", ")) } else { "NOT PROVEN".to_owned() },
+            ));
+        }
+        Outcome::Failed => {
+            if let Some(fault) = &report.fault {
+                let ids = match (&fault.request_id, &fault.host_id) {
+                    (Some(id), Some(host)) => format!(" (request id {id}, host id {host})"),
+                    (Some(id), None) => format!(" (request id {id})"),
+                    (None, _) => String::new(),
+                };
+                problem(&format!("{names}: {}{ids}", fault.message));
+                if let Some(hint) = &fault.hint {
+                    problem(hint);
+                }
+            }
+            write_line(&format!("failed {names}"));
+        }
+        Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => {
+            write_line(&format!("{} {names}", report.outcome.name()));
+        }
+    }
+    if let Some(reason) = &report.reason {
+        problem(reason);
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a rate that is shown"
+)]
+fn rate(report: &Report) -> u64 {
+    if report.seconds > 0.0 { (report.bytes as f64 / report.seconds) as u64 } else { 0 }
+}
+
+fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
