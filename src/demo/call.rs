@@ -19,6 +19,7 @@ pub(crate) enum Operation {
     GetBucketVersioning,
     GetObject,
     GetObjectTagging,
+    CreateBucket,
     HeadBucket,
     HeadObject,
     ListMultipartUploads,
@@ -43,6 +44,7 @@ impl Operation {
             Self::GetBucketVersioning => "GetBucketVersioning",
             Self::GetObject => "GetObject",
             Self::GetObjectTagging => "GetObjectTagging",
+            Self::CreateBucket => "CreateBucket",
             Self::HeadBucket => "HeadBucket",
             Self::HeadObject => "HeadObject",
             Self::ListMultipartUploads => "ListMultipartUploads",
@@ -140,6 +142,7 @@ impl Call {
         }
         match (self.key.is_empty(), &self.method) {
             (true, &Method::HEAD) => Operation::HeadBucket,
+            (true, &Method::PUT) if !self.has("versioning") => Operation::CreateBucket,
             (true, &Method::GET) if self.has("uploads") => Operation::ListMultipartUploads,
             (true, &Method::GET) if self.has("location") => Operation::GetBucketLocation,
             (true, &Method::GET) if self.has("versioning") => Operation::GetBucketVersioning,
@@ -175,6 +178,7 @@ impl Call {
             Operation::ListParts => actions.push("s3:ListMultipartUploadParts"),
             Operation::ListMultipartUploads => actions.push("s3:ListBucketMultipartUploads"),
             Operation::ListObjectsV2 | Operation::HeadBucket => actions.push("s3:ListBucket"),
+            Operation::CreateBucket => actions.push("s3:CreateBucket"),
             Operation::GetBucketLocation => actions.push("s3:GetBucketLocation"),
             Operation::GetBucketVersioning => actions.push("s3:GetBucketVersioning"),
             Operation::GetObjectTagging if versioned => actions.push("s3:GetObjectVersionTagging"),

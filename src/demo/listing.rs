@@ -10,6 +10,7 @@ use s3s::{Body, dto};
 use super::objects::{document, insert};
 use super::refusal::Refusal;
 use super::service::Ask;
+use super::store::BucketConfig;
 use super::uploads::number;
 
 /// What `encoding-type=url` leaves as it is; blanks become `+`, as botocore's decoder expects.
@@ -19,6 +20,16 @@ const LISTED: &AsciiSet =
 /// A key as a listing shows it.
 pub(crate) fn encode(text: &str, url: bool) -> String {
     if url { utf8_percent_encode(text, LISTED).to_string().replace(' ', "+") } else { text.to_owned() }
+}
+
+/// CreateBucket, for scripts; a bucket that is there stays as it is.
+pub(crate) fn create_bucket(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+    if ask.store.bucket(&ask.call.bucket).is_err() {
+        ask.store.create_bucket(&ask.call.bucket, BucketConfig::default());
+    }
+    let mut reply = Response::new(Body::empty());
+    insert(reply.headers_mut(), HeaderName::from_static("location"), &format!("/{}", ask.call.bucket));
+    Ok(reply)
 }
 
 /// HeadBucket.

@@ -206,6 +206,7 @@ async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
         Operation::GetBucketVersioning => listing::versioning(&ask),
         Operation::GetObject | Operation::HeadObject => objects::read(&ask),
         Operation::GetObjectTagging => objects::tags(&ask),
+        Operation::CreateBucket => listing::create_bucket(&ask),
         Operation::HeadBucket => listing::head_bucket(&ask),
         Operation::ListMultipartUploads => uploads::uploads(&ask),
         Operation::ListObjectsV2 => listing::objects(&ask),
