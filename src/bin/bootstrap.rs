@@ -4,9 +4,12 @@
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tracing::{error, info};
 use xpsync::events::answer::Answer;
@@ -19,19 +22,15 @@ use xpsync::wire::tls::client_config;
 /// A deadline before this is no time: `cargo lambda watch` sends the constant 600000.
 const FIRST_PLAUSIBLE_DEADLINE: Duration = Duration::from_secs(86_400 * 365);
 
+/// How long Lambda may take to hear why there is no function; the log has it in any case.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
-    let settings = match FunctionSettings::from_environment() {
-        Ok(settings) => settings,
-        Err(problems) => return refuse(&problems.to_string()),
+    let (runtime, function) = match start() {
+        Ok(started) => started,
+        Err(message) => return refuse(&message),
     };
-    if telemetry::init(settings.log_level, LogFormat::Json).is_err() {
-        return refuse("the log could not be started");
-    }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse(&format!("the runtime could not be started: {error}")),
-    };
-    match runtime.block_on(serve(settings)) {
+    match runtime.block_on(serve(&function)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             error!(message);
@@ -40,18 +39,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says in one line of the log why there is no function; Lambda reports the exit.
-fn refuse(message: &str) -> ExitCode {
-    write_line(&serde_json::json!({ "level": "ERROR", "message": message }).to_string());
-    ExitCode::FAILURE
-}
-
-async fn serve(settings: FunctionSettings) -> Result<(), String> {
+/// Everything that can be wrong before the first invocation.
+fn start() -> Result<(Runtime, Arc<Function>), String> {
+    let settings = FunctionSettings::from_environment().map_err(|problems| problems.to_string())?;
+    telemetry::init(settings.log_level, LogFormat::Json)
+        .map_err(|error| format!("the log cannot be started: {error}"))?;
     let bundle = match &settings.ca_bundle {
         Some(path) => Some(std::fs::read(path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.display()))?),
         None => None,
     };
     let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the runtime cannot be started: {error}"))?;
     let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
     let function = Function::new(
         settings,
@@ -63,10 +62,40 @@ async fn serve(settings: FunctionSettings) -> Result<(), String> {
             write_line(&emf(report, now, lag));
         }),
     );
+    Ok((runtime, function))
+}
+
+/// Says in one line of the log why there is no function, and tells Lambda, whose callers see nothing but an exit otherwise.
+fn refuse(message: &str) -> ExitCode {
+    write_line(&serde_json::json!({ "level": "ERROR", "message": message }).to_string());
+    if let Ok(api) = std::env::var("AWS_LAMBDA_RUNTIME_API") {
+        // The exit follows whatever becomes of this.
+        let _untold = tell_lambda(&api, message);
+    }
+    ExitCode::FAILURE
+}
+
+/// "Initialization error" of the Runtime API: loopback, plain, and at a time when there may be no runtime to send it with.
+fn tell_lambda(api: &str, message: &str) -> std::io::Result<()> {
+    let body =
+        serde_json::json!({ "errorType": "configuration", "errorMessage": message, "stackTrace": [] }).to_string();
+    let mut socket = TcpStream::connect(api)?;
+    socket.set_read_timeout(Some(LAST_WORDS))?;
+    socket.set_write_timeout(Some(LAST_WORDS))?;
+    let (length, path) = (body.len(), "/2018-06-01/runtime/init/error");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\nLambda-Runtime-Function-Error-Type: configuration\r\n\r\n"
+    );
+    socket.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+    socket.read(&mut [0; 64]).map(drop)
+}
+
+async fn serve(function: &Arc<Function>) -> Result<(), String> {
     let sandbox = telemetry::sandbox();
     info!(sandbox, "start");
     let service = service_fn(|event: LambdaEvent<Box<RawValue>>| {
-        let function = Arc::clone(&function);
+        let function = Arc::clone(function);
         async move {
             let deadline = deadline(event.context.deadline);
             match function.handle(event.payload.get().as_bytes(), deadline).await {
