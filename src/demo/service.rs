@@ -195,7 +195,9 @@ async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
         return Err(Refusal::of("NotImplemented"));
     }
     // A missing bucket is named as such to everyone.
-    ask.store.bucket(&call.bucket)?;
+    if call.operation != Operation::CreateBucket {
+        ask.store.bucket(&call.bucket)?;
+    }
     ask.policy.require(&call.actions(ask.headers), &call.bucket, &call.key)?;
     match call.operation {
         Operation::AbortMultipartUpload => uploads::abort(&ask),
