@@ -111,6 +111,11 @@ impl Store {
         uploads
     }
 
+    /// Ends an upload as an abort by somebody else would.
+    pub fn end_upload(&self, id: &str) {
+        self.state().uploads.remove(id);
+    }
+
     pub(crate) fn create_upload(&self, bucket: &str, key: &str, create: CreateUpload) -> Result<Upload, Refusal> {
         let mut state = self.state();
         let encryption = state.bucket(bucket)?.config.encryption.clone();

@@ -28,6 +28,7 @@ pub(super) async fn fill(
     kind: BufferKind,
 ) -> Result<Sealed, Halt> {
     let mut attempts = job.part();
+    let is_begun = begun.is_some();
     let mut slot = Some(slot);
     let client = &job.source.client;
     let result = loop {
@@ -80,7 +81,8 @@ pub(super) async fn fill(
         }
         slot = Some(filling);
     };
-    notes.count(&attempts);
+    // After a body that was begun elsewhere, every GET from here is one that was sent again.
+    notes.count_retries(if is_begun { attempts.sent() } else { attempts.retries() });
     result
 }
 

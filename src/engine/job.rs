@@ -187,7 +187,10 @@ pub(super) struct Kept {
     pub(super) source: Option<Place>,
     pub(super) buffer: Option<BufferKind>,
     pub(super) not_carried: Vec<NotCarried>,
+    /// What is true of the state that is worked on.
     pub(super) reasons: Vec<String>,
+    /// What stays true whatever state comes next.
+    pub(super) history: Vec<String>,
 }
 
 impl Notes {
@@ -201,6 +204,16 @@ impl Notes {
         self.with(|kept| {
             if !kept.reasons.contains(&reason) {
                 kept.reasons.push(reason);
+            }
+        });
+    }
+
+    /// Remarks something once that happened at the target, and is not undone by beginning anew.
+    pub(super) fn remark_for_good(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.with(|kept| {
+            if !kept.history.contains(&reason) {
+                kept.history.push(reason);
             }
         });
     }
@@ -223,11 +236,18 @@ impl Notes {
             size: Some(head.size),
             ..place
         };
-        self.with(|kept| *kept = Kept { source: Some(place), buffer: kept.buffer, ..Kept::default() });
+        self.with(|kept| {
+            let history = std::mem::take(&mut kept.history);
+            *kept = Kept { source: Some(place), buffer: kept.buffer, history, ..Kept::default() };
+        });
     }
 
     pub(super) fn count(&self, attempts: &Attempts) {
-        self.retries.fetch_add(attempts.retries(), Ordering::Relaxed);
+        self.count_retries(attempts.retries());
+    }
+
+    pub(super) fn count_retries(&self, retries: u32) {
+        self.retries.fetch_add(retries, Ordering::Relaxed);
     }
 }
 

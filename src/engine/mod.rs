@@ -80,7 +80,7 @@ pub async fn copy(job: &Job) -> Report {
         report.buffer = kept.buffer;
     }
     report.not_carried = kept.not_carried;
-    let reasons: Vec<String> = report.reason.take().into_iter().chain(kept.reasons).collect();
+    let reasons: Vec<String> = report.reason.take().into_iter().chain(kept.reasons).chain(kept.history).collect();
     report.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     report.retries = work.notes.retries.load(Ordering::Relaxed);
     report.seconds = began.elapsed().as_secs_f64();

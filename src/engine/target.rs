@@ -3,6 +3,7 @@
 use super::decide::{Decision, Sameness, carried, decide, sameness};
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
+use super::pin::{self, Now};
 use super::report::{Fault, Proof};
 use super::verify::{self, Expected, Mismatch};
 use crate::s3::attributes::Attributes;
@@ -204,6 +205,10 @@ impl Condition {
                 return Err(fault_at(End::Target, &error).into());
             }
             job.target.client.spell_etags_bare();
+        }
+        // The one who changed the target may have copied what the source has become since.
+        if pin::look(job, notes, source).await? != Now::Same {
+            return Err(Halt::replaced("the source was replaced while the target was written by somebody else"));
         }
         self.now = next;
         Ok(Settled::Write)

@@ -15,10 +15,10 @@ use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
 use crate::wire::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How often an abort is repeated while parts that were on their way keep landing ("AbortMultipartUpload").
 const ABORTS: u32 = 10;
@@ -28,7 +28,7 @@ const ABORT_PAUSE: Duration = Duration::from_millis(200);
 /// that those attempts took, and this for the clock's grain.
 const CLOCK_GRAIN: i64 = 2;
 
-type Creation = JoinHandle<(Result<UploadId, Error>, Attempts)>;
+type Creation = JoinHandle<Result<UploadId, Error>>;
 
 /// What is needed to complete an upload.
 pub(super) struct Completion<'a> {
@@ -63,30 +63,18 @@ impl Uploads {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Begins an upload.
+    /// Begins an upload, and ends those that unanswered attempts may have begun.
     ///
     /// # Cancel safety
-    /// The upload is begun all the same, and [`Self::leave`] finds it.
-    pub(super) async fn begin(&self, job: &Job, notes: &Notes, style: &Style) -> Result<UploadId, Halt> {
-        let operation = CreateMultipartUpload {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
-            style: style.clone(),
-        };
-        let (client, mut attempts) = (job.target.client.clone(), job.part());
-        let began = tokio::time::Instant::now();
+    /// All of it is done all the same, and [`Self::leave`] waits for it.
+    pub(super) async fn begin(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
         let mut creating = self.creating.lock().await;
-        let task =
-            creating.insert(tokio::spawn(async move { (client.call(&operation, &mut attempts).await, attempts) }));
+        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone())));
         let joined = task.await;
         *creating = None;
-        let (answer, attempts) = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
-        notes.count(&attempts);
+        let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
         let upload = answer.map_err(|error| fault_at(End::Target, &error))?;
         self.set(Some(upload.clone()));
-        if attempts.unanswered() {
-            abort_unanswered(job, notes, &upload, began.elapsed()).await?;
-        }
         Ok(upload)
     }
 
@@ -142,7 +130,7 @@ impl Uploads {
                 Settled::Write if code.as_deref() == Some("ConditionalRequestConflict") => {
                     conflicts += 1;
                     if conflicts > 1 || !is_alive(job, notes, upload).await? {
-                        notes.remark("a conflicting write made all parts be sent twice");
+                        notes.remark_for_good("a conflicting write made all parts be sent twice");
                         return Err(Halt::replaced("a conflicting write ended the upload"));
                     }
                 }
@@ -158,7 +146,7 @@ impl Uploads {
     pub(super) async fn leave(&self, job: &Job, notes: &Notes) {
         let left = async {
             if let Some(creating) = self.creating.lock().await.take()
-                && let Ok((Ok(upload), _)) = creating.await
+                && let Ok(Ok(upload)) = creating.await
             {
                 self.set(Some(upload));
             }
@@ -175,11 +163,33 @@ impl Uploads {
         match (gone, self.get()) {
             (None, _) => self.set(None),
             (Some(why), Some(upload)) => {
-                notes.remark(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
+                notes.remark_for_good(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
             }
-            (Some(why), None) => notes.remark(format!("an upload may have been left open: {why}")),
+            (Some(why), None) => notes.remark_for_good(format!("an upload may have been left open: {why}")),
         }
     }
+}
+
+/// Creates an upload.
+///
+/// # Cancel safety
+/// An upload may be left open.
+async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, Error> {
+    let (bucket, key) = (job.target.bucket.clone(), job.target.key.clone());
+    let mut attempts = job.part();
+    let began = Instant::now();
+    let operation = CreateMultipartUpload { bucket, key, style };
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match &answer {
+        Ok(upload) if attempts.unanswered() => abort_unanswered(&job, &notes, upload, began.elapsed()).await,
+        // Without one that is known to be ours, nothing says which of those under the key are.
+        Err(_) if attempts.unanswered() => {
+            notes.remark_for_good("an unanswered CreateMultipartUpload may have left an upload open");
+        }
+        Ok(_) | Err(_) => {}
+    }
+    answer
 }
 
 /// Aborts an upload and sees it gone: parts that were on their way may land after an abort, so it is repeated until
@@ -229,7 +239,7 @@ async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, H
 /// Aborts the uploads that unanswered attempts of ours may have begun: of this key, by the initiator of the one we know,
 /// begun while we tried. Another invocation's upload of the same seconds would be among them; it finds its upload gone
 /// and begins again, while an orphan would be paid for until somebody finds it.
-async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Duration) -> Result<(), Halt> {
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Duration) {
     let mut list = ListMultipartUploads {
         bucket: job.target.bucket.clone(),
         prefix: job.target.key.as_str().to_owned(),
@@ -237,7 +247,8 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Dura
     };
     let mut open: Vec<OpenUpload> = Vec::new();
     loop {
-        let mut attempts = job.control();
+        // Past the job's deadline: what is left is bounded by its grace.
+        let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
         match job.target.client.call(&list, &mut attempts).await {
             Ok(page) => {
                 open.extend(page.uploads.into_iter().filter(|upload| upload.key == job.target.key));
@@ -247,21 +258,22 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Dura
                 }
             }
             Err(error) => {
-                notes.remark(format!("an unanswered CreateMultipartUpload may have left an upload open: {error}"));
-                return Ok(());
+                notes.remark_for_good(format!(
+                    "an unanswered CreateMultipartUpload may have left an upload open: {error}"
+                ));
+                return;
             }
         }
     }
-    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Ok(()) };
-    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Ok(()) };
+    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return };
+    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return };
     let earliest = begun - i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2) - CLOCK_GRAIN;
     for upload in &open {
         let is_orphan = upload.upload != *ours
             && upload.initiator.as_ref() == Some(initiator)
             && upload.initiated.is_some_and(|at| (earliest..=begun + CLOCK_GRAIN).contains(&at));
         if is_orphan && let Err(error) = abort(job, &upload.upload).await {
-            notes.remark(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+            notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
         }
     }
-    Ok(())
 }
