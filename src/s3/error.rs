@@ -141,6 +141,11 @@ impl Refusal {
     pub fn read<O: Operation>(operation: &O, head: &Head, body: &[u8]) -> Self {
         let document = ErrorDocument::read(body).unwrap_or_default();
         let status = head.status.as_u16();
+        let region = head.text("x-amz-bucket-region").map(str::to_owned).or(document.region);
+        let remedy = match document.code.as_str() {
+            "" => remedy_without_code(status, region),
+            code => remedy(code, region),
+        };
         let code = if document.code.is_empty() { code_of(status) } else { document.code };
         let delete_marker = head.text("x-amz-delete-marker") == Some("true");
         let repeat = O::REPEAT;
@@ -150,7 +155,7 @@ impl Refusal {
             key: operation.key().map(|key| key.as_str().to_owned()),
             status,
             class: if delete_marker { Class::Missing } else { classify(status, &code, repeat) },
-            remedy: remedy(status, &code, head.text("x-amz-bucket-region").map(str::to_owned).or(document.region)),
+            remedy,
             code,
             message: document.message,
             request_id: head.text("x-amz-request-id").map(str::to_owned).or(document.request_id),
@@ -159,6 +164,11 @@ impl Refusal {
             retry_after: head.number("x-amz-retry-after").map(Duration::from_millis),
             server_time: head.text("date").and_then(http_date),
         }
+    }
+
+    /// Whether it says no more than that it refuses: the answer to a HEAD, which has no document to name a code in.
+    pub fn says_nothing(&self) -> bool {
+        matches!(self.status, 400 | 403) && self.message.is_empty()
     }
 
     /// Whether it says that the object is *gone*: a GET that names NoSuchKey or was answered by a delete marker. A HEAD
@@ -241,7 +251,7 @@ fn classify(status: u16, code: &str, repeat: Repeat) -> Class {
     }
 }
 
-fn remedy(status: u16, code: &str, region: Option<String>) -> Option<Remedy> {
+fn remedy(code: &str, region: Option<String>) -> Option<Remedy> {
     match code {
         "PermanentRedirect"
         | "TemporaryRedirect"
@@ -254,10 +264,18 @@ fn remedy(status: u16, code: &str, region: Option<String>) -> Option<Remedy> {
         | "ExpiredTokenException"
         | "InvalidToken"
         | "TokenRefreshRequired" => Some(Remedy::Credentials),
-        // A HEAD names no code: a region in the header says that another one is meant.
-        "BadRequest" if status == 400 && region.is_some() => Some(Remedy::Region(region)),
-        // The keys of a HEAD with an expired token are refused with a bare 400.
-        "BadRequest" if status == 400 => Some(Remedy::Credentials),
+        _ => None,
+    }
+}
+
+/// A HEAD is refused without a document, so what could be mended has to be guessed from the status.
+fn remedy_without_code(status: u16, region: Option<String>) -> Option<Remedy> {
+    match (status, region) {
+        (301 | 307, region) => Some(Remedy::Region(region)),
+        // A region in the header says that another one is meant.
+        (400, Some(region)) => Some(Remedy::Region(Some(region))),
+        // Expired tokens are a bare 400, unknown keys and wrong signatures a bare 403, as is a missing right.
+        (400 | 403, _) => Some(Remedy::Credentials),
         _ => None,
     }
 }
@@ -352,6 +370,22 @@ mod tests {
         check(403, "InvalidAccessKeyId", &[], Some(Remedy::Credentials));
         check(400, "ExpiredToken", &[], Some(Remedy::Credentials));
         check(403, "AccessDenied", &[], None);
+    }
+
+    #[test]
+    fn a_refusal_without_a_document_could_be_about_region_or_keys() {
+        let check = |status, headers: &[(&'static str, &str)], expected| {
+            let refusal = Refusal::read(&get(), &head(status, headers), b"");
+            assert_eq!(refusal.remedy, expected, "{status}");
+        };
+        let region = [("x-amz-bucket-region", "us-west-2")];
+        check(301, &region, Some(Remedy::Region(Some("us-west-2".into()))));
+        check(307, &[], Some(Remedy::Region(None)));
+        check(400, &region, Some(Remedy::Region(Some("us-west-2".into()))));
+        check(400, &[], Some(Remedy::Credentials));
+        check(403, &region, Some(Remedy::Credentials));
+        check(404, &region, None);
+        check(503, &[], None);
     }
 
     #[test]

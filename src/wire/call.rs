@@ -56,6 +56,9 @@ impl Config {
 /// each takes 4 MB.
 const REPLY_LIMIT: usize = 16 << 20;
 
+/// How far off our clock may be, in seconds ("Error responses", RequestTimeTooSkewed).
+const SKEW_ALLOWED: u64 = 15 * 60;
+
 const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
 
 /// The client of one side. Cloning it shares everything.
@@ -198,7 +201,7 @@ impl Client {
     /// # Cancel safety
     /// Holds nothing.
     pub async fn again<O: Operation>(&self, _: &O, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
-        let error = error.of(O::NAME, O::REPEAT, attempts.sent());
+        let error = self.on_time(error.of(O::NAME, O::REPEAT, attempts.sent()));
         let verdict = self.budget(|budget| attempts.judge(&error, budget, Instant::now(), fastrand::f64()));
         debug!(side = self.0.config.side, operation = O::NAME, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
         match verdict {
@@ -213,6 +216,18 @@ impl Client {
                 Ok(())
             }
         }
+    }
+
+    /// The same; a refusal that names no code (HEAD) is about our clock if that is off by more than S3 allows.
+    fn on_time(&self, mut error: Error) -> Error {
+        if let Error::Refused { refusal, .. } = &mut error
+            && refusal.says_nothing()
+            && let Some(theirs) = refusal.server_time
+            && theirs.abs_diff(seconds(self.now())) > SKEW_ALLOWED
+        {
+            refusal.remedy = Some(Remedy::Clock);
+        }
+        error
     }
 
     async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
@@ -363,9 +378,7 @@ impl Client {
     async fn apply(&self, remedy: Remedy, error: &Error, attempts: &Attempts) -> Result<bool, Error> {
         match (remedy, error.refusal()) {
             (Remedy::Clock, Some(Refusal { server_time: Some(theirs), .. })) => {
-                let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let skew = theirs.saturating_sub(i64::try_from(ours).unwrap_or(i64::MAX));
-                self.0.skew.store(skew, Ordering::Relaxed);
+                self.0.skew.store(theirs.saturating_sub(seconds(SystemTime::now())), Ordering::Relaxed);
                 Ok(true)
             }
             (Remedy::Credentials, _) => match attempts.signed_with() {
@@ -393,12 +406,16 @@ impl Client {
         answered.head.text("x-amz-bucket-region").map(str::to_owned)
     }
 
-    /// Moves this side to another region of its partition; keys of one partition mean nothing in another.
+    /// Moves this side to another region of its partition; keys of one partition mean nothing in another. True too if it
+    /// is there already: a request that was signed before another one was redirected has the right region next time.
     fn move_to(&self, region: &str) -> bool {
         let Ok(region) = Region::new(region) else { return false };
         let mut site = self.0.site.write().unwrap_or_else(PoisonError::into_inner);
-        if region.partition() != site.region.partition() || region == site.region {
+        if region.partition() != site.region.partition() {
             return false;
+        }
+        if region == site.region {
+            return true;
         }
         *site = Site { endpoint: site.endpoint.moved_to(region.clone()), region };
         true
@@ -422,6 +439,11 @@ impl Client {
     fn budget<T>(&self, with: impl FnOnce(&mut Budget) -> T) -> T {
         with(&mut self.0.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn failed(failure: Failure) -> Error {
