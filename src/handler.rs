@@ -6,6 +6,7 @@ use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
+use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};
 use crate::events::answer::{Answer, report_json};
@@ -31,8 +32,9 @@ pub const SOURCE_WINDOW: u32 = 16;
 /// Requests under way over the border, where a connection carries 0.6 to 18 Mbit/s. Each holds a part, about 300 KB of
 /// buffers and a file descriptor of 1,024.
 pub const BORDER_WINDOW: u32 = 64;
-/// Records that are worked on at a time; each holds at least its first answer.
-const RECORDS_AT_ONCE: usize = 16;
+/// Records that are worked on at a time. Each may hold its first answer, and a permit of the source's with it, while it asks
+/// the source for more (tags, part lengths), so they must be fewer than [`SOURCE_WINDOW`] or all wait for each other.
+const RECORDS_AT_ONCE: usize = SOURCE_WINDOW as usize / 2;
 /// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of the
 /// border.
 const MARGIN: Duration = Duration::from_secs(8);
@@ -173,7 +175,19 @@ impl Function {
         };
         // Closed never: the semaphore lives as long as the function.
         let _turn = self.records.acquire().await;
-        copy(&self.job(key, target_key, size_hint, deadline)).await
+        self.with_secret(copy(&self.job(key, target_key, size_hint, deadline)).await)
+    }
+
+    /// Names the secret where its keys were refused, or may have been: keys of another user, account or partition.
+    fn with_secret(&self, mut report: Report) -> Report {
+        if let Some(fault) = &mut report.fault
+            && matches!(fault.status, Some(400 | 403))
+            && fault.message.starts_with(End::Target.name())
+            && let Some(hint) = &mut fault.hint
+        {
+            hint.push_str(&format!(" The keys are those of the secret `{}`.", self.settings.secret_id));
+        }
+        report
     }
 
     fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant) -> Job {

@@ -56,6 +56,12 @@ fn of_refusal(end: End, refusal: &Refusal) -> Option<String> {
             "Allow s3:GetObject, s3:GetObjectVersion, s3:GetObjectTagging and, so that an absent key is not answered with \
              403, s3:ListBucket on {bucket}."
         ),
+        ("AccessDenied", End::Target) if refusal.says_nothing() => format!(
+            "{} did not say why: allow the target's user what target-s3-policy.json lists, s3:ListBucket on {bucket} included, \
+             without which an absent key is answered with 403; and see that its keys are known there: keys of aws-cn are \
+             nothing in aws and the reverse.",
+            refusal.operation
+        ),
         ("AccessDenied", End::Target) => format!(
             "Allow the target's user s3:PutObject, s3:GetObject and the others of target-s3-policy.json, and s3:ListBucket \
              on {bucket}, without which an absent key is answered with 403."
@@ -122,8 +128,11 @@ mod tests {
             let hint = hint(end, &refusal(code, message)).unwrap();
             assert!(hint.contains(expected), "{code}: {hint}");
         };
-        check(End::Target, "AccessDenied", "", "s3:PutObject");
+        check(End::Target, "AccessDenied", "Access Denied", "s3:PutObject");
+        check(End::Target, "AccessDenied", "Access Denied", "s3:ListBucket");
+        // To a HEAD, which has no document to say more in.
         check(End::Target, "AccessDenied", "", "s3:ListBucket");
+        check(End::Target, "AccessDenied", "", "aws-cn");
         check(End::Source, "AccessDenied", "", "s3:ListBucket");
         check(End::Target, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey");
         check(End::Target, "KMS.DisabledException", "", "kms:");
