@@ -77,7 +77,9 @@ pub(super) fn style(
     sent: Option<&Sealed>,
 ) -> Style {
     let opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
-    let shown = source.crc.is_some() || (keeps_etag && !opaque);
+    // A target that was seen without a checksum is not expected to show one of the next object.
+    let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
+    let shown = shows_crc || (keeps_etag && !opaque);
     let attributes =
         if shown { carried(&source.attributes) } else { with_record(source, sent.map(|sealed| sealed.digests().crc)) };
     Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }

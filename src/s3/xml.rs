@@ -30,13 +30,20 @@ pub fn root(body: &[u8]) -> Option<String> {
 /// [`Unreadable`] if the root is another, a field that S3 always sends is missing, or it is no XML at all.
 pub fn read<T: DeserializeOwned>(body: &[u8], name: &'static str) -> Result<T, Unreadable> {
     match root(body) {
-        Some(found) if found == name => {
+        Some(found) if is_spelling_of(&found, name) => {
             let text = text(body).ok_or_else(|| Unreadable::new(format!("{name} is not UTF-8")))?;
             quick_xml::de::from_str(text).map_err(|error| Unreadable::new(format!("{name}: {error}")))
         }
         Some(found) => Err(Unreadable::new(format!("expected {name}, found {found}"))),
         None => Err(Unreadable::new(format!("expected {name}, found no document"))),
     }
+}
+
+/// Whether a root is the one expected, or as other servers spell it: rclone leaves `Result` out, moto says `Response`.
+fn is_spelling_of(found: &str, name: &str) -> bool {
+    let stem =
+        |text: &str| text.strip_suffix("Result").or_else(|| text.strip_suffix("Response")).unwrap_or(text).to_owned();
+    found == name || (name.ends_with("Result") && stem(found) == stem(name))
 }
 
 /// Writes a document with S3's namespace.
@@ -84,6 +91,13 @@ mod tests {
         let text = write(&thing, "Thing");
         assert!(text.starts_with("<Thing xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><A>"), "{text}");
         assert_eq!(read::<Thing>(text.as_bytes(), "Thing").unwrap(), thing);
+    }
+
+    #[test]
+    fn a_result_may_be_spelled_as_other_servers_do() {
+        let read = |root: &str| read::<Thing>(format!("<{root}><A>1</A></{root}>").as_bytes(), "DoThingResult").is_ok();
+        assert!(read("DoThingResult") && read("DoThing") && read("DoThingResponse"));
+        assert!(!read("DoThings") && !read("Error") && !read("Result"));
     }
 
     #[test]

@@ -190,9 +190,10 @@ impl Attempts {
             Class::Transient | Class::Ambiguous => (TRANSIENT_COST, TRANSIENT_STEP),
             Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
         };
-        let most = match self.persistence {
-            Persistence::Control => CONTROL_ATTEMPTS,
-            Persistence::Part => PART_ATTEMPTS,
+        let most = match (self.persistence, error) {
+            // A server that answers in another tongue will do so again, and each Create leaves an upload behind.
+            (Persistence::Control, _) | (_, Error::Lost { stage: Stage::Sense, .. }) => CONTROL_ATTEMPTS,
+            (Persistence::Part, _) => PART_ATTEMPTS,
         };
         self.in_vain += 1;
         let ceiling = step.saturating_mul(1 << (self.in_vain - 1).min(16)).min(LONGEST);
@@ -282,6 +283,14 @@ mod tests {
             let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
             assert_eq!(judge(&mut attempts, &refused(class, None, None)), Verdict::GiveUp);
         }
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_not_asked_for_long() {
+        let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+        let error = lost(Stage::Sense, Repeat::Traces);
+        let further = (0..20).take_while(|_| judge(&mut attempts, &error) != Verdict::GiveUp).count();
+        assert_eq!(further, 2);
     }
 
     #[test]

@@ -450,7 +450,7 @@ fn failed(failure: Failure) -> Error {
     match failure {
         Failure::Refused(refusal) => Error::Refused { refusal, attempts: 1 },
         Failure::Unreadable(unreadable) => {
-            Error::lost(Stage::Body, io::Error::new(io::ErrorKind::InvalidData, unreadable))
+            Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, unreadable))
         }
     }
 }

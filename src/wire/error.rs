@@ -66,6 +66,8 @@ pub enum Stage {
     Head,
     /// Reading the answer.
     Body,
+    /// Understanding the answer, which came whole.
+    Sense,
 }
 
 impl Stage {
@@ -74,6 +76,7 @@ impl Stage {
             Self::Reused => "waiting on a kept connection",
             Self::Head => "sending or waiting for the answer",
             Self::Body => "reading the answer",
+            Self::Sense => "understanding the answer",
         }
     }
 }

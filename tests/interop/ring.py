@@ -146,6 +146,10 @@ class Ring:
         # a second copy is then as right as `unchanged`, and only a failure is wrong.
         forgets = "-" in etag and case.part and not target.able["keeps a multipart ETag"]
         forgets = forgets or case.tags and not target.able["tags" if part is None else "tags of a multipart upload"]
+        # A target without conditions takes the small PUT that goes first; one that stores no checksum shows only by our record, which is
+        # written once it was seen so, that an object with another ETag has the same bytes.
+        forgets = forgets or case.size <= 64 << 10 and not target.able["PUT If-None-Match"]
+        forgets = forgets or etag != content.etag(case.part) and not target.able["CRC64NVME of its own"]
         again = report["outcome"]
         expect("repeat", (status, again if forgets and again == "copied" else "unchanged"), (0, again))
         expect("repeat's bytes", report["bytes"], 0 if again == "unchanged" else case.size)
