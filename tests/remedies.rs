@@ -4,6 +4,8 @@ mod rig;
 
 use aws_credential_types::Credentials;
 use rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use xpsync::demo::authority::Authority;
 use xpsync::demo::faults::{Action, Moment};
@@ -20,7 +22,7 @@ use xpsync::wire::attempt::{Attempts, Persistence};
 use xpsync::wire::call::{Client, Config};
 use xpsync::wire::connect::Network;
 use xpsync::wire::deadline::Deadline;
-use xpsync::wire::gate::Open;
+use xpsync::wire::gate::{Boxed, Gate, Open, Permit};
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::tls::client_config;
 
@@ -145,22 +147,57 @@ async fn a_connection_closed_behind_our_back_counts_for_nothing() {
     assert!(connections[0] == 1 && connections[1] == 2, "{connections:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_that_the_server_closed_are_not_missed() {
-    let authority = std::sync::Arc::new(Authority::new().unwrap());
-    let config = ServerConfig::new(TARGET_REGION, target_keys()).tls(&authority);
-    let server = Server::start(ServerConfig { idle: Some(Duration::from_millis(50)), ..config }).await.unwrap();
-    server.store().create_bucket(TARGET_BUCKET, BucketConfig::default());
+/// A client of a target with a gate of the test's own.
+fn client(authority: &Authority, server: &Server, gate: impl Gate + 'static) -> Client {
     let tls = client_config(Some(authority.pem().as_bytes())).unwrap();
     let keys = target_keys();
-    let client = Client::new(
+    Client::new(
         Config::new("target", 4),
         Endpoint::overridden(&server.endpoint()).unwrap(),
         Region::new(TARGET_REGION).unwrap(),
-        std::sync::Arc::new(Fixed(Credentials::from_keys(&keys.access_key, &keys.secret_key, None))),
-        std::sync::Arc::new(Open),
-        std::sync::Arc::new(Network::new(tls)),
-    );
+        Arc::new(Fixed(Credentials::from_keys(&keys.access_key, &keys.secret_key, None))),
+        Arc::new(gate),
+        Arc::new(Network::new(tls)),
+    )
+}
+
+/// A gate that panics at the nth request.
+struct Panicking {
+    entered: AtomicU32,
+    nth: u32,
+}
+
+impl Gate for Panicking {
+    fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
+        assert_ne!(self.entered.fetch_add(1, Ordering::SeqCst) + 1, self.nth, "a panic of the test's making");
+        Open.enter()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_anywhere_leaves_no_upload_open() {
+    // HeadObject, CreateMultipartUpload, four UploadPart, CompleteMultipartUpload.
+    for nth in 1..=7 {
+        let pair = pair().await;
+        put(&pair, KEY, content(17 * MIB, 1));
+        let mut job = pair.job(KEY).unwrap();
+        job.target.client = client(pair.authority(), &pair.target, Panicking { entered: AtomicU32::new(0), nth });
+        match tokio::spawn(async move { copy(&job).await }).await {
+            Ok(report) => assert_eq!(fault_of(&report, "a panic").class, "internal", "{nth}: {report:?}"),
+            Err(error) => assert!(error.is_panic()),
+        }
+        assert!(pair.target.open_uploads().is_empty(), "{nth}");
+        assert!(pair.target.store().get(TARGET_BUCKET, KEY).is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_that_the_server_closed_are_not_missed() {
+    let authority = Arc::new(Authority::new().unwrap());
+    let config = ServerConfig::new(TARGET_REGION, target_keys()).tls(&authority);
+    let server = Server::start(ServerConfig { idle: Some(Duration::from_millis(50)), ..config }).await.unwrap();
+    server.store().create_bucket(TARGET_BUCKET, BucketConfig::default());
+    let client = client(&authority, &server, Open);
     for round in 1..=5 {
         let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
         let bucket = Bucket::new(TARGET_BUCKET).unwrap();

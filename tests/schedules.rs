@@ -385,6 +385,18 @@ async fn an_asked_stop_in_the_middle_of_anything_leaves_no_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_in_the_middle_of_a_commit_leaves_all_or_nothing() {
+    for (size, action) in [(KIB, Action::StallHead(None)), (17 * MIB, Action::StallHead(None))] {
+        let pair = begun(size, false).await;
+        let job = Job { deadline: Deadline::after(Duration::from_secs(2)), ..pair.job(KEY).unwrap() };
+        let report = copy_with(&pair, &job, rig::At::Target, on(commit_of(size), action)).await;
+        assert_eq!(fault_of(&report, "a commit").class, "deadline", "{report:?}");
+        assert_settled(&pair, KEY, None, &report, "a commit");
+        assert!(matches!(copy(&pair.job(KEY).unwrap()).await.outcome, Outcome::Copied | Outcome::Unchanged));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_asked_stop_after_an_unanswered_create_leaves_no_upload_of_any_attempt() {
     check_asked("CreateMultipartUpload", Action::Reset(Moment::AfterDoing)).await;
 }

@@ -35,8 +35,13 @@ use pipeline::{Parts, send_parts};
 use plan::{EtagMode, Plan, SourceLayout, plan};
 use put::Committed;
 use report::{BufferKind, Fault, Outcome, Place, Proof, Report};
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use target::{AtTarget, integrity};
 use tokio::time::Instant;
 use upload::{Completion, Uploads};
@@ -61,11 +66,12 @@ pub async fn copy(job: &Job) -> Report {
     let work = Work { job, notes: Arc::new(Notes::default()), uploads: Uploads::default() };
     let ended = tokio::select! {
         biased;
-        why = job.deadline.passed() => Err(stopped(why).into()),
-        ended = work.passes() => ended,
+        why = job.deadline.passed() => Ok(Err(stopped(why).into())),
+        ended = caught(work.passes()) => ended,
     };
     // Whatever way it ended, what is open by now is not wanted any more.
     work.uploads.leave(job, &work.notes).await;
+    let ended = ended.unwrap_or_else(|panic| resume_unwind(panic));
     let kept = work.notes.with(|kept| kept.clone());
     let source = kept.source.clone().unwrap_or_else(|| job.source_place());
     let mut report = match ended {
@@ -85,6 +91,16 @@ pub async fn copy(job: &Job) -> Report {
     report.retries = work.notes.retries.load(Ordering::Relaxed);
     report.seconds = began.elapsed().as_secs_f64();
     report
+}
+
+/// The work, or what it panicked with: a defect of ours must not leave an upload behind either.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
 }
 
 struct Work<'a> {

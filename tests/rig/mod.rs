@@ -52,7 +52,7 @@ pub(crate) fn put(pair: &Pair, key: &str, bytes: Bytes) {
 
 /// Patience that a stall of a test can exhaust; long enough that a busy machine does not.
 pub(crate) fn impatient(side: &'static str) -> Config {
-    let patience = Duration::from_millis(800);
+    let patience = Duration::from_secs(2);
     Config { first_byte: patience, slow_first_byte: patience, stall: patience, ..Config::new(side, 32) }
 }
 
