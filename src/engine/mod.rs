@@ -38,7 +38,7 @@ use report::{BufferKind, Fault, Outcome, Place, Proof, Report};
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -67,7 +67,7 @@ pub async fn copy(job: &Job) -> Report {
     let ended = tokio::select! {
         biased;
         why = job.deadline.passed() => Ok(Err(stopped(why).into())),
-        ended = caught(work.passes()) => ended,
+        ended = caught(Box::pin(work.passes())) => ended,
     };
     // Whatever way it ended, what is open by now is not wanted any more.
     work.uploads.leave(job, &work.notes).await;
@@ -94,9 +94,8 @@ pub async fn copy(job: &Job) -> Report {
 }
 
 /// The work, or what it panicked with: a defect of ours must not leave an upload behind either.
-async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
-    let mut work = pin!(work);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+async fn caught<T>(mut work: impl Future<Output = T> + Unpin) -> Result<T, Box<dyn Any + Send>> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
     })

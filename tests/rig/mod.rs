@@ -1,6 +1,8 @@
 //! What the tests of a broken world share: two servers, patience in milliseconds, and what must hold after every copy.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part of it")]
+#![expect(dead_code, reason = "each test binary uses its own part of it")]
+
+pub(crate) mod world;
 
 use bytes::Bytes;
 use std::time::Duration;

@@ -1,0 +1,110 @@
+//! Two sides, a vault, and the function between them, as Lambda calls it.
+
+use super::{At, pair};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use xpsync::demo::keys::KeyPair;
+use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
+use xpsync::demo::vault::Vault;
+use xpsync::events::answer::Answer;
+use xpsync::handler::Function;
+use xpsync::settings::FunctionSettings;
+use xpsync::wire::connect::{Connect, Network};
+use xpsync::wire::tls::client_config;
+
+pub(crate) const SECRET: &str = "target-keys";
+
+/// Two sides, a vault, and a function between them.
+pub(crate) struct World {
+    pub(crate) pair: Pair,
+    pub(crate) vault: Vault,
+    pub(crate) function: Arc<Function>,
+}
+
+pub(crate) fn secret_of(keys: &KeyPair) -> String {
+    json!({ "aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key }).to_string()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(&[], |network| network).await
+    }
+
+    /// With more variables, and something around the network.
+    pub(crate) async fn with(
+        variables: &[(&str, &str)],
+        around: impl FnOnce(Arc<dyn Connect>) -> Arc<dyn Connect>,
+    ) -> Self {
+        let pair = pair().await;
+        let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
+        vault.set(SECRET, &secret_of(&target_keys()));
+        let (source, target, secrets) = (pair.source.endpoint(), pair.target_endpoint(), vault.endpoint());
+        let (id, key) = (source_keys().access_key, source_keys().secret_key);
+        let pairs = [
+            ("SOURCE_REGION", SOURCE_REGION),
+            ("SOURCE_BUCKET", SOURCE_BUCKET),
+            ("TARGET_REGION", TARGET_REGION),
+            ("TARGET_BUCKET", TARGET_BUCKET),
+            ("SECRET_ID", SECRET),
+            ("SOURCE_ENDPOINT_URL", &source),
+            ("TARGET_ENDPOINT_URL", &target),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+            ("AWS_ACCESS_KEY_ID", &id),
+            ("AWS_SECRET_ACCESS_KEY", &key),
+        ];
+        let pairs = pairs.iter().chain(variables).map(|(name, value)| (String::from(*name), String::from(*value)));
+        let settings = FunctionSettings::from_pairs(pairs).unwrap();
+        let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
+        let connector = around(Arc::new(Network::new(tls)));
+        let function = Function::new(settings, &connector, Box::new(|_, _| {}));
+        Self { pair, vault, function }
+    }
+
+    pub(crate) async fn handle(&self, payload: &Value) -> Answer {
+        self.function.handle(payload.to_string().as_bytes(), Instant::now() + Duration::from_secs(60)).await
+    }
+
+    /// The report of a single object, whether it failed or not.
+    pub(crate) async fn report(&self, payload: &Value) -> Value {
+        match self.handle(payload).await {
+            Answer::Success(report) => report,
+            Answer::FunctionError { error_type, error_message } => {
+                let report: Value = serde_json::from_str(&error_message).unwrap();
+                assert_eq!((&report["outcome"], &report["error"]["class"]), (&json!("failed"), &json!(error_type)));
+                report
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        let bytes = |at: At, bucket| at.server(&self.pair).store().get(bucket, key).map(|object| object.bytes());
+        bytes(At::Target, TARGET_BUCKET).is_some_and(|target| Some(target) == bytes(At::Source, SOURCE_BUCKET))
+    }
+}
+
+pub(crate) fn event(kind: &str, key: &str) -> Value {
+    json!({
+        "version": "0", "source": "aws.s3", "detail-type": kind, "time": "2026-01-01T00:00:00Z",
+        "detail": { "bucket": { "name": SOURCE_BUCKET }, "object": { "key": key, "size": 5 } },
+    })
+}
+
+pub(crate) fn created(key: &str) -> Value {
+    event("Object Created", key)
+}
+
+pub(crate) fn message(id: &str, body: &Value) -> Value {
+    json!({ "messageId": id, "eventSource": "aws:sqs", "body": body.to_string() })
+}
+
+pub(crate) fn batch(messages: impl IntoIterator<Item = (String, Value)>) -> Value {
+    let records: Vec<Value> = messages.into_iter().map(|(id, body)| message(&id, &body)).collect();
+    json!({ "Records": records })
+}
+
+/// What went wrong, in one string to look into.
+pub(crate) fn hint(report: &Value) -> &str {
+    report["error"]["hint"].as_str().unwrap_or_default()
+}
