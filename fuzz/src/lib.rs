@@ -44,7 +44,7 @@ pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A key as `encoding-type=url` spells it: a form's encoding that leaves `/` and `*` as they are.
+/// A key as `encoding-type=url` and event notifications spell it: a form's encoding that leaves `/` and `*` as they are.
 pub fn url(key: &str) -> String {
     const KEPT: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/').remove(b'*').remove(b' ');
