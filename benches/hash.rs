@@ -1,4 +1,4 @@
-//! How fast are 8 MiB hashed: by each digest alone, by the peer of our CRC, and by both digests as parts are?
+//! How fast are 8 MiB hashed: by each digest alone, by our CRC and its peer, and by both digests as parts are?
 
 use crc_fast::CrcAlgorithm;
 use criterion::{Criterion, Throughput};
