@@ -70,6 +70,11 @@ async fn tags(
     match answer {
         Ok(tags) => Ok(tags),
         Err(error) => match error.class() {
+            // A server without tags: `rclone serve s3` answers with the object's bytes.
+            Class::Transient if error.makes_no_sense() => {
+                notes.remark("the target's tags could not be compared: it does not know tags");
+                Ok(source.attributes.tags.clone())
+            }
             Class::Refused | Class::Missing | Class::Precondition => {
                 notes.remark(format!("the target's tags could not be compared: {error}"));
                 Ok(source.attributes.tags.clone())

@@ -495,7 +495,7 @@ impl Operation for PutObjectTagging {
 mod tests {
     use super::super::encryption::Encryption;
     use super::super::etag::ETagKind;
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
+    use super::super::operation::spelled::{head, reply, request};
     use super::*;
 
     const CRC: &str = "rosUhgp5mIg=";

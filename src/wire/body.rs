@@ -112,7 +112,7 @@ impl Incoming {
         while let Some(bytes) = self.next().await? {
             if all.len() + bytes.len() > limit {
                 let message = format!("a reply of more than {limit} bytes");
-                return Err(Error::lost(Stage::Body, io::Error::new(io::ErrorKind::InvalidData, message)));
+                return Err(Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, message)));
             }
             all.extend_from_slice(&bytes);
         }

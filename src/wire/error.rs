@@ -115,6 +115,11 @@ impl Error {
         }
     }
 
+    /// Whether the server answered, again and again, with what is no answer to the question: it does not know it.
+    pub fn makes_no_sense(&self) -> bool {
+        matches!(self, Self::Lost { stage: Stage::Sense, .. })
+    }
+
     /// What S3 said, if it said something.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
