@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use xpsync::demo::attributes::Attributes;
+use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
@@ -148,6 +149,19 @@ async fn everything_that_belongs_to_an_object_is_carried() {
         assert_eq!((report.outcome, report.bytes), (Outcome::Copied, size as u64), "a changed tag is copied anew");
         assert_equal(&pair, &key, &report);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_are_carried_though_a_head_does_not_count_them() {
+    let pair = pair().await;
+    let tagged = Attributes::default().tag("k", "v");
+    pair.source.store().put(SOURCE_BUCKET, "k", content(17 * MIB, 3), tagged).unwrap();
+    pair.source.faults().add(Fault::on("HeadObject", Action::drop_header("x-amz-tagging-count")).always());
+    let mut job = pair.job("k").unwrap();
+    job.size_hint = Some(17 << 20);
+    let report = copy(&job).await;
+    assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
+    assert_equal(&pair, "k", &report);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,7 +86,10 @@ impl std::fmt::Display for BorderConfig {
         write!(f, "rtt={}ms", self.rtt.as_millis())?;
         for (name, rate) in [("rate", self.rate), ("per", self.per)] {
             if let Some(rate) = rate {
-                write!(f, ",{name}={}kbit", rate / 1000)?;
+                match rate % 1_000_000 {
+                    0 => write!(f, ",{name}={}mbit", rate / 1_000_000)?,
+                    _ => write!(f, ",{name}={}kbit", rate / 1_000)?,
+                }
             }
         }
         Ok(())

@@ -498,6 +498,12 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_without_the_room_is_refused_before_it_is_mapped() {
+        let refusal = buffers(0, TmpLimit::Bytes(u64::MAX / 2)).tmp(1 << 52, 1).err();
+        assert!(matches!(refusal, Some(TooSmall::Tmp { slot, .. }) if slot == 1 << 52), "{refusal:?}");
+    }
+
+    #[test]
     fn a_folder_that_is_not_there_is_refused() {
         let limits = Limits { memory: 0, tmp_dir: "/nowhere/at/all".into(), tmp: TmpLimit::Bytes(MIB) };
         assert!(matches!(Buffers::new(limits).tmp(10, 1), Err(TooSmall::Tmp { .. })));

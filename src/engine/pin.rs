@@ -48,9 +48,9 @@ pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
     for unread in &head.unread {
         notes.not_carried(&unread.name, &unread.reason);
     }
-    // "GetObject" and "HeadObject", x-amz-tagging-count: there if there are tags and the caller may read them. Asked for
-    // without it, `rclone serve s3` answers with the object's bytes.
-    if head.tag_count.is_some_and(|count| count > 0) {
+    // "GetObject", x-amz-tagging-count: there if there are tags and the caller may read them; asked for without it,
+    // `rclone serve s3` answers with the object's bytes. HEAD gives it only since 2025, so its silence means nothing.
+    if head.tag_count.map_or(body.is_none(), |count| count > 0) {
         head.attributes.tags = tags(job, notes, &head).await?;
     }
     let body = body.filter(|_| head.size <= SINGLE_PUT_LIMIT);
@@ -96,6 +96,7 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
             Class::Missing | Class::Precondition => {
                 Err(Halt::replaced("the source was replaced while its tags were read"))
             }
+            Class::Transient if error.makes_no_sense() => Ok(BTreeMap::new()),
             // A server without tags, or a caller who may not read them: the object is still worth copying.
             Class::Refused => {
                 notes.not_carried("tags", format!("the source does not show them: {error}"));
