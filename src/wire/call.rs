@@ -124,8 +124,8 @@ impl Client {
         self.site().region
     }
 
-    /// From now on conditions carry ETags without quotes. AWS takes both ("Conditional requests" shows them bare);
-    /// radosgw takes only these.
+    /// From now on conditions carry ETags without quotes. For radosgw, whose
+    /// writes take only these; switched on by a refusal of the very ETag that the server shows, never beforehand.
     pub fn spell_etags_bare(&self) {
         self.0.bare_etags.store(true, Ordering::Relaxed);
     }

@@ -42,7 +42,7 @@ impl Deadline {
         Self { asked: Some(asked), ..self }
     }
 
-    /// The same, ended this much earlier; what comes after has the rest. Nobody's asking is heard any more there.
+    /// The same, ended this much earlier; what comes after has the rest.
     #[must_use]
     pub fn earlier(&self, margin: Duration) -> Self {
         Self { at: self.at.map(|at| at.checked_sub(margin).unwrap_or(at)), asked: self.asked.clone() }
