@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 
 use super::authority::Authority;
 use super::reply::Reply;
+
+/// A free port of loopback.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The connection that a request came on.
 #[derive(Clone, Debug)]
@@ -65,14 +68,14 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens on a port of loopback, 0 for a free one. `idle` closes connections that bring no request for that long.
+    /// Listens; port 0 is a free one. `idle` closes connections that bring no request for that long.
     pub(crate) async fn start<H: Handler>(
-        port: u16,
+        listen: SocketAddr,
         tls: Option<&Authority>,
         idle: Option<Duration>,
         handler: Arc<H>,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let socket = TcpListener::bind(listen).await?;
         let (stop, stopped) = watch::channel(false);
         let mut listener = Self {
             address: socket.local_addr()?,

@@ -20,7 +20,7 @@ use super::authority::Authority;
 use super::call::Call;
 use super::faults::{Action, Faults, Moment};
 use super::keys::{KeyPair, Keys};
-use super::listener::{Connection, Handler, Listener};
+use super::listener::{Connection, Handler, LOOPBACK, Listener};
 use super::multipart::Upload;
 use super::policy::Policy;
 use super::reply::Reply;
@@ -36,17 +36,17 @@ pub struct ServerConfig {
     pub keys: Vec<KeyPair>,
     /// TLS under this authority, or plain HTTP.
     pub tls: Option<Arc<Authority>>,
-    /// The port of loopback; 0 is a free one.
-    pub port: u16,
+    /// Where it listens; port 0 is a free one.
+    pub listen: SocketAddr,
     /// Closes connections that bring no request for so long. S3 does after about five seconds; `None` is never.
     pub idle: Option<Duration>,
 }
 
 impl ServerConfig {
-    /// Plain HTTP, one key pair.
+    /// Plain HTTP on a free port of loopback, one key pair.
     #[must_use]
     pub fn new(region: &str, keys: KeyPair) -> Self {
-        Self { region: region.to_owned(), keys: vec![keys], tls: None, port: 0, idle: None }
+        Self { region: region.to_owned(), keys: vec![keys], tls: None, listen: LOOPBACK, idle: None }
     }
 
     /// The same over TLS.
@@ -161,7 +161,7 @@ impl Server {
         shared.keys.set(config.keys);
         let service = Service::new(&shared);
         let front = Arc::new(Front { shared, service, faults: Faults::default(), entries: Mutex::default() });
-        let listener = Listener::start(config.port, config.tls.as_deref(), config.idle, Arc::clone(&front)).await?;
+        let listener = Listener::start(config.listen, config.tls.as_deref(), config.idle, Arc::clone(&front)).await?;
         Ok(Self { listener, tls: config.tls.is_some(), front })
     }
 

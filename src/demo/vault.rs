@@ -16,7 +16,7 @@ use s3s::{Body, StdError};
 use serde_json::{Value, json};
 
 use super::authority::Authority;
-use super::listener::{Connection, Handler, Listener};
+use super::listener::{Connection, Handler, LOOPBACK, Listener};
 use super::reply::Reply;
 use super::service::whole_body;
 use super::store::random;
@@ -51,7 +51,7 @@ impl Vault {
     /// If no socket can be had.
     pub async fn start(tls: Option<&Authority>) -> io::Result<Self> {
         let door = Arc::<Door>::default();
-        let listener = Listener::start(0, tls, None, Arc::clone(&door)).await?;
+        let listener = Listener::start(LOOPBACK, tls, None, Arc::clone(&door)).await?;
         Ok(Self { listener, tls: tls.is_some(), door })
     }
 
