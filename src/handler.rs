@@ -5,7 +5,7 @@
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
-use crate::engine::governor::FixedWindow;
+use crate::engine::governor::{Adaptive, Bounds};
 use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};
@@ -18,6 +18,7 @@ use crate::wire::call::{Client, Config};
 use crate::wire::connect::Connect;
 use crate::wire::deadline::Deadline;
 use crate::wire::keys::{Fixed, Kept};
+use crate::wire::room::Room;
 use crate::wire::sdk;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,14 +28,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-/// Requests under way at the source: it is near, a connection carries 80 MB/s ("Performance guidelines for Amazon S3").
-pub const SOURCE_WINDOW: u32 = 16;
-/// Requests under way over the border, where a connection carries 0.6 to 18 Mbit/s. Each holds a part, about 300 KB of
-/// buffers and a file descriptor of 1,024.
-pub const BORDER_WINDOW: u32 = 64;
-/// Records that are worked on at a time. Each may hold its first answer, and a permit of the source's with it, while it asks
-/// the source for more (tags, part lengths), so they must be fewer than [`SOURCE_WINDOW`] or all wait for each other.
-const RECORDS_AT_ONCE: usize = SOURCE_WINDOW as usize / 2;
+/// Records that are worked on at a time: more than the windows let out, few enough that what each remembers is nothing
+/// beside the part buffers.
+const RECORDS_AT_ONCE: usize = 512;
 /// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of the
 /// border.
 const MARGIN: Duration = Duration::from_secs(8);
@@ -51,19 +47,22 @@ pub struct Function {
     target: Client,
     buffers: Arc<Buffers>,
     records: Arc<Semaphore>,
+    parts_under_way: usize,
     on_report: OnReport,
 }
 
 impl Function {
     /// A function that has not connected to anything yet.
     pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_report: OnReport) -> Arc<Self> {
+        let room = Room::of_this_machine();
+        let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
         let fixed = Fixed(settings.source_credentials.clone());
         let source = Client::new(
-            Config::new("source", SOURCE_WINDOW),
+            Config::new("source", at_source.most),
             settings.source.endpoint.clone(),
             settings.source.region.clone(),
             Arc::new(fixed),
-            Arc::new(Governed::new(FixedWindow::new(SOURCE_WINDOW))),
+            Arc::new(Governed::new("source", Adaptive::new(at_source))),
             Arc::clone(connector),
         );
         let secrets = secrets::client(
@@ -73,11 +72,11 @@ impl Function {
             sdk::http_client(Arc::clone(connector)),
         );
         let target = Client::new(
-            Config::new("target", BORDER_WINDOW),
+            Config::new("target", at_target.most),
             settings.target.endpoint.clone(),
             settings.target.region.clone(),
             Arc::new(Kept::new(Secret::new(secrets, &settings.secret_id))),
-            Arc::new(Governed::new(FixedWindow::new(BORDER_WINDOW))),
+            Arc::new(Governed::new("target", Adaptive::new(at_target))),
             Arc::clone(connector),
         );
         let limits = Limits {
@@ -86,7 +85,9 @@ impl Function {
             tmp: TmpLimit::ShareOfFree(TMP_SHARE),
         };
         let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
-        Arc::new(Self { settings, source, target, buffers: Arc::new(Buffers::new(limits)), records, on_report })
+        let buffers = Arc::new(Buffers::new(limits));
+        let parts_under_way = at_target.most as usize;
+        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, on_report })
     }
 
     /// Handles one invocation. Every failure is in the answer; every record has a report in the log.
@@ -199,7 +200,7 @@ impl Function {
                 etag: self.settings.etag_mode,
                 part_size: None,
                 buffering: Buffering::Auto(self.settings.memory_threshold),
-                parts_under_way: (BORDER_WINDOW + SOURCE_WINDOW) as usize,
+                parts_under_way: self.parts_under_way,
                 storage_class: self.settings.storage_class.clone(),
                 kms_key: self.settings.kms_key.clone(),
             },

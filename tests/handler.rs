@@ -5,6 +5,7 @@ mod rig;
 use rig::world::{World, batch, created, event, hint};
 use rig::{KIB, content, count, on, put};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use xpsync::demo::attributes::Attributes;
 use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::events::answer::Answer;
-use xpsync::wire::connect::{Connect, ConnectError, Origin, Stream};
+use xpsync::wire::connect::{Connect, ConnectError, Connected, Origin};
 use xpsync::wire::gate::Boxed;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,9 +164,9 @@ struct Panicking {
 }
 
 impl Connect for Panicking {
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Boxed<'a, Result<Box<dyn Stream>, ConnectError>> {
+    fn connect<'a>(&'a self, origin: &'a Origin, avoid: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>> {
         assert_ne!(self.opened.fetch_add(1, Ordering::SeqCst) + 1, self.nth, "a panic of the test's making");
-        self.network.connect(origin)
+        self.network.connect(origin, avoid)
     }
 }
 

@@ -172,6 +172,22 @@ impl Gate for Panicking {
         assert_ne!(self.entered.fetch_add(1, Ordering::SeqCst) + 1, self.nth, "a panic of the test's making");
         Open.enter()
     }
+
+    fn admit(&self) -> Box<dyn Permit> {
+        Open.admit()
+    }
+
+    fn try_enter(&self) -> Option<Box<dyn Permit>> {
+        Open.try_enter()
+    }
+
+    fn moved(&self, _: u64) {}
+
+    fn window(&self) -> u32 {
+        Open.window()
+    }
+
+    fn resumed(&self) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

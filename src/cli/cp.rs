@@ -6,13 +6,13 @@ use super::{Exit, interrupted, show};
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
-use crate::engine::governor::FixedWindow;
+use crate::engine::governor::{Adaptive, Bounds, FixedWindow};
 use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
 use crate::engine::report::{Outcome, Report};
-use crate::handler::{BORDER_WINDOW, SOURCE_WINDOW};
 use crate::wire::call::{Client, Config};
 use crate::wire::connect::{Connect, Network};
 use crate::wire::deadline::Deadline;
+use crate::wire::room::Room;
 use crate::wire::tls::client_config;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,12 +72,15 @@ async fn job(cp: &Cp) -> Result<Job, String> {
     let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
     let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
     let (source, target) = resolve(&cp.ends, &cp.target.bucket, &connector).await?;
-    let window = match cp.concurrency {
-        AutoOr::Auto => BORDER_WINDOW,
-        AutoOr::Own(Count(count)) => count,
+    let room = Room::of_this_machine();
+    let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
+    let source_gate = Governed::new("source", Adaptive::new(at_source));
+    let (target_gate, most) = match cp.concurrency {
+        AutoOr::Auto => (Governed::new("target", Adaptive::new(at_target)), at_target.most),
+        AutoOr::Own(Count(count)) => (Governed::new("target", FixedWindow::new(count)), count),
     };
-    let client = |side, window, reached: super::profile::Reached| {
-        let gate = Arc::new(Governed::new(FixedWindow::new(window)));
+    let client = |side, gate: Governed, window, reached: super::profile::Reached| {
+        let gate = Arc::new(gate);
         let config = Config::new(side, window);
         Client::new(config, reached.endpoint, reached.region, reached.keys, gate, Arc::clone(&connector))
     };
@@ -86,8 +89,16 @@ async fn job(cp: &Cp) -> Result<Job, String> {
     let limits = Limits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) };
     let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
     Ok(Job {
-        source: Side { client: client("source", SOURCE_WINDOW, source), bucket: cp.source.bucket.clone(), key },
-        target: Side { client: client("target", window, target), bucket: cp.target.bucket.clone(), key: target_key },
+        source: Side {
+            client: client("source", source_gate, at_source.most, source),
+            bucket: cp.source.bucket.clone(),
+            key,
+        },
+        target: Side {
+            client: client("target", target_gate, most, target),
+            bucket: cp.target.bucket.clone(),
+            key: target_key,
+        },
         options: Options {
             etag: cp.etag,
             part_size: match cp.part_size {
@@ -99,7 +110,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
                 Buffer::Memory => Buffering::Memory,
                 Buffer::Tmp => Buffering::Tmp,
             },
-            parts_under_way: (window + SOURCE_WINDOW) as usize,
+            parts_under_way: most as usize,
             storage_class: None,
             kms_key: None,
         },

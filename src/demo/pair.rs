@@ -110,7 +110,7 @@ impl Pair {
         let tls = client_config(Some(self.authority.pem().as_bytes())).map_err(io::Error::other)?;
         let endpoint = Endpoint::overridden(endpoint).map_err(io::Error::other)?;
         let region = Region::new(region).map_err(io::Error::other)?;
-        let gate = Arc::new(Governed::new(FixedWindow::new(config.window)));
+        let gate = Arc::new(Governed::new(config.side, FixedWindow::new(config.window)));
         Ok(Client::new(config, endpoint, region, Arc::new(Fixed(credentials)), gate, Arc::new(Network::new(tls))))
     }
 

@@ -2,14 +2,18 @@
 
 use super::governor::Governor;
 use crate::wire::gate::{Boxed, Gate, Permit, Told};
+use crate::wire::room::sockets_are_tight;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::debug;
 
 /// A governor and the permits that are out.
 pub struct Governed(Arc<Shared>);
 
 struct Shared {
+    side: &'static str,
     state: Mutex<State>,
     room: Notify,
 }
@@ -17,15 +21,19 @@ struct Shared {
 struct State {
     governor: Box<dyn Governor>,
     under_way: u32,
+    looked: Option<Instant>,
 }
+
+/// How often the memory of sockets is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 struct Ticket(Arc<Shared>);
 
 impl Governed {
-    /// A gate with nothing under way.
-    pub fn new(governor: impl Governor + 'static) -> Self {
-        let state = Mutex::new(State { governor: Box::new(governor), under_way: 0 });
-        Self(Arc::new(Shared { state, room: Notify::new() }))
+    /// A gate with nothing under way; `side` names it in the log.
+    pub fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
+        let state = Mutex::new(State { governor: Box::new(governor), under_way: 0, looked: None });
+        Self(Arc::new(Shared { side, state, room: Notify::new() }))
     }
 }
 
@@ -43,6 +51,35 @@ impl Shared {
             free
         })
     }
+
+    /// Tells the governor something, and lets in those for whom there is room now.
+    fn tell(&self, tell: impl FnOnce(&mut dyn Governor, u32)) {
+        let (grew, decided) = self.with(|state| {
+            let before = state.governor.window();
+            state.look();
+            tell(state.governor.as_mut(), state.under_way);
+            (state.governor.window() > before, state.governor.decided())
+        });
+        if let Some(decided) = decided {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is below 2^64")]
+            let goodput = decided.goodput as u64;
+            debug!(side = self.side, window = decided.window, goodput, why = decided.why.name(), "window");
+        }
+        if grew {
+            self.room.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK) {
+            self.looked = Some(now);
+            self.governor.allow(if sockets_are_tight() { self.under_way } else { u32::MAX });
+        }
+    }
 }
 
 impl Gate for Governed {
@@ -51,25 +88,39 @@ impl Gate for Governed {
             loop {
                 // Asked for before the look, so that room made in between is not missed.
                 let room = self.0.room.notified();
-                if self.0.try_enter() {
-                    return Box::new(Ticket(Arc::clone(&self.0))) as Box<dyn Permit>;
+                if let Some(permit) = self.try_enter() {
+                    return permit;
                 }
                 room.await;
             }
         })
     }
+
+    fn admit(&self) -> Box<dyn Permit> {
+        self.0.with(|state| state.under_way += 1);
+        Box::new(Ticket(Arc::clone(&self.0)))
+    }
+
+    fn try_enter(&self) -> Option<Box<dyn Permit>> {
+        self.0.try_enter().then(|| Box::new(Ticket(Arc::clone(&self.0))) as Box<dyn Permit>)
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.0.tell(|governor, busy| governor.moved(bytes, busy, Instant::now()));
+    }
+
+    fn window(&self) -> u32 {
+        self.0.with(|state| state.governor.window())
+    }
+
+    fn resumed(&self) {
+        self.0.tell(|governor, _| governor.resumed(Instant::now()));
+    }
 }
 
 impl Permit for Ticket {
     fn tell(&mut self, told: Told) {
-        let grew = self.0.with(|state| {
-            let before = state.governor.window();
-            state.governor.told(told, Instant::now());
-            state.governor.window() > before
-        });
-        if grew {
-            self.0.room.notify_waiters();
-        }
+        self.0.tell(|governor, busy| governor.told(told, busy, Instant::now()));
     }
 }
 
@@ -84,12 +135,11 @@ impl Drop for Ticket {
 mod tests {
     use super::super::governor::FixedWindow;
     use super::*;
-    use std::time::Duration;
     use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_window_are_inside() {
-        let gate = Governed::new(FixedWindow::new(2));
+        let gate = Governed::new("target", FixedWindow::new(2));
         let first = gate.enter().await;
         let _second = gate.enter().await;
         let waiting = gate.enter();
@@ -101,7 +151,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_waiter_that_gave_up_does_not_keep_the_room() {
-        let gate = Governed::new(FixedWindow::new(1));
+        let gate = Governed::new("target", FixedWindow::new(1));
         let held = gate.enter().await;
         let mut given_up = gate.enter();
         assert!(timeout(Duration::from_millis(1), &mut given_up).await.is_err());

@@ -178,6 +178,7 @@ impl From<Fault> for Halt {
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     pub(super) retries: AtomicU32,
+    pub(super) hedges: AtomicU32,
     kept: Mutex<Kept>,
 }
 

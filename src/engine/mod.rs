@@ -17,6 +17,7 @@ mod pipeline;
 pub mod plan;
 mod put;
 pub mod report;
+mod straggler;
 mod target;
 mod upload;
 pub mod verify;
@@ -32,7 +33,7 @@ use job::{Buffering, Halt, Job, Notes, Trigger, stopped};
 use ordered::OrderedMd5;
 use pin::{Found, Now};
 use pipeline::{Parts, send_parts};
-use plan::{EtagMode, Plan, SourceLayout, plan};
+use plan::{EtagMode, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
 use put::Committed;
 use report::{BufferKind, Fault, Outcome, Place, Proof, Report};
 use std::any::Any;
@@ -50,6 +51,10 @@ use verify::{Expected, SourceCheck};
 /// Up to here the conditional PUT goes first, without a look at the target: a new small object costs the border one round
 /// trip, and one that is there already costs its body once.
 pub const PUT_FIRST_LIMIT: u64 = 64 << 10;
+
+/// Connections to the target that are opened while the first look at it is under way: some, because it may show that
+/// there is nothing to send. The others are opened while the upload is begun.
+const EARLY_CONNECTIONS: u32 = 16;
 
 /// How often an object is begun anew, because the source changed under the copy or was read wrongly, before it is given
 /// up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
@@ -89,6 +94,7 @@ pub async fn copy(job: &Job) -> Report {
     let reasons: Vec<String> = report.reason.take().into_iter().chain(kept.reasons).chain(kept.history).collect();
     report.reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     report.retries = work.notes.retries.load(Ordering::Relaxed);
+    report.hedges = work.notes.hedges.load(Ordering::Relaxed);
     report.seconds = began.elapsed().as_secs_f64();
     report
 }
@@ -220,6 +226,9 @@ impl Work<'_> {
         };
         self.learn_spelling(refused_pin.take(), &head);
         job.meter.begin(head.size);
+        if head.size > SINGLE_PUT_LIMIT {
+            job.target.client.warm(&job.target.bucket, EARLY_CONNECTIONS);
+        }
         let result = async {
             if self.goes_first(&head) {
                 return self.put_first(&head, body).await;
@@ -377,6 +386,8 @@ impl Work<'_> {
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
         let style = put::style(job, head, keeps_etag, seen, None);
         let kind = ring.kind();
+        let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
+        job.target.client.warm(&job.target.bucket, wanted);
         let upload = self.uploads.begin(job, &self.notes, &style).await?;
         let parts = Arc::new(Parts {
             job: job.clone(),

@@ -87,7 +87,8 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
         key: job.source.key.clone(),
         version: pinned.version.clone(),
     };
-    let mut attempts = job.control();
+    // The pinned object's body may be waiting to be read meanwhile.
+    let mut attempts = job.control().within();
     let answer = job.source.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
@@ -178,7 +179,7 @@ async fn part_length(job: &Job, notes: &Notes, pinned: &ObjectHead, part: PartNu
         if_match: None,
         part: Some(part),
     };
-    let mut attempts = job.part();
+    let mut attempts = job.part().within();
     let answer = job.source.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {

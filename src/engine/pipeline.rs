@@ -7,6 +7,7 @@ use super::job::{Halt, Job, Notes, fault_at};
 use super::ordered::OrderedMd5;
 use super::plan::Layout;
 use super::report::Fault;
+use super::straggler::{self, Pace};
 use super::target::integrity;
 use super::verify;
 use crate::s3::checksum::Digests;
@@ -14,8 +15,20 @@ use crate::s3::error::Class;
 use crate::s3::multipart::{CompletedPart, UploadPart};
 use crate::s3::object::ObjectHead;
 use crate::s3::{ByteRange, PartNumber, UploadId};
-use std::sync::Arc;
-use tokio::task::JoinSet;
+use crate::wire::attempt::Attempts;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often the window and the pace of the parts are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Parts that are read ahead of the window, in hundredths of it, so that no permit waits for the source.
+const AHEAD: usize = 12;
+/// How many of them at least.
+const AHEAD_LEAST: usize = 4;
 
 /// What all parts share.
 pub(super) struct Parts {
@@ -38,10 +51,36 @@ pub(super) struct Sent {
 }
 
 struct Done {
-    index: usize,
     part: CompletedPart,
     digests: Digests,
     is_md5: bool,
+    took: Duration,
+}
+
+/// A part that is being read or sent.
+struct Flight {
+    length: u64,
+    sealed: Arc<Mutex<Option<Sealed>>>,
+    copies: Vec<Copy>,
+}
+
+/// One connection's share in sending a part.
+struct Copy {
+    task: AbortHandle,
+    taken: Arc<AtomicU64>,
+    pace: Pace,
+}
+
+/// Parts on their way.
+struct Flights {
+    parts: Arc<Parts>,
+    // Dropped with this: its tasks end, their sockets close.
+    tasks: JoinSet<(usize, Result<Done, Halt>)>,
+    under_way: BTreeMap<usize, Flight>,
+    // How long each part took that was sent.
+    took: Vec<Duration>,
+    // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
+    all_md5: bool,
 }
 
 /// Sends all parts of a layout. Slots are taken in the order of the parts, so that the earliest part never waits for a
@@ -51,14 +90,14 @@ struct Done {
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
 pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sent, Halt> {
     let ranges = layout.ranges();
-    let most = parts.job.options.parts_under_way.max(1);
     let mut done: Vec<Option<Done>> = Vec::new();
     done.resize_with(ranges.len(), || None);
     let mut waiting = ranges.iter().copied().enumerate().peekable();
-    // Dropped with this future: its tasks end, their sockets close.
-    let mut under_way: JoinSet<Result<Done, Halt>> = JoinSet::new();
-    loop {
-        let next = waiting.peek().copied().filter(|_| under_way.len() < most);
+    let mut flights = Flights::new(Arc::clone(&parts));
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while waiting.peek().is_some() || !flights.under_way.is_empty() {
+        let next = waiting.peek().copied().filter(|_| flights.have_room());
         let slot = async {
             match next {
                 Some((index, range)) => (index, range, parts.ring.slot(length(range)).await),
@@ -67,49 +106,151 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
         };
         tokio::select! {
             biased;
-            Some(joined) = under_way.join_next() => {
-                let part = joined.map_err(|error| Fault::new("internal", format!("a part's task ended: {error}")))??;
-                let index = part.index;
-                done[index] = Some(part);
+            Some(joined) = flights.tasks.join_next() => {
+                let joined = match joined {
+                    // A copy that came too late.
+                    Err(error) if error.is_cancelled() => continue,
+                    joined => joined.map_err(|error| Fault::new("internal", format!("a part's task ended: {error}")))?,
+                };
+                if let Some((index, part)) = flights.ended(joined)? {
+                    done[index] = Some(part);
+                }
             }
             (index, range, slot) = slot => {
                 waiting.next();
                 let slot = slot.map_err(|error| Fault::new("budget", format!("no memory for a part: {error}")))?;
-                under_way.spawn(one(Arc::clone(&parts), index, range, slot));
+                flights.begin(index, range, slot);
             }
-            else => break,
-        }
-        if under_way.is_empty() && waiting.peek().is_none() {
-            break;
+            _ = looks.tick() => flights.look(waiting.peek().is_none()),
         }
     }
-    let mut sent = Sent { parts: Vec::new(), digests: Vec::new(), all_md5: true };
+    let mut sent = Sent { parts: Vec::new(), digests: Vec::new(), all_md5: flights.all_md5 };
     for part in done {
         let part = part.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
-        sent.all_md5 &= part.is_md5;
         sent.parts.push(part.part);
         sent.digests.push(part.digests);
     }
     Ok(sent)
 }
 
+impl Flights {
+    fn new(parts: Arc<Parts>) -> Self {
+        Self { parts, tasks: JoinSet::new(), under_way: BTreeMap::new(), took: Vec::new(), all_md5: true }
+    }
+
+    /// Whether another part may be begun: as many as the window lets out, and some that are read ahead.
+    fn have_room(&self) -> bool {
+        let window = self.parts.job.target.client.window() as usize;
+        let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
+        self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
+    }
+
+    fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
+        let sealed = Arc::default();
+        let attempts = self.parts.job.part();
+        let taken = attempts.taken();
+        let work = one(Arc::clone(&self.parts), index, range, slot, Arc::clone(&sealed), attempts);
+        let task = self.tasks.spawn(async move { (index, work.await) });
+        let length = range.bytes();
+        let copies = vec![Copy { task, taken, pace: Pace::new(length, Instant::now()) }];
+        self.under_way.insert(index, Flight { length, sealed, copies });
+    }
+
+    /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
+    fn ended(&mut self, (index, result): (usize, Result<Done, Halt>)) -> Result<Option<(usize, Done)>, Halt> {
+        match result {
+            Ok(done) => {
+                // Aborted before their answers, the other copies are closed connections.
+                let Some(flight) = self.under_way.remove(&index) else { return Ok(None) };
+                for copy in &flight.copies {
+                    copy.task.abort();
+                }
+                self.parts.job.target.client.delivered(flight.length);
+                self.parts.job.meter.arrived(flight.length);
+                self.all_md5 &= done.is_md5;
+                self.took.push(done.took);
+                Ok(Some((index, done)))
+            }
+            Err(halt) => {
+                let Some(flight) = self.under_way.get_mut(&index) else { return Ok(None) };
+                flight.copies.retain(|copy| !copy.task.is_finished());
+                if flight.copies.is_empty() { Err(halt) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// Looks at the pace of the parts; at the end of the object, sends the slowest once more where there is room.
+    fn look(&mut self, is_end: bool) {
+        let now = Instant::now();
+        for copy in self.under_way.values_mut().flat_map(|flight| &mut flight.copies) {
+            copy.pace.look(copy.taken.load(Ordering::Relaxed), now);
+        }
+        let Some(usual) = self.usual().filter(|_| is_end && self.all_md5) else { return };
+        let client = self.parts.job.target.client.clone();
+        loop {
+            let paces: Vec<(usize, Vec<Pace>)> = self
+                .under_way
+                .iter()
+                .filter(|(_, flight)| flight.sealed().is_some())
+                .map(|(index, flight)| (*index, flight.copies.iter().map(|copy| copy.pace.clone()).collect()))
+                .collect();
+            let sending = paces.iter().map(|(index, paces)| straggler::Sending { index: *index, paces });
+            let Some(index) = straggler::worst(sending, usual) else { return };
+            let Some(permit) = client.permit() else { return };
+            if !client.affords_hedge() {
+                return;
+            }
+            let Some(flight) = self.under_way.get_mut(&index) else { return };
+            let Some(sealed) = flight.sealed() else { return };
+            let attempts = self.parts.job.part().with(permit).away_from(None);
+            let taken = attempts.taken();
+            let work = send(Arc::clone(&self.parts), index, sealed, attempts);
+            let task = self.tasks.spawn(async move { (index, work.await) });
+            flight.copies.push(Copy { task, taken, pace: Pace::new(flight.length, now) });
+            self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long a part of this object usually takes to be sent, once some were.
+    fn usual(&self) -> Option<Duration> {
+        let mut took = self.took.clone();
+        let middle = took.len() / 2;
+        (took.len() > 2).then(|| *took.select_nth_unstable(middle).1)
+    }
+}
+
+impl Flight {
+    /// Its bytes, once they are read.
+    fn sealed(&self) -> Option<Sealed> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 fn length(range: ByteRange) -> usize {
     usize::try_from(range.bytes()).unwrap_or(usize::MAX)
 }
 
-async fn one(parts: Arc<Parts>, index: usize, range: ByteRange, slot: Slot) -> Result<Done, Halt> {
+async fn one(
+    parts: Arc<Parts>,
+    index: usize,
+    range: ByteRange,
+    slot: Slot,
+    shared: Arc<Mutex<Option<Sealed>>>,
+    attempts: Attempts,
+) -> Result<Done, Halt> {
     let _under_way = parts.job.meter.enter();
-    let number = PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()))?;
     let kind = parts.ring.kind();
     let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }
-    send(&parts, index, number, sealed).await
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealed.clone());
+    send(Arc::clone(&parts), index, sealed, attempts).await
 }
 
 /// Sends a part until the target has it, byte for byte.
-async fn send(parts: &Parts, index: usize, number: PartNumber, sealed: Sealed) -> Result<Done, Halt> {
+async fn send(parts: Arc<Parts>, index: usize, sealed: Sealed, mut attempts: Attempts) -> Result<Done, Halt> {
+    let number = PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()))?;
     let digests = *sealed.digests();
     let operation = UploadPart {
         bucket: parts.job.target.bucket.clone(),
@@ -119,9 +260,7 @@ async fn send(parts: &Parts, index: usize, number: PartNumber, sealed: Sealed) -
         bytes: sealed.bytes().clone(),
         crc: digests.crc,
     };
-    let client = &parts.job.target.client;
-    let mut attempts = parts.job.part();
-    let answer = client.call(&operation, &mut attempts).await;
+    let answer = parts.job.target.client.call(&operation, &mut attempts).await;
     parts.notes.count(&attempts);
     let written = answer.map_err(|error| match error.class() {
         Class::Missing if error.code() == Some("NoSuchUpload") => {
@@ -135,7 +274,6 @@ async fn send(parts: &Parts, index: usize, number: PartNumber, sealed: Sealed) -
         | Class::Refused => fault_at(End::Target, &error).into(),
     })?;
     let is_md5 = verify::part(&digests, &written).map_err(|mismatch| integrity(&mismatch))?;
-    client.delivered(digests.length);
-    parts.job.meter.arrived(digests.length);
-    Ok(Done { index, part: CompletedPart { number, etag: written.etag, crc: digests.crc }, digests, is_md5 })
+    let part = CompletedPart { number, etag: written.etag, crc: digests.crc };
+    Ok(Done { part, digests, is_md5, took: attempts.last_attempt() })
 }

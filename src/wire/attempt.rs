@@ -6,8 +6,13 @@
 
 use super::deadline::Deadline;
 use super::error::{Error, Stage};
+use super::gate::Permit;
 use crate::s3::error::{Class, Remedy};
 use aws_credential_types::Credentials;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,6 +39,11 @@ const LONGEST: Duration = Duration::from_secs(20);
 /// How much longer than our own backoff S3's `x-amz-retry-after` can make a wait (SDKs' standard mode).
 const ASKED_FOR_AT_MOST: Duration = Duration::from_secs(5);
 
+/// Connections to one address that are lost within this time are lost together, and paid for once.
+const SAME_EVENT: Duration = Duration::from_secs(1);
+/// Tokens for sending a part on a second connection: that of a retry, which it saves when it wins.
+const HEDGE_COST: f64 = TRANSIENT_COST;
+
 /// How long a request is worth trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
@@ -48,13 +58,14 @@ pub enum Persistence {
 pub struct Budget {
     tokens: f64,
     capacity: f64,
+    lost: Vec<(IpAddr, Instant)>,
 }
 
 impl Budget {
     /// A full budget for a window of so many connections.
     pub fn new(window: u32) -> Self {
         let capacity = TOKENS.max(f64::from(window) * TOKENS_PER_CONNECTION);
-        Self { tokens: capacity, capacity }
+        Self { tokens: capacity, capacity, lost: Vec::new() }
     }
 
     /// Bytes arrived where they should: the path works.
@@ -62,6 +73,21 @@ impl Budget {
         #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
         let mib = bytes as f64 / f64::from(1 << 20);
         self.give(mib * TOKENS_PER_MIB);
+    }
+
+    /// Pays for a hedge; false if there is not enough.
+    pub(super) fn hedges(&mut self) -> bool {
+        self.take(HEDGE_COST)
+    }
+
+    /// Whether a connection to this address was lost a moment ago; if not, it was now.
+    fn lost_before(&mut self, peer: IpAddr, now: Instant) -> bool {
+        self.lost.retain(|(_, at)| now.saturating_duration_since(*at) < SAME_EVENT);
+        let before = self.lost.iter().any(|(known, _)| *known == peer);
+        if !before {
+            self.lost.push((peer, now));
+        }
+        before
     }
 
     fn give(&mut self, tokens: f64) {
@@ -86,11 +112,39 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// How the next attempt is let in.
+#[derive(Default)]
+pub(super) enum Entrance {
+    /// It waits for its turn.
+    #[default]
+    Queue,
+    /// At once: who asks has a permit that is held until this is answered.
+    Within,
+    /// With a permit that was given beforehand.
+    Given(Box<dyn Permit>),
+}
+
+impl fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "Queue",
+            Self::Within => "Within",
+            Self::Given(_) => "Given",
+        })
+    }
+}
+
 /// The history of one request.
 #[derive(Debug)]
 pub struct Attempts {
     persistence: Persistence,
     deadline: Deadline,
+    entrance: Entrance,
+    // Body bytes of the attempt under way that its connection has taken.
+    taken: Arc<AtomicU64>,
+    began: Option<Instant>,
+    peer: Option<IpAddr>,
+    avoid: Option<IpAddr>,
     sent: u32,
     in_vain: u32,
     unanswered: bool,
@@ -114,6 +168,11 @@ impl Attempts {
         Self {
             persistence,
             deadline: deadline.clone(),
+            entrance: Entrance::Queue,
+            taken: Arc::default(),
+            began: None,
+            peer: None,
+            avoid: None,
             sent: 0,
             in_vain: 0,
             unanswered: false,
@@ -122,6 +181,51 @@ impl Attempts {
             signed_with: None,
             mended: Mended::default(),
         }
+    }
+
+    /// The same, let in at once: for a request that another one waits for which holds a permit.
+    #[must_use]
+    pub fn within(mut self) -> Self {
+        self.entrance = Entrance::Within;
+        self
+    }
+
+    /// The same, the first attempt with this permit.
+    #[must_use]
+    pub fn with(mut self, permit: Box<dyn Permit>) -> Self {
+        self.entrance = Entrance::Given(permit);
+        self
+    }
+
+    /// The same, on a connection of its own, to another address if there is one.
+    #[must_use]
+    pub fn away_from(mut self, peer: Option<IpAddr>) -> Self {
+        self.on_kept = false;
+        self.avoid = peer;
+        self
+    }
+
+    /// A view of how many bytes of the body the attempt under way has put on its connection.
+    pub fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
+    }
+
+    /// How long ago the last attempt had its permit.
+    pub fn last_attempt(&self) -> Duration {
+        self.began.map(|began| began.elapsed()).unwrap_or_default()
+    }
+
+    /// How the next attempt is let in; a permit is given once.
+    pub(super) fn entrance(&mut self) -> Entrance {
+        match self.entrance {
+            Entrance::Within => Entrance::Within,
+            Entrance::Queue | Entrance::Given(_) => std::mem::take(&mut self.entrance),
+        }
+    }
+
+    /// The address that a connection of its own does not lead to.
+    pub(super) fn avoided(&self) -> Option<IpAddr> {
+        self.avoid
     }
 
     /// How often it was sent.
@@ -157,6 +261,14 @@ impl Attempts {
     /// It is being sent.
     pub(super) fn sending(&mut self) {
         self.sent += 1;
+        self.began = Some(Instant::now());
+        self.peer = None;
+        self.taken.store(0, Ordering::Relaxed);
+    }
+
+    /// It is being sent there.
+    pub(super) fn sending_to(&mut self, peer: Option<IpAddr>) {
+        self.peer = peer;
     }
 
     /// Part of what was asked for has come: what failed before is forgiven.
@@ -187,7 +299,11 @@ impl Attempts {
         }
         let (cost, step) = match class {
             Class::Throttled => (THROTTLED_COST, THROTTLED_STEP),
-            Class::Transient | Class::Ambiguous => (TRANSIENT_COST, TRANSIENT_STEP),
+            Class::Transient | Class::Ambiguous => {
+                let is_lost = matches!(error, Error::Lost { .. });
+                let together = self.peer.is_some_and(|peer| is_lost && budget.lost_before(peer, now));
+                (if together { 0.0 } else { TRANSIENT_COST }, TRANSIENT_STEP)
+            }
             Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
         };
         let most = match (self.persistence, error) {
@@ -204,6 +320,7 @@ impl Attempts {
             return Verdict::GiveUp;
         }
         self.paid = cost;
+        self.avoid = self.peer;
         Verdict::Again(wait, None)
     }
 

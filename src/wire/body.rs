@@ -2,6 +2,7 @@
 
 use super::call::Finished;
 use super::error::{Error, Stage};
+use super::gate::Gate;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -16,20 +17,29 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How much of a body is handed to the connection at once: the grain in which progress is seen.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 32 << 10;
+
+/// How much of what a connection has taken is still on this machine: in hyper, in rustls, and unsent in the kernel. The
+/// gate hears of bytes this much later, so that filling these is not taken for goodput.
+const ON_THE_WAY: u64 = 128 << 10;
 
 /// The body of a request.
 pub(super) struct Outgoing {
     bytes: Bytes,
-    sent: Arc<AtomicU64>,
+    gate: Arc<dyn Gate>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Outgoing {
-    /// A body, and the counter of what the connection has taken of it.
-    pub(super) fn new(bytes: Bytes) -> (Self, Arc<AtomicU64>) {
-        let sent = Arc::new(AtomicU64::new(0));
-        (Self { bytes, sent: Arc::clone(&sent) }, sent)
+    /// A body that counts what the connection has taken of it, and tells the gate.
+    pub(super) fn new(bytes: Bytes, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>) -> Self {
+        Self { bytes, gate, taken }
     }
+}
+
+/// Bytes of a body of which the gate has not heard when the answer comes.
+pub(super) fn untold(length: u64) -> u64 {
+    length.min(ON_THE_WAY)
 }
 
 impl Body for Outgoing {
@@ -42,7 +52,11 @@ impl Body for Outgoing {
         }
         let length = self.bytes.len().min(PIECE);
         let piece = self.bytes.split_to(length);
-        self.sent.fetch_add(length as u64, Ordering::Relaxed);
+        let before = self.taken.fetch_add(length as u64, Ordering::Relaxed);
+        let arrived = (before + length as u64).saturating_sub(ON_THE_WAY) - before.saturating_sub(ON_THE_WAY);
+        if arrived > 0 {
+            self.gate.moved(arrived);
+        }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -60,12 +74,13 @@ pub struct Incoming {
     body: HyperBody,
     stall: Duration,
     received: u64,
+    gate: Arc<dyn Gate>,
     finished: Option<Finished>,
 }
 
 impl Incoming {
-    pub(super) fn new(body: HyperBody, stall: Duration, finished: Finished) -> Self {
-        Self { body, stall, received: 0, finished: Some(finished) }
+    pub(super) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: Finished) -> Self {
+        Self { body, stall, received: 0, gate, finished: Some(finished) }
     }
 
     /// The next bytes; `None` at the end, which is reported only if all that was announced has come.
@@ -87,12 +102,13 @@ impl Incoming {
                 Ok(Some(Ok(frame))) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.received += bytes.len() as u64;
+                        self.gate.moved(bytes.len() as u64);
                         return Ok(Some(bytes));
                     }
                 }
                 Ok(None) => {
                     if let Some(finished) = self.finished.take() {
-                        finished.at_the_end(self.received);
+                        finished.at_the_end();
                     }
                     return Ok(None);
                 }

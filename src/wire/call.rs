@@ -1,12 +1,13 @@
 //! One side's client: a call from permit to reply.
 
-use super::attempt::{Attempts, Budget, Verdict};
-use super::body::{Incoming, Outgoing};
+use super::attempt::{Attempts, Budget, Entrance, Verdict};
+use super::body::{Incoming, Outgoing, untold};
 use super::connect::{Connect, Origin};
 use super::error::{Error, Stage};
 use super::gate::{Came, Gate, Permit, Told};
 use super::keys::Keys;
 use super::pool::{Connection, Pool};
+use crate::s3::Bucket;
 use crate::s3::bucket::HeadBucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
@@ -17,7 +18,7 @@ use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep, timeout};
@@ -85,6 +86,14 @@ struct Site {
     region: Region,
 }
 
+/// A request on its way to a connection.
+struct Sending {
+    request: Request<bytes::Bytes>,
+    taken: Arc<AtomicU64>,
+    pace: Pace,
+    answer: Answer,
+}
+
 /// What an answered attempt left: status, headers, and the body still to be read.
 struct Answered {
     head: Head,
@@ -117,6 +126,7 @@ impl Client {
     /// Drops connections that did not survive the time since the last invocation.
     pub fn begin_invocation(&self) {
         self.0.pool.drop_stale();
+        self.0.gate.resumed();
     }
 
     /// The region in which requests are signed now.
@@ -133,6 +143,27 @@ impl Client {
     /// Whether conditions carry ETags without quotes.
     pub fn spells_etags_bare(&self) -> bool {
         self.0.bare_etags.load(Ordering::Relaxed)
+    }
+
+    /// How many requests may be under way now.
+    pub fn window(&self) -> u32 {
+        self.0.gate.window()
+    }
+
+    /// A permit for one request, if there is room now.
+    pub fn permit(&self) -> Option<Box<dyn Permit>> {
+        self.0.gate.try_enter()
+    }
+
+    /// Whether a part may be sent on a second connection; if so, it is paid for.
+    pub fn affords_hedge(&self) -> bool {
+        self.budget(Budget::hedges)
+    }
+
+    /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
+    pub fn warm(&self, bucket: &Bucket, count: u32) {
+        let origin = Origin::from(&self.site().endpoint.locate(bucket, None));
+        self.0.pool.warm(&origin, usize::try_from(count).unwrap_or(usize::MAX));
     }
 
     /// Object bytes arrived where they should.
@@ -241,23 +272,28 @@ impl Client {
 
     /// One attempt: permit, credentials, signature, connection, request, head of the answer.
     async fn attempt<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<Answered, Error> {
-        let permit = self.0.gate.enter().await;
+        let permit = match attempts.entrance() {
+            Entrance::Queue => self.0.gate.enter().await,
+            Entrance::Within => self.0.gate.admit(),
+            Entrance::Given(permit) => permit,
+        };
         let began = Instant::now();
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
         let (request, origin) = self.request(operation, &credentials)?;
         attempts.sign_with(credentials);
-        let kept = if attempts.may_use_kept() { self.0.pool.warm(&origin) } else { None };
-        let connection = match kept {
-            Some(connection) => Ok(connection),
-            None => self.0.pool.fresh(&origin).await,
-        };
         attempts.sending();
+        let connection = match attempts.may_use_kept() {
+            true => self.0.pool.any(&origin).await,
+            false => self.0.pool.fresh(&origin, attempts.avoided()).await,
+        };
         let mut passage = Passage { permit, began, side: self.0.config.side, operation: O::NAME, told: false };
         let connection = connection.map_err(|source| {
-            passage.tell(Came::Lost, 0);
+            passage.tell(Came::Lost);
             Error::Unconnected { source, operation: O::NAME, attempts: attempts.sent() }
         })?;
-        let answered = self.send(connection, request, passage, O::PACE, O::ANSWER).await?;
+        attempts.sending_to(connection.peer);
+        let sending = Sending { request, taken: attempts.taken(), pace: O::PACE, answer: O::ANSWER };
+        let answered = self.send(connection, sending, passage).await?;
         debug!(
             side = self.0.config.side,
             operation = O::NAME,
@@ -317,16 +353,15 @@ impl Client {
     async fn send(
         &self,
         mut connection: Connection,
-        request: Request<bytes::Bytes>,
+        sending: Sending,
         mut passage: Passage,
-        pace: Pace,
-        answer: Answer,
     ) -> Result<Answered, Error> {
+        let Sending { request, taken, pace, answer } = sending;
         let reused = connection.reused;
         let stage = if reused { Stage::Reused } else { Stage::Head };
         let length = request.body().len() as u64;
         let (parts, body) = request.into_parts();
-        let (body, sent) = Outgoing::new(body);
+        let body = Outgoing::new(body, Arc::clone(&self.0.gate), Arc::clone(&taken));
         let config = &self.0.config;
         let patience = match pace {
             Pace::Prompt => config.first_byte,
@@ -337,11 +372,11 @@ impl Client {
             let mut response = pin!(connection.sender.send_request(Request::from_parts(parts, body)));
             let mut seen = 0;
             loop {
-                let limit = if sent.load(Ordering::Relaxed) == length { patience } else { config.stall };
+                let limit = if taken.load(Ordering::Relaxed) == length { patience } else { config.stall };
                 match timeout(limit, &mut response).await {
                     Ok(response) => return response.map_err(io::Error::other),
                     Err(_) => {
-                        let now = sent.load(Ordering::Relaxed);
+                        let now = taken.load(Ordering::Relaxed);
                         if now == seen || length == 0 {
                             let message = format!("nothing moved for {limit:?} after {now} of {length} bytes");
                             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
@@ -352,7 +387,7 @@ impl Client {
             }
         };
         let response = outcome.await.map_err(|source: io::Error| {
-            passage.tell(Came::Lost, sent.load(Ordering::Relaxed));
+            passage.tell(Came::Lost);
             // A kept connection that timed out was not closed behind our back.
             let stage = if source.kind() == io::ErrorKind::TimedOut { Stage::Head } else { stage };
             Error::lost(stage, source)
@@ -360,18 +395,21 @@ impl Client {
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
         // An answer before the end of our body leaves a connection that cannot be used again.
-        let kept = (sent.load(Ordering::Relaxed) == length).then_some(connection);
+        let kept = (taken.load(Ordering::Relaxed) == length).then_some(connection);
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
         if throttled {
-            passage.tell(Came::Throttled, 0);
+            passage.tell(Came::Throttled);
         }
         match answer {
-            // What was sent counts now; of a stream, what arrives will.
-            Answer::Head | Answer::Document => passage.tell(Came::Answered, length),
+            Answer::Head | Answer::Document => {
+                self.0.gate.moved(untold(taken.load(Ordering::Relaxed)));
+                passage.tell(Came::Answered);
+            }
+            // Its end is when its body was read.
             Answer::Stream => {}
         }
         let finished = Finished { passage, kept, pool: Arc::clone(&self.0.pool) };
-        Ok(Answered { head, body: Incoming::new(body, config.stall, finished) })
+        Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
     }
 
     /// Applies a remedy; false if there is nothing to apply.
@@ -398,7 +436,7 @@ impl Client {
 
     /// Asks for the region of a bucket: HeadBucket names it even when it refuses ("HeadBucket").
     async fn find_region(&self, refusal: &Refusal) -> Option<String> {
-        let bucket = crate::s3::Bucket::new(&refusal.bucket).ok()?;
+        let bucket = Bucket::new(&refusal.bucket).ok()?;
         let mut attempts = Attempts::new(super::attempt::Persistence::Control, &super::deadline::Deadline::never());
         let operation = HeadBucket { bucket };
         // Boxed: attempts can lead here and from here to an attempt.
@@ -473,11 +511,11 @@ struct Passage {
 }
 
 impl Passage {
-    fn tell(&mut self, came: Came, bytes: u64) {
+    fn tell(&mut self, came: Came) {
         if !self.told {
             self.told = true;
-            self.permit.tell(Told { came, bytes, elapsed: self.began.elapsed() });
-            tracing::trace!(side = self.side, operation = self.operation, ?came, bytes, "told");
+            self.permit.tell(Told { came, elapsed: self.began.elapsed() });
+            tracing::trace!(side = self.side, operation = self.operation, ?came, "told");
         }
     }
 }
@@ -490,8 +528,8 @@ pub(super) struct Finished {
 }
 
 impl Finished {
-    pub(super) fn at_the_end(mut self, received: u64) {
-        self.passage.tell(Came::Answered, received);
+    pub(super) fn at_the_end(mut self) {
+        self.passage.tell(Came::Answered);
         if let Some(connection) = self.kept.take() {
             self.pool.put_back(connection);
         }

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -87,14 +87,22 @@ impl ConnectError {
 
 /// Opens connections. A trait, so that simulated time can run over in-memory pipes.
 pub trait Connect: Send + Sync {
-    /// Opens one.
+    /// Opens one, to another address than the one to avoid if the host has another.
     ///
     /// # Errors
     /// [`ConnectError`].
     ///
     /// # Cancel safety
     /// What was opened so far is closed.
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Boxed<'a, Result<Box<dyn Stream>, ConnectError>>;
+    fn connect<'a>(&'a self, origin: &'a Origin, avoid: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>>;
+}
+
+/// An open connection.
+pub struct Connected {
+    /// Its bytes.
+    pub stream: Box<dyn Stream>,
+    /// The address at its other end, where there is one.
+    pub peer: Option<IpAddr>,
 }
 
 /// How long TCP and TLS together may take: three round trips of 260 ms and a SYN that is lost twice (1 s and 2 s).
@@ -106,12 +114,18 @@ const RESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// Bytes that the kernel may hold unsent: enough to keep the path busy between two wake-ups, few enough that progress
 /// seen here is progress on the path.
-const NOT_SENT_LOWAT: u32 = 256 << 10;
+const NOT_SENT_LOWAT: u32 = 64 << 10;
+
+/// The congestion control that does not take chance losses for a full path ("BBR congestion control" of the kernel); a
+/// sandbox that does not offer it keeps its own.
+const CONGESTION_CONTROL: &str = "bbr";
 
 /// The network.
 pub struct Network {
     tls: TlsConnector,
     resolved: Mutex<HashMap<String, Resolved>>,
+    // What became of the first try; later ones that end otherwise are not worth a line each.
+    congestion_control: OnceLock<()>,
 }
 
 struct Resolved {
@@ -123,7 +137,7 @@ struct Resolved {
 impl Network {
     /// Connections with this trust.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls: TlsConnector::from(tls), resolved: Mutex::default() }
+        Self { tls: TlsConnector::from(tls), resolved: Mutex::default(), congestion_control: OnceLock::new() }
     }
 
     /// The addresses of a host, beginning with the one whose turn it is.
@@ -159,12 +173,17 @@ impl Network {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }
 
-    async fn open(&self, origin: &Origin) -> Result<Box<dyn Stream>, ConnectError> {
-        let addresses = self.addresses(origin).await?;
+    async fn open(&self, origin: &Origin, avoid: Option<IpAddr>) -> Result<Connected, ConnectError> {
+        let mut addresses = self.addresses(origin).await?;
+        // Stable, so that the turns are kept; the avoided one is still better than none.
+        addresses.sort_by_key(|address| Some(address.ip()) == avoid);
         let mut failed = None;
         for address in addresses {
             match TcpStream::connect(address).await {
-                Ok(stream) => return self.secure(origin, stream).await,
+                Ok(stream) => {
+                    let stream = self.secure(origin, stream).await?;
+                    return Ok(Connected { stream, peer: Some(address.ip()) });
+                }
                 Err(source) => {
                     self.forget(&origin.host);
                     failed = Some(ConnectError::Connect { address, source });
@@ -180,6 +199,7 @@ impl Network {
         // Both only make it faster; a kernel that refuses them is no reason to fail.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOWAT);
+        self.prefer_congestion_control(&stream);
         let socket = Socket::new(stream);
         match origin.scheme {
             Scheme::Http => Ok(Box::new(socket)),
@@ -193,14 +213,24 @@ impl Network {
     }
 }
 
+impl Network {
+    fn prefer_congestion_control(&self, stream: &TcpStream) {
+        let set = socket2::SockRef::from(stream).set_tcp_congestion(CONGESTION_CONTROL.as_bytes());
+        self.congestion_control.get_or_init(|| match set {
+            Ok(()) => tracing::debug!(congestion_control = CONGESTION_CONTROL, "set"),
+            Err(error) => tracing::debug!(congestion_control = CONGESTION_CONTROL, %error, "not offered"),
+        });
+    }
+}
+
 impl Connect for Network {
-    fn connect<'a>(&'a self, origin: &'a Origin) -> Boxed<'a, Result<Box<dyn Stream>, ConnectError>> {
-        Box::pin(async {
+    fn connect<'a>(&'a self, origin: &'a Origin, avoid: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>> {
+        Box::pin(async move {
             let slow = |_| {
                 self.forget(&origin.host);
                 ConnectError::Slow { host: origin.host.clone(), limit: CONNECT_LIMIT }
             };
-            timeout(CONNECT_LIMIT, self.open(origin)).await.map_err(slow)?
+            timeout(CONNECT_LIMIT, self.open(origin, avoid)).await.map_err(slow)?
         })
     }
 }

@@ -25,14 +25,12 @@ pub enum Came {
 pub struct Told {
     /// What it came to.
     pub came: Came,
-    /// Body bytes that were sent or received.
-    pub bytes: u64,
     /// From the permit to the end of the answer.
     pub elapsed: Duration,
 }
 
 /// The permission to have one request under way, until it is dropped.
-pub trait Permit: Send {
+pub trait Permit: Send + Sync {
     /// Tells what the attempt came to. An attempt that was given up tells nothing.
     fn tell(&mut self, told: Told);
 }
@@ -44,6 +42,22 @@ pub trait Gate: Send + Sync {
     /// # Cancel safety
     /// Must hold nothing before it has given the permit.
     fn enter(&self) -> Boxed<'_, Box<dyn Permit>>;
+
+    /// A permit at once, even above the window: for a request that another one waits for which has a permit already, so
+    /// that two kinds of work can never hold what each other needs.
+    fn admit(&self) -> Box<dyn Permit>;
+
+    /// A permit if there is room now.
+    fn try_enter(&self) -> Option<Box<dyn Permit>>;
+
+    /// Hears of body bytes that moved over the path, as they move.
+    fn moved(&self, bytes: u64);
+
+    /// How many requests may be under way now.
+    fn window(&self) -> u32;
+
+    /// Hears that an invocation begins: what was measured before may have been frozen in between.
+    fn resumed(&self);
 }
 
 /// A gate that is always open, for control calls outside a copy and for tests.
@@ -58,6 +72,22 @@ impl Permit for Free {
 
 impl Gate for Open {
     fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
-        Box::pin(async { Box::new(Free) as Box<dyn Permit> })
+        Box::pin(async { self.admit() })
     }
+
+    fn admit(&self) -> Box<dyn Permit> {
+        Box::new(Free)
+    }
+
+    fn try_enter(&self) -> Option<Box<dyn Permit>> {
+        Some(self.admit())
+    }
+
+    fn moved(&self, _: u64) {}
+
+    fn window(&self) -> u32 {
+        u32::MAX
+    }
+
+    fn resumed(&self) {}
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod gate;
 pub mod keys;
 mod pool;
+pub mod room;
 pub mod sdk;
 mod socket;
 pub mod tls;

@@ -1,4 +1,4 @@
-//! Connections that are open and wait for a request.
+//! Connections that are open and wait for a request, and those that are being opened for one.
 
 use super::body::Outgoing;
 use super::connect::{Connect, ConnectError, Origin};
@@ -6,6 +6,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
@@ -14,13 +15,15 @@ use tokio::task::JoinHandle;
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// What hyper may hold of a body between us and TLS, each way.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 64 << 10;
 
 /// A connection that nobody else uses.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Outgoing>,
     pub(super) origin: Origin,
-    /// Whether it has carried a request before: only then can it have been closed behind our back.
+    /// The address at its other end, where there is one.
+    pub(super) peer: Option<IpAddr>,
+    /// Whether it has waited for a request: only then can it have been closed behind our back.
     pub(super) reused: bool,
     // Last, so that the sender is gone before the task that serves it.
     _driver: Driver,
@@ -41,39 +44,94 @@ struct Idle {
     since: SystemTime,
 }
 
+/// A connection that is being opened before anybody asked for it. Dropped, it is given up.
+struct Opening {
+    since: SystemTime,
+    task: JoinHandle<Result<Connection, ConnectError>>,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    idle: Vec<Idle>,
+    opening: Vec<Opening>,
+}
+
 /// The connections of one side.
 pub(super) struct Pool {
     connector: Arc<dyn Connect>,
-    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    waiting: Mutex<HashMap<Origin, Waiting>>,
 }
 
 impl Pool {
     pub(super) fn new(connector: Arc<dyn Connect>) -> Self {
-        Self { connector, idle: Mutex::default() }
+        Self { connector, waiting: Mutex::default() }
     }
 
-    /// The warmest connection that waits, if any is fresh enough.
-    pub(super) fn warm(&self, origin: &Origin) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = idle.get_mut(origin)?;
-        waiting.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
-        waiting.pop().map(|idle| idle.connection)
+    fn with<T>(&self, origin: &Origin, work: impl FnOnce(&mut Waiting) -> T) -> T {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = waiting.get_mut(origin) {
+            return work(waiting);
+        }
+        work(waiting.entry(origin.clone()).or_default())
     }
 
-    /// A connection of its own.
+    /// A connection: the warmest that waits, or the first that is being opened for whoever comes, or one of its own.
     ///
     /// # Cancel safety
     /// What was opened so far is closed.
-    pub(super) async fn fresh(&self, origin: &Origin) -> Result<Connection, ConnectError> {
-        let stream = self.connector.connect(origin).await?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| ConnectError::Tls { host: origin.host.clone(), source: io::Error::other(error) })?;
-        // Its error reaches whoever waits for the answer.
-        let driver = Driver(tokio::spawn(async { drop(connection.await) }));
-        Ok(Connection { sender, origin: origin.clone(), reused: false, _driver: driver })
+    pub(super) async fn any(&self, origin: &Origin) -> Result<Connection, ConnectError> {
+        let (idle, opening) = self.with(origin, |waiting| {
+            waiting.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
+            let idle = waiting.idle.pop();
+            if idle.is_some() {
+                return (idle, None);
+            }
+            waiting.opening.retain(|opening| is_fresh(opening.since));
+            (None, (!waiting.opening.is_empty()).then(|| waiting.opening.remove(0)))
+        });
+        if let Some(idle) = idle {
+            return Ok(idle.connection);
+        }
+        if let Some(mut opening) = opening
+            && let Ok(Ok(connection)) = (&mut opening.task).await
+            && !connection.sender.is_closed()
+        {
+            return Ok(connection);
+        }
+        // What kept it from being opened, if anything did, is found out and reported here.
+        self.fresh(origin, None).await
+    }
+
+    /// A connection of its own, to another address than the one to avoid if there is another.
+    ///
+    /// # Cancel safety
+    /// What was opened so far is closed.
+    pub(super) async fn fresh(&self, origin: &Origin, avoid: Option<IpAddr>) -> Result<Connection, ConnectError> {
+        open(Arc::clone(&self.connector), origin.clone(), avoid).await
+    }
+
+    /// Begins to open connections, so that so many wait or are being opened. Waits for none of them.
+    pub(super) fn warm(&self, origin: &Origin, count: usize) {
+        self.with(origin, |waiting| {
+            waiting.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
+            waiting.opening.retain(|opening| is_fresh(opening.since));
+            let there = waiting.idle.len() + waiting.opening.len();
+            for _ in there..count {
+                let opening = open(Arc::clone(&self.connector), origin.clone(), None);
+                let task = tokio::spawn(async {
+                    let mut connection = opening.await?;
+                    connection.reused = true;
+                    Ok(connection)
+                });
+                waiting.opening.push(Opening { since: SystemTime::now(), task });
+            }
+        });
     }
 
     /// Takes a connection back whose last answer was read to its end.
@@ -82,19 +140,31 @@ impl Pool {
             return;
         }
         connection.reused = true;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let origin = connection.origin.clone();
-        idle.entry(origin).or_default().push(Idle { connection, since: SystemTime::now() });
+        self.with(&origin, |waiting| waiting.idle.push(Idle { connection, since: SystemTime::now() }));
     }
 
     /// Closes what has waited too long; called when an invocation begins, because timers sleep with a frozen sandbox.
     pub(super) fn drop_stale(&self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|_, waiting| {
-            waiting.retain(|idle| is_fresh(idle.since));
-            !waiting.is_empty()
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|_, waiting| {
+            waiting.idle.retain(|idle| is_fresh(idle.since));
+            waiting.opening.retain(|opening| is_fresh(opening.since));
+            !waiting.idle.is_empty() || !waiting.opening.is_empty()
         });
     }
+}
+
+async fn open(connector: Arc<dyn Connect>, origin: Origin, avoid: Option<IpAddr>) -> Result<Connection, ConnectError> {
+    let connected = connector.connect(&origin, avoid).await?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(connected.stream))
+        .await
+        .map_err(|error| ConnectError::Tls { host: origin.host.clone(), source: io::Error::other(error) })?;
+    // Its error reaches whoever waits for the answer.
+    let driver = Driver(tokio::spawn(async { drop(connection.await) }));
+    Ok(Connection { sender, origin, peer: connected.peer, reused: false, _driver: driver })
 }
 
 /// A clock that was set back makes an age unknown, and unknown is stale.

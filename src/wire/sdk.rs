@@ -4,6 +4,7 @@
 
 use super::body::Outgoing;
 use super::connect::{Connect, Origin};
+use super::gate::Open;
 use super::pool::Pool;
 use crate::s3::endpoint::Scheme;
 use aws_smithy_runtime_api::client::http::{
@@ -71,10 +72,10 @@ async fn carry(pool: &Pool, request: HttpRequest) -> Result<HttpResponse, Connec
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
     parts.uri = target.parse().map_err(|_| unfit("the path"))?;
     // The SDK's requests are few and far between: a connection of its own cannot have gone stale.
-    let mut connection = pool.fresh(&origin).await.map_err(|error| ConnectorError::io(Box::new(error)))?;
+    let mut connection = pool.fresh(&origin, None).await.map_err(|error| ConnectorError::io(Box::new(error)))?;
     let io = |error: hyper::Error| ConnectorError::io(io::Error::other(error).into());
     connection.sender.ready().await.map_err(io)?;
-    let (body, _) = Outgoing::new(bytes);
+    let body = Outgoing::new(bytes, Arc::new(Open), Arc::default());
     let response = connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(io)?;
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, REPLY_LIMIT).collect().await.map_err(ConnectorError::io)?.to_bytes();

@@ -1,0 +1,235 @@
+//! The governor on made-up paths: CUBIC connections that lose packets by chance and where a bottleneck overflows.
+
+use std::time::Duration;
+use tokio::time::Instant;
+use xpsync::engine::governor::{Adaptive, Bounds, FixedWindow, Governor};
+use xpsync::wire::gate::{Came, Told};
+
+const STEP: f64 = 0.025;
+const PACKET: f64 = 1448.0;
+const PART: f64 = 5.0 * 1024.0 * 1024.0;
+/// What a bottleneck holds before it drops, in seconds.
+const QUEUE: f64 = 0.1;
+
+#[derive(Clone, Copy, Debug)]
+struct Path {
+    rtt: f64,
+    /// Bytes a second.
+    rate: f64,
+    loss: f64,
+}
+
+const GOOD: Path = Path { rtt: 0.06, rate: 78e6, loss: 0.0001 };
+const USUAL: Path = Path { rtt: 0.2, rate: 37.5e6, loss: 0.0005 };
+const EVENING: Path = Path { rtt: 0.25, rate: 25e6, loss: 0.005 };
+
+/// A connection with a request on it.
+struct Flow {
+    /// Seconds until it may send: a handshake, or the answer to the last request.
+    idle: f64,
+    left: f64,
+    began: f64,
+    /// Packets.
+    cwnd: f64,
+    max: f64,
+    /// Right after the last loss.
+    cut: f64,
+    /// Seconds since the last loss; negative in slow start.
+    since: f64,
+    /// Seconds until the answer, once all is sent; the permit is held till then.
+    answer: Option<f64>,
+    /// Until when a loss is the same as the last one.
+    deaf: f64,
+}
+
+impl Flow {
+    fn fresh(path: Path, size: f64, now: f64) -> Self {
+        Self {
+            idle: 2.0 * path.rtt,
+            left: size,
+            began: now,
+            cwnd: 10.0,
+            max: 0.0,
+            cut: 0.0,
+            since: -1.0,
+            answer: None,
+            deaf: 0.0,
+        }
+    }
+
+    /// The congestion window after `dt`: doubling each round trip, or CUBIC's curve ("RFC 9438").
+    fn grow(&mut self, rtt: f64, dt: f64) {
+        if self.since < 0.0 {
+            self.cwnd *= 2f64.powf(dt / rtt);
+        } else {
+            self.since += dt;
+            let k = ((self.max - self.cut) / 0.4).max(0.0).cbrt();
+            let cubic = 0.4 * (self.since - k).powi(3) + self.max;
+            let reno = self.cut + 3.0 * 0.3 / 1.7 * (self.since / rtt);
+            self.cwnd = cubic.max(reno).max(2.0);
+        }
+    }
+
+    fn lose(&mut self) {
+        // Fast convergence ("RFC 9438").
+        self.max = if self.cwnd < self.max { self.cwnd * 0.85 } else { self.cwnd };
+        self.cwnd *= 0.7;
+        self.cut = self.cwnd;
+        self.since = 0.0;
+    }
+}
+
+struct World {
+    path: Path,
+    size: f64,
+    now: f64,
+    queue: f64,
+    flows: Vec<Flow>,
+    /// Connections that wait: warm ones, with the window they had.
+    spare: Vec<f64>,
+    random: fastrand::Rng,
+    start: Instant,
+    pending: f64,
+}
+
+impl World {
+    fn new(path: Path, size: f64, seed: u64) -> Self {
+        Self {
+            path,
+            size,
+            now: 0.0,
+            queue: 0.0,
+            flows: Vec::new(),
+            spare: Vec::new(),
+            random: fastrand::Rng::with_seed(seed),
+            start: Instant::now(),
+            pending: 0.0,
+        }
+    }
+
+    fn instant(&self) -> Instant {
+        self.start + Duration::from_secs_f64(self.now)
+    }
+
+    /// Lets `seconds` pass; the bytes that arrived, requests counted as the governor does.
+    fn run(&mut self, governor: &mut dyn Governor, seconds: f64) -> f64 {
+        let until = self.now + seconds;
+        let mut arrived = 0.0;
+        while self.now < until {
+            arrived += self.step(governor);
+            let _ = governor.decided();
+        }
+        arrived
+    }
+
+    fn step(&mut self, governor: &mut dyn Governor) -> f64 {
+        self.now += STEP;
+        while self.flows.len() < governor.window() as usize {
+            let mut flow = Flow::fresh(self.path, self.size, self.now);
+            if let Some(cwnd) = self.spare.pop() {
+                flow = Flow { idle: 0.0, cwnd, max: cwnd, cut: cwnd, since: 1.0, ..flow };
+            }
+            self.flows.push(flow);
+        }
+        let rtt = self.path.rtt + self.queue / self.path.rate;
+        let mut sent = 0.0;
+        let mut wants = Vec::with_capacity(self.flows.len());
+        for flow in &mut self.flows {
+            flow.idle -= STEP;
+            let want = if flow.idle > 0.0 || flow.answer.is_some() {
+                0.0
+            } else {
+                (flow.cwnd * PACKET * STEP / rtt).min(flow.left)
+            };
+            sent += want;
+            wants.push(want);
+        }
+        let room = self.path.rate * STEP;
+        let over = (self.queue + sent - room - self.path.rate * QUEUE).max(0.0);
+        self.queue = (self.queue + sent - room).clamp(0.0, self.path.rate * QUEUE);
+        let dropped = if sent > 0.0 { over / sent } else { 0.0 };
+        let loss = 1.0 - (1.0 - self.path.loss) * (1.0 - dropped);
+        let mut arrived = 0.0;
+        let mut ended = Vec::new();
+        for (index, want) in wants.into_iter().enumerate() {
+            let flow = &mut self.flows[index];
+            if let Some(answer) = &mut flow.answer {
+                *answer -= STEP;
+                if *answer < 0.0 {
+                    ended.push(index);
+                }
+            }
+            if want == 0.0 {
+                continue;
+            }
+            let through = want * (1.0 - loss);
+            flow.left -= through;
+            arrived += through;
+            flow.grow(rtt, STEP);
+            let any = 1.0 - (1.0 - loss).powf(want / PACKET);
+            if self.now > flow.deaf && self.random.f64() < any {
+                flow.lose();
+                flow.deaf = self.now + rtt;
+            }
+            if flow.left < 1.0 && flow.answer.is_none() {
+                flow.answer = Some(rtt);
+            }
+        }
+        self.pending += arrived;
+        let busy = u32::try_from(self.flows.len()).unwrap();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a step")]
+        let bytes = self.pending as u64;
+        self.pending -= self.pending.floor();
+        let now = self.instant();
+        governor.moved(bytes, busy, now);
+        for index in ended.into_iter().rev() {
+            let flow = self.flows.swap_remove(index);
+            arrived += 65_536.0;
+            self.spare.push(flow.cwnd.max(10.0));
+            let elapsed = Duration::from_secs_f64(self.now - flow.began);
+            governor.told(Told { came: Came::Answered, elapsed }, busy, now);
+        }
+        arrived
+    }
+}
+
+/// Goodput of a fixed window once it has settled.
+fn fixed(path: Path, size: f64, window: u32) -> f64 {
+    let mut world = World::new(path, size, 7);
+    let mut governor = FixedWindow::new(window);
+    world.run(&mut governor, 30.0);
+    world.run(&mut governor, 60.0) / 60.0
+}
+
+fn best(path: Path, size: f64) -> (u32, f64) {
+    [16, 24, 32, 48, 64, 96, 128, 192, 256, 384]
+        .into_iter()
+        .map(|window| (window, fixed(path, size, window)))
+        .fold((0, 0.0), |best, next| if next.1 > best.1 { next } else { best })
+}
+
+fn adaptive() -> Adaptive {
+    Adaptive::new(Bounds { first: 64, least: 4, most: 384 })
+}
+
+#[test]
+fn explore() {
+    for (name, path) in [("good", GOOD), ("usual", USUAL), ("evening", EVENING)] {
+        for size in [PART, 10_240.0] {
+            if size == PART {
+                for window in [16, 24, 32, 48, 64, 96, 128, 192, 256, 384] {
+                    println!("{name} {size} {window} {:.2} MB/s", fixed(path, size, window) / 1e6);
+                }
+            }
+            let mut world = World::new(path, size, 3);
+            let mut governor = adaptive();
+            let mut line = String::new();
+            for _ in 0..60 {
+                let moved = world.run(&mut governor, 1.0);
+                line += &format!("{:.1}/{} ", moved / 1e6, governor.window());
+            }
+            println!("{line}");
+        }
+    }
+    let _ = best;
+}
