@@ -1,21 +1,31 @@
 //! One embedded S3 server for scripts:
-//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--address IP --name HOST]`.
-//! Without an address it listens on loopback as `localhost`. It writes the certificate to trust to PATH, prints `ready URL`, and runs until it is ended.
+//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed KEY=SIZE,KEY=SIZE] [--address IP --name HOST]`.
+//! Without an address it listens on loopback as `localhost`. Seeds are objects of so many random bytes in the first bucket. It writes the certificate
+//! to trust to PATH, prints `ready URL`, and runs until it is ended.
 
+use bytes::Bytes;
 use std::collections::HashMap;
+use std::error::Error;
 use std::io::Write as _;
 use std::sync::Arc;
+use xpsync::demo::attributes::Attributes;
 use xpsync::demo::authority::Authority;
 use xpsync::demo::keys::KeyPair;
 use xpsync::demo::server::{Server, ServerConfig};
 use xpsync::demo::store::BucketConfig;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    serve(&arguments).await
+}
+
+/// Also the server of `benches/border`, which cargo builds without this example.
+pub(crate) async fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let flags: HashMap<&str, &str> =
         arguments.chunks_exact(2).map(|pair| (pair[0].trim_start_matches("--"), pair[1].as_str())).collect();
     let flag = |name: &str| flags.get(name).copied().ok_or(format!("--{name} is missing"));
+    let list = |name: &str| flags.get(name).iter().flat_map(|names| names.split(',')).collect::<Vec<_>>();
     let authority = Arc::new(match flags.get("name") {
         Some(name) => Authority::with_names(&[name])?,
         None => Authority::new()?,
@@ -28,8 +38,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         config.listen.set_ip(address.parse()?);
     }
     let server = Server::start(config).await?;
-    for bucket in flags.get("bucket").iter().flat_map(|names| names.split(',')) {
+    let buckets = list("bucket");
+    for bucket in &buckets {
         server.store().create_bucket(bucket, BucketConfig::default());
+    }
+    for seed in list("seed") {
+        let (key, size) = seed.split_once('=').ok_or_else(|| format!("`{seed}` is not KEY=SIZE"))?;
+        let bucket = buckets.first().ok_or("--seed needs a --bucket")?;
+        let size: usize = size.parse()?;
+        let mut bytes = vec![0; size];
+        fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
+        server
+            .store()
+            .put(bucket, key, Bytes::from(bytes), Attributes::default())
+            .map_err(|refusal| refusal.to_string())?;
     }
     println!("ready {}", server.endpoint());
     std::io::stdout().flush()?;
