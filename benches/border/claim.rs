@@ -75,7 +75,6 @@ fn others(own: Option<&Path>) -> io::Result<Vec<String>> {
         let Some(pid) = pid.filter(|_| Some(path.as_path()) != own) else { continue };
         let mut file = File::open(&path)?;
         if file.try_lock().is_ok() {
-            // One at a time: the far end's drop must not wait for the near end's processes.
             for name in Namespace::names(pid) {
                 drop(Namespace::left_behind(&name));
             }

@@ -1,5 +1,5 @@
 //! The two ends: namespaces with their devices, addresses, names and congestion control. What is made here is unmade
-//! when it is dropped, whichever way a run ends; what a killed run could not unmade is left to `claim`.
+//! when it is dropped, whichever way a run ends; what a killed run leaves is unmade by `claim`.
 
 use std::fs;
 use std::io;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ async fn command(options: &Options) -> io::Result<u8> {
     // Before anything is made that a signal would leave behind.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut trace = options.trace.as_ref().map(File::create).transpose()?.map(Trace::new).transpose()?;
+    let mut trace = options.trace.as_deref().map(Trace::new).transpose()?;
     let mut border = Border::up(options)?;
     for (at, link) in options.schedule.links() {
         eprintln!("border: from {at:?}: {link}");
@@ -107,7 +108,15 @@ async fn command(options: &Options) -> io::Result<u8> {
 
 fn start(options: &Options, border: &Border) -> io::Result<Child> {
     let link = options.schedule.at(Duration::ZERO);
-    Command::new("ip")
+    let mut command = Command::new("ip");
+    // What cargo says to a bench about its package would make a cargo that is run here build ring again, and the next
+    // one out there once more.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")) {
+            command.env_remove(name);
+        }
+    }
+    command
         .args(["netns", "exec", &border.near.name])
         .args(&options.command)
         .env("BORDER_NEAR", &border.near.name)
@@ -147,7 +156,8 @@ struct Trace {
 }
 
 impl Trace {
-    fn new(file: File) -> io::Result<Self> {
+    fn new(path: &Path) -> io::Result<Self> {
+        let file = File::create(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
         let mut file = BufWriter::new(file);
         writeln!(file, "seconds,direction,delivered_bytes,lost,queue_dropped,queued_bytes,live_flows")?;
         Ok(Self { file, last: <[Counts; 2]>::default() })
