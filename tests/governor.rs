@@ -11,6 +11,7 @@ const PART: f64 = 5.0 * 1024.0 * 1024.0;
 /// What a bottleneck holds before it drops, in seconds.
 const QUEUE: f64 = 0.1;
 
+/// A path.
 #[derive(Clone, Copy, Debug)]
 struct Path {
     rtt: f64,
@@ -201,35 +202,159 @@ fn fixed(path: Path, size: f64, window: u32) -> f64 {
     world.run(&mut governor, 60.0) / 60.0
 }
 
-fn best(path: Path, size: f64) -> (u32, f64) {
-    [16, 24, 32, 48, 64, 96, 128, 192, 256, 384]
+/// The best goodput that any fixed window brings there.
+fn best(path: Path, size: f64) -> f64 {
+    [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384]
         .into_iter()
-        .map(|window| (window, fixed(path, size, window)))
-        .fold((0, 0.0), |best, next| if next.1 > best.1 { next } else { best })
+        .map(|window| fixed(path, size, window))
+        .fold(0.0, f64::max)
 }
 
-fn adaptive() -> Adaptive {
-    Adaptive::new(Bounds { first: 64, least: 4, most: 384 })
+fn bounds() -> Bounds {
+    Bounds { first: 64, least: 4, most: 384 }
+}
+
+/// Goodput of two minutes, beginning 30 s from now.
+fn goodput(world: &mut World, governor: &mut Adaptive) -> f64 {
+    world.run(governor, 30.0);
+    world.run(governor, 120.0) / 120.0
+}
+
+fn assert_near_best(world: &mut World, governor: &mut Adaptive, what: &str) {
+    let (reached, best) = (goodput(world, governor), best(world.path, world.size));
+    assert!(
+        reached > 0.9 * best,
+        "{what}: {:.1} of {:.1} MB/s, window {}",
+        reached / 1e6,
+        best / 1e6,
+        governor.window()
+    );
 }
 
 #[test]
-fn explore() {
+fn after_half_a_minute_it_is_within_a_tenth_of_the_best_fixed_window() {
     for (name, path) in [("good", GOOD), ("usual", USUAL), ("evening", EVENING)] {
-        for size in [PART, 10_240.0] {
-            if size == PART {
-                for window in [16, 24, 32, 48, 64, 96, 128, 192, 256, 384] {
-                    println!("{name} {size} {window} {:.2} MB/s", fixed(path, size, window) / 1e6);
-                }
-            }
-            let mut world = World::new(path, size, 3);
-            let mut governor = adaptive();
-            let mut line = String::new();
-            for _ in 0..60 {
-                let moved = world.run(&mut governor, 1.0);
-                line += &format!("{:.1}/{} ", moved / 1e6, governor.window());
-            }
-            println!("{line}");
+        for seed in 1..=5 {
+            let mut world = World::new(path, PART, seed);
+            let mut governor = Adaptive::new(bounds());
+            assert_near_best(&mut world, &mut governor, &format!("{name}, {seed}"));
         }
     }
-    let _ = best;
+}
+
+#[test]
+fn it_follows_every_change_of_the_path() {
+    let paths = [("good", GOOD), ("usual", USUAL), ("evening", EVENING)];
+    let mut world = World::new(GOOD, PART, 11);
+    let mut governor = Adaptive::new(bounds());
+    for (before, from) in paths {
+        for (name, to) in paths {
+            world.path = from;
+            world.run(&mut governor, 150.0);
+            world.path = to;
+            assert_near_best(&mut world, &mut governor, &format!("{before} to {name}"));
+        }
+    }
+}
+
+#[test]
+fn small_objects_have_as_many_connections_as_they_can_use() {
+    for (name, path) in [("good", GOOD), ("usual", USUAL), ("evening", EVENING)] {
+        let mut world = World::new(path, 10_240.0, 5);
+        let mut governor = Adaptive::new(bounds());
+        world.run(&mut governor, 3.0);
+        assert!(governor.window() >= 256, "{name}: {}", governor.window());
+        assert_near_best(&mut world, &mut governor, name);
+    }
+}
+
+#[test]
+fn on_a_good_path_it_does_not_keep_more_connections_than_it_needs() {
+    let mut world = World::new(GOOD, PART, 2);
+    let mut governor = Adaptive::new(bounds());
+    world.run(&mut governor, 300.0);
+    assert!(governor.window() <= 48, "{}", governor.window());
+}
+
+fn told(governor: &mut Adaptive, came: Came, count: u32, start: Instant, seconds: f64) {
+    let now = start + Duration::from_secs_f64(seconds);
+    for _ in 0..count {
+        governor.told(Told { came, elapsed: Duration::from_millis(200) }, governor.window(), now);
+    }
+}
+
+#[test]
+fn it_backs_off_when_it_is_asked_for_less_and_comes_back() {
+    let mut world = World::new(USUAL, PART, 4);
+    let mut governor = Adaptive::new(bounds());
+    world.run(&mut governor, 60.0);
+    let before = governor.window();
+    for step in 0..10 {
+        told(&mut governor, Came::Throttled, 20, world.instant(), f64::from(step) * 0.2);
+    }
+    assert!(governor.window() < before, "{} of {before}", governor.window());
+    assert_near_best(&mut world, &mut governor, "after being asked for less");
+}
+
+#[test]
+fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
+    let start = Instant::now();
+    let mut governor = Adaptive::new(bounds());
+    for second in 0..20 {
+        told(&mut governor, Came::Answered, 5, start, f64::from(second));
+        told(&mut governor, Came::Lost, 1, start, f64::from(second) + 0.5);
+    }
+    let window = governor.window();
+    assert!(window >= 64, "{window}");
+    told(&mut governor, Came::Lost, window, start, 30.0);
+    told(&mut governor, Came::Answered, 1, start, 31.1);
+    assert!((window / 2..window).contains(&governor.window()), "{} of {window}", governor.window());
+}
+
+#[test]
+fn it_never_leaves_its_bounds() {
+    let tight = Bounds { first: 500, least: 3, most: 20 };
+    let mut world = World::new(EVENING, PART, 6);
+    let mut governor = Adaptive::new(tight);
+    for round in 0..600_u32 {
+        world.run(&mut governor, 0.5);
+        assert!((3..=20).contains(&governor.window()), "{}", governor.window());
+        if round % 50 == 0 {
+            told(&mut governor, Came::Throttled, 5, world.instant(), 0.0);
+        }
+    }
+    governor.allow(7);
+    assert!(governor.window() <= 7);
+    world.run(&mut governor, 60.0);
+    assert!(governor.window() <= 7, "{}", governor.window());
+}
+
+#[test]
+fn a_sandbox_that_was_frozen_starts_from_what_it_had_learned() {
+    let mut world = World::new(EVENING, PART, 8);
+    let mut governor = Adaptive::new(bounds());
+    world.run(&mut governor, 120.0);
+    let learned = governor.window();
+    assert!(learned > 100, "{learned}");
+    world.now += 600.0;
+    governor.resumed(world.instant());
+    assert!(governor.window() * 4 >= learned * 3, "{} of {learned}", governor.window());
+    let first = world.run(&mut governor, 5.0) / 5.0;
+    assert!(first > 0.8 * best(EVENING, PART), "{first}");
+}
+
+#[test]
+fn hours_of_a_path_that_changes_by_the_minute() {
+    let mut world = World::new(USUAL, PART, 9);
+    let mut governor = Adaptive::new(bounds());
+    let mut random = fastrand::Rng::with_seed(10);
+    let (mut moved, mut possible) = (0.0, 0.0);
+    for _ in 0..120 {
+        let path = [GOOD, USUAL, EVENING][random.usize(..3)];
+        world.path = Path { rate: path.rate * (0.5 + random.f64()), loss: path.loss * (0.5 + random.f64()), ..path };
+        let seconds = 60.0 + random.f64() * 60.0;
+        moved += world.run(&mut governor, seconds);
+        possible += best(world.path, PART) * seconds;
+    }
+    assert!(moved > 0.85 * possible, "{:.2}", moved / possible);
 }

@@ -116,6 +116,9 @@ impl Governor for FixedWindow {
 /// What a request is worth besides its bytes: a small one takes its connection a round trip all the same.
 pub const REQUEST_WORTH: f64 = 65_536.0;
 
+/// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with.
+const USUAL_ROUND_TRIP: Duration = Duration::from_millis(200);
+const GUESSES: (f64, f64) = (0.375, 1.25);
 /// The shortest and the longest span of a measurement; in between it is [`ROUND_TRIPS`].
 const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// Round trips of a span: time for a congestion window to double twice.
@@ -132,15 +135,19 @@ const BOLD_BELOW: f64 = 350_000.0;
 const STEPS: (f64, f64, f64) = (3.0, 2.0, 1.25);
 /// The share of what was added that has to come back as goodput.
 const FAIR_SHARE: f64 = 0.4;
+/// A gain that is less than fair and still is one.
+const WORTH_KEEPING: f64 = 1.1;
 /// The factor by which less is tried.
 const LEANER: f64 = 0.85;
 /// What may be missing afterwards.
 const SPARED: f64 = 0.97;
 /// Settled spans between two trials.
-const REST: u32 = 6;
+const REST: u32 = 12;
 /// A goodput outside of these shares of what it was, for [`CHANGED_FOR`] spans, is another path.
 const CHANGED: (f64, f64) = (0.85, 1.5);
 const CHANGED_FOR: u32 = 2;
+/// The share that goodput must not fall below while connections end.
+const MISSED: f64 = 0.93;
 /// The factor after being asked for less, and how long nothing is tried then.
 const THROTTLED: f64 = 0.6;
 const CALM: Duration = Duration::from_secs(3);
@@ -151,7 +158,7 @@ const MANY: f64 = 0.25;
 /// Bounds of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Where it starts.
+    /// Where it starts over 200 ms; less over less.
     pub first: u32,
     /// Never fewer.
     pub least: u32,
@@ -204,6 +211,7 @@ pub struct Adaptive {
     phase: Phase,
     usual: Usual,
     calm_until: Option<Instant>,
+    has_tried: bool,
     decided: Option<Decision>,
 }
 
@@ -265,11 +273,13 @@ impl Adaptive {
             phase: Phase::Base,
             usual: Usual::default(),
             calm_until: None,
+            has_tried: false,
             decided: None,
         }
     }
 
     fn set(&mut self, window: f64, goodput: f64, why: Why) {
+        self.has_tried = true;
         let most = self.bounds.most.min(self.allowed).max(1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a u32")]
         let window = window.round().clamp(1.0, f64::from(most)) as u32;
@@ -279,6 +289,19 @@ impl Adaptive {
         // New connections shake hands first.
         self.opening = true;
         self.decided = Some(Decision { window: self.window, goodput, why });
+    }
+
+    /// Until something was tried, and where it is not in use yet, the window goes by the round trip: what chance losses leave to a connection shrinks as
+    /// round trips grow ("RFC 9438", section 5.2).
+    fn guess(&mut self, busy: u32) {
+        if self.has_tried {
+            return;
+        }
+        let share = self.round_trip.unwrap_or(USUAL_ROUND_TRIP).as_secs_f64() / USUAL_ROUND_TRIP.as_secs_f64();
+        let first = f64::from(self.bounds.first) * share.clamp(GUESSES.0, GUESSES.1);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u32")]
+        let first = (first.round() as u32).max(busy.min(self.window));
+        self.window = first.clamp(self.bounds.least, self.bounds.most.min(self.allowed));
     }
 
     fn span_length(&self) -> Duration {
@@ -311,7 +334,7 @@ impl Adaptive {
             self.before = None;
             return;
         }
-        if self.path_changed(goodput) {
+        if self.path_changed(goodput, draining) {
             self.decided = Some(Decision { window: self.window, goodput, why: Why::Changed });
             // What is still under way from a larger window is part of what this goodput took.
             self.window = self.window.max(busy.min(self.bounds.most));
@@ -350,11 +373,13 @@ impl Adaptive {
     }
 
     /// Whether goodput at this window is not what it was.
-    fn path_changed(&mut self, goodput: f64) -> bool {
+    fn path_changed(&mut self, goodput: f64, draining: bool) -> bool {
         let Phase::Rest { .. } = self.phase else { return false };
         let usual = self.usual.goodput.unwrap_or(goodput);
+        // What falls while connections end that were held to be too many shows that they were not.
+        let least = if draining { MISSED } else { CHANGED.0 };
         self.usual.off = match goodput / usual {
-            share if (CHANGED.0..CHANGED.1).contains(&share) => 0,
+            share if (least..CHANGED.1).contains(&share) => 0,
             _ => self.usual.off + 1,
         };
         // A slow decline adds up: only what is better moves the mark at once.
@@ -372,6 +397,14 @@ impl Adaptive {
                 if goodput >= from.goodput * (1.0 + FAIR_SHARE * added) {
                     self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
                     self.try_more(goodput, from.climbing, quick);
+                } else if goodput >= from.goodput * WORTH_KEEPING {
+                    // The link was filled on the way, or nearly; slow connections are worth finding out which.
+                    if from.climbing && goodput / window < BOLD_BELOW {
+                        self.try_more(goodput, true, quick);
+                    } else {
+                        self.rest(true);
+                        self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
+                    }
                 } else {
                     self.rest(true);
                     self.set(f64::from(from.window), goodput, Why::Flat);
@@ -386,7 +419,10 @@ impl Adaptive {
                     self.set(f64::from(from.window), goodput, Why::Missed);
                 }
             }
-            Phase::Rest { left: 0, next_is_less: true } => self.try_less(goodput),
+            // One span may have been a poor one.
+            Phase::Rest { left: 0, next_is_less: true } => {
+                self.try_less(goodput.max(self.usual.goodput.unwrap_or_default()));
+            }
             Phase::Rest { left: 0, next_is_less: false } => self.try_more(goodput, false, quick),
             Phase::Rest { left, next_is_less } => {
                 self.phase = Phase::Rest { left: left - 1, next_is_less };
@@ -449,6 +485,7 @@ impl Governor for Adaptive {
                 span.answered += 1;
                 span.worth += REQUEST_WORTH;
                 self.round_trip = Some(self.round_trip.map_or(told.elapsed, |known| known.min(told.elapsed)));
+                self.guess(busy);
             }
             Came::Throttled => span.throttled += 1,
             Came::Lost => span.lost += 1,

@@ -7,7 +7,7 @@ use super::job::{Halt, Job, Notes, fault_at};
 use super::ordered::OrderedMd5;
 use super::plan::Layout;
 use super::report::Fault;
-use super::straggler::{self, Pace};
+use super::straggler::{self, Goodput, Pace};
 use super::target::integrity;
 use super::verify;
 use crate::s3::checksum::Digests;
@@ -60,6 +60,7 @@ struct Done {
 /// A part that is being read or sent.
 struct Flight {
     length: u64,
+    begun: usize,
     sealed: Arc<Mutex<Option<Sealed>>>,
     copies: Vec<Copy>,
 }
@@ -79,6 +80,11 @@ struct Flights {
     under_way: BTreeMap<usize, Flight>,
     // How long each part took that was sent.
     took: Vec<Duration>,
+    goodput: Goodput,
+    // Connections when the last part was begun.
+    at_end: Option<usize>,
+    // Bytes of parts that ended since the last look, of which no look has seen.
+    finished: f64,
     // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
     all_md5: bool,
 }
@@ -135,7 +141,16 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
 
 impl Flights {
     fn new(parts: Arc<Parts>) -> Self {
-        Self { parts, tasks: JoinSet::new(), under_way: BTreeMap::new(), took: Vec::new(), all_md5: true }
+        Self {
+            parts,
+            tasks: JoinSet::new(),
+            under_way: BTreeMap::new(),
+            took: Vec::new(),
+            goodput: Goodput::new(Instant::now()),
+            at_end: None,
+            finished: 0.0,
+            all_md5: true,
+        }
     }
 
     /// Whether another part may be begun: as many as the window lets out, and some that are read ahead.
@@ -153,7 +168,7 @@ impl Flights {
         let task = self.tasks.spawn(async move { (index, work.await) });
         let length = range.bytes();
         let copies = vec![Copy { task, taken, pace: Pace::new(length, Instant::now()) }];
-        self.under_way.insert(index, Flight { length, sealed, copies });
+        self.under_way.insert(index, Flight { length, begun: 1, sealed, copies });
     }
 
     /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
@@ -164,6 +179,7 @@ impl Flights {
                 let Some(flight) = self.under_way.remove(&index) else { return Ok(None) };
                 for copy in &flight.copies {
                     copy.task.abort();
+                    self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
                 }
                 self.parts.job.target.client.delivered(flight.length);
                 self.parts.job.meter.arrived(flight.length);
@@ -182,20 +198,34 @@ impl Flights {
     /// Looks at the pace of the parts; at the end of the object, sends the slowest once more where there is room.
     fn look(&mut self, is_end: bool) {
         let now = Instant::now();
-        for copy in self.under_way.values_mut().flat_map(|flight| &mut flight.copies) {
-            copy.pace.look(copy.taken.load(Ordering::Relaxed), now);
+        let copies = self.under_way.values_mut().flat_map(|flight| &mut flight.copies);
+        let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
+        self.goodput.look(moved + std::mem::take(&mut self.finished), now);
+        for flight in self.under_way.values_mut().filter(|flight| flight.copies.len() > 1) {
+            for index in straggler::losers(&flight.paces(), now).into_iter().rev() {
+                flight.copies.remove(index).task.abort();
+            }
         }
-        let Some(usual) = self.usual().filter(|_| is_end && self.all_md5) else { return };
+        if !is_end || !self.all_md5 {
+            return;
+        }
+        let usual = self.usual(now);
+        // Second connections take the place of those that have ended: the path has shown that it has room for these.
+        let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
+        let most = *self.at_end.get_or_insert(connections(self));
         let client = self.parts.job.target.client.clone();
-        loop {
-            let paces: Vec<(usize, Vec<Pace>)> = self
+        while connections(self) < most {
+            let paces: Vec<(usize, usize, Vec<Pace>)> = self
                 .under_way
                 .iter()
                 .filter(|(_, flight)| flight.sealed().is_some())
-                .map(|(index, flight)| (*index, flight.copies.iter().map(|copy| copy.pace.clone()).collect()))
+                .map(|(index, flight)| (*index, flight.begun, flight.paces()))
                 .collect();
-            let sending = paces.iter().map(|(index, paces)| straggler::Sending { index: *index, paces });
-            let Some(index) = straggler::worst(sending, usual) else { return };
+            let sending: Vec<straggler::Sending<'_>> = paces
+                .iter()
+                .map(|(index, copies, paces)| straggler::Sending { index: *index, paces, copies: *copies })
+                .collect();
+            let Some(index) = straggler::worst(&sending, usual, &self.goodput) else { return };
             let Some(permit) = client.permit() else { return };
             if !client.affords_hedge() {
                 return;
@@ -206,20 +236,26 @@ impl Flights {
             let taken = attempts.taken();
             let work = send(Arc::clone(&self.parts), index, sealed, attempts);
             let task = self.tasks.spawn(async move { (index, work.await) });
+            flight.begun += 1;
             flight.copies.push(Copy { task, taken, pace: Pace::new(flight.length, now) });
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How long a part of this object usually takes to be sent, once some were.
-    fn usual(&self) -> Option<Duration> {
-        let mut took = self.took.clone();
+    /// How long a part of this object usually takes, those included that are not done.
+    fn usual(&self, now: Instant) -> Duration {
+        let first = |flight: &Flight| flight.copies.first().map(|copy| copy.pace.age(now));
+        let mut took: Vec<Duration> = self.under_way.values().filter_map(first).chain(self.took.clone()).collect();
         let middle = took.len() / 2;
-        (took.len() > 2).then(|| *took.select_nth_unstable(middle).1)
+        if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
     }
 }
 
 impl Flight {
+    fn paces(&self) -> Vec<Pace> {
+        self.copies.iter().map(|copy| copy.pace.clone()).collect()
+    }
+
     /// Its bytes, once they are read.
     fn sealed(&self) -> Option<Sealed> {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()

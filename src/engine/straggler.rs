@@ -1,76 +1,179 @@
 //! Which part is sent once more, on a second connection: a pure decider.
 //!
 //! Only the end of an object waits for its slowest connection; before that others use the time. So a part is sent again only
-//! when no part waits to be sent for the first time. A connection that loses packets early stays slow, and a fresh one
-//! starts fast on a link that the end of the object has begun to empty.
+//! when no part waits to be sent for the first time. What is left, at the goodput that the path has shown, takes some time
+//! however it is spread over connections; a part that will take longer than that and longer than a fresh connection would
+//! need is sent again, the slowest first, until the copies themselves make the end come later. A connection that loses
+//! packets early stays slow; a fresh one starts fast on a path that the end of the object has begun to empty. Once one copy
+//! is clearly ahead the others are given up.
+//!
+//! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of 24):
+//! 37.0 s without second connections, 34.2 s with them, and a broad optimum around these.
 
+use crate::wire::body::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The weight of the last look in a part's pace.
 const RECENT: f64 = 0.2;
-/// A part is worth a second connection if it needs more than this share of what parts of this object usually take.
-const WORTH: f64 = 0.4;
-/// No part is sent on more connections than this at a time.
-const COPIES: u32 = 3;
+/// The weight of the last look in the goodput of the object: bytes that fill a path at its start move faster than any that
+/// follow, and must not be taken for what it can carry.
+const LATELY: f64 = 0.04;
+/// The least that a fresh connection needs for a part, as a share of what parts of this object usually took.
+const FRESH: f64 = 0.4;
+/// Of what is left, the share by which it is held to be more, because copies of it are sent in vain.
+const IN_VAIN: f64 = 0.5;
+/// How much later than the rest a part must be.
+const LATE: f64 = 1.3;
+/// How long a connection takes to come to speed.
+const GROWN: Duration = Duration::from_secs(2);
+/// How much more time a copy must need than another one to be given up.
+const LOST: f64 = 1.5;
+/// A part is sent on so many connections at first, given-up ones included.
+const COPIES: usize = 3;
 /// Below this a second connection cannot have shaken hands.
-const SHORTEST: Duration = Duration::from_millis(600);
+const SHORTEST: f64 = 0.6;
 
-/// How fast a part is being sent.
+/// The most goodput that an object has seen.
+#[derive(Debug, Clone)]
+pub(super) struct Goodput {
+    lately: f64,
+    most: f64,
+    looked: Instant,
+}
+
+impl Goodput {
+    /// Nothing moved yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { lately: 0.0, most: 0.0, looked: now }
+    }
+
+    /// So many bytes moved since the last look.
+    pub(super) fn look(&mut self, moved: f64, now: Instant) {
+        let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
+        if seconds > 0.0 {
+            self.lately += (moved / seconds - self.lately) * LATELY;
+            self.most = self.most.max(self.lately);
+            self.looked = now;
+        }
+    }
+}
+
+/// How fast a part is being sent on one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     length: f64,
     taken: f64,
     rate: f64,
+    began: Instant,
     looked: Instant,
+    // Since when all of it is sent and the answer is waited for.
+    sent: Option<Instant>,
 }
 
 impl Pace {
     /// A part of which nothing was sent.
     pub(super) fn new(length: u64, now: Instant) -> Self {
-        Self { length: float(length), taken: 0.0, rate: 0.0, looked: now }
+        Self { length: float(length), taken: 0.0, rate: 0.0, began: now, looked: now, sent: None }
     }
 
-    /// So many bytes are on the connection now.
-    pub(super) fn look(&mut self, taken: u64, now: Instant) {
+    /// The connection has taken so many bytes by now; how many more have left than before.
+    pub(super) fn look(&mut self, taken: u64, now: Instant) -> f64 {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         if seconds <= 0.0 {
-            return;
+            return 0.0;
         }
-        let taken = float(taken);
+        // What has been taken whole is as good as gone; before that some of it is still on this machine.
+        let taken = if float(taken) >= self.length { self.length } else { float(arrived(taken)) };
+        self.sent = if taken < self.length { None } else { self.sent.or(Some(now)) };
+        let moved = (taken - self.taken).max(0.0);
+        let rate = moved / seconds;
         // An attempt that began anew has a pace of its own.
-        let rate = (taken - self.taken).max(0.0) / seconds;
         self.rate = if taken < self.taken || self.rate == 0.0 { rate } else { self.rate + (rate - self.rate) * RECENT };
         (self.taken, self.looked) = (taken, now);
+        moved
     }
 
-    /// Seconds until it is sent, if it goes on like this.
+    /// How many of so many bytes that were taken no look has seen.
+    pub(super) fn unseen(&self, taken: u64) -> f64 {
+        (float(taken) - self.taken).max(0.0)
+    }
+
+    /// How long it has been under way.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
     fn left(&self) -> f64 {
-        if self.rate > 0.0 { (self.length - self.taken) / self.rate } else { f64::INFINITY }
+        self.length - self.taken
+    }
+
+    /// Seconds until it is done, if it goes on like this; an answer that has been waited for will be waited for as long
+    /// again.
+    fn as_it_goes(&self) -> f64 {
+        if let Some(sent) = self.sent {
+            return self.looked.saturating_duration_since(sent).as_secs_f64();
+        }
+        if self.rate > 0.0 { self.left() / self.rate } else { f64::INFINITY }
+    }
+
+    /// Seconds until it is sent: as it goes, or as a fresh connection may while it is one.
+    fn needs(&self, fresh: f64) -> f64 {
+        let as_fresh = fresh - self.looked.saturating_duration_since(self.began).as_secs_f64();
+        if as_fresh > fresh / 2.0 { self.as_it_goes().min(as_fresh) } else { self.as_it_goes() }
     }
 }
 
-/// What is known of a part that is being sent.
+/// A part that is being sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sending<'a> {
     /// Which.
     pub(super) index: usize,
     /// One for each connection it is being sent on.
     pub(super) paces: &'a [Pace],
+    /// On how many connections it was or is being sent.
+    pub(super) copies: usize,
 }
 
-/// The part that is worth a second connection most, if one is.
-pub(super) fn worst<'a>(sending: impl Iterator<Item = Sending<'a>>, usual: Duration) -> Option<usize> {
-    let worth = usual.mul_f64(WORTH).max(SHORTEST).as_secs_f64();
-    let soonest = |paces: &[Pace]| paces.iter().map(Pace::left).fold(f64::INFINITY, f64::min);
+impl Sending<'_> {
+    /// On how many connections it may have been sent by now: a few, and another each time that a part usually takes.
+    fn allowed(&self, usual: Duration) -> usize {
+        let age = self.paces.iter().map(|pace| pace.looked.saturating_duration_since(pace.began)).max();
+        let usual = usual.as_secs_f64().max(SHORTEST);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few")]
+        let more = (age.unwrap_or_default().as_secs_f64() / usual) as usize;
+        COPIES + more
+    }
+}
+
+/// The part that is worth another connection most, if one is.
+pub(super) fn worst(sending: &[Sending<'_>], usual: Duration, goodput: &Goodput) -> Option<usize> {
+    if goodput.most <= 0.0 {
+        return None;
+    }
+    let fresh = (usual.as_secs_f64() * FRESH).max(SHORTEST);
+    let left: f64 = sending.iter().flat_map(|part| part.paces).map(Pace::left).sum();
+    let copy = sending.iter().flat_map(|part| part.paces).map(|pace| pace.length).fold(0.0, f64::max);
+    let end = ((left * (1.0 + IN_VAIN) + copy) / goodput.most).max(fresh) * LATE;
     sending
-        .filter(|part| !part.paces.is_empty() && part.paces.len() < COPIES as usize)
-        // The newest connection may not have come to speed.
-        .filter(|part| part.paces.len() == 1 || part.paces.last().is_some_and(|pace| pace.rate > 0.0))
-        .map(|part| (part.index, soonest(part.paces)))
-        .filter(|(_, left)| *left > worth)
+        .iter()
+        .filter(|part| !part.paces.is_empty() && part.copies < part.allowed(usual))
+        .map(|part| (part.index, part.paces.iter().map(|pace| pace.needs(fresh)).fold(f64::INFINITY, f64::min)))
+        .filter(|(_, needs)| *needs > end)
         .max_by(|one, other| one.1.total_cmp(&other.1))
         .map(|(index, _)| index)
+}
+
+/// The copies of a part that another one is ahead of and will be done long before: what they still send is sent in vain.
+/// One that is only faster may not stay so.
+pub(super) fn losers(paces: &[Pace], now: Instant) -> Vec<usize> {
+    let Some(best) = paces.iter().min_by(|one, other| one.as_it_goes().total_cmp(&other.as_it_goes())) else {
+        return Vec::new();
+    };
+    let is_lost = |pace: &Pace| {
+        pace.age(now) > GROWN && best.left() < pace.left() && pace.as_it_goes() > best.as_it_goes() * LOST + SHORTEST
+    };
+    paces.iter().enumerate().filter(|(_, pace)| is_lost(pace)).map(|(index, _)| index).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
@@ -83,57 +186,112 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MIB: u64 = 1 << 20;
+    const LENGTH: u64 = 100 * MIB;
 
-    fn pace(length: u64, steps: &[u64]) -> Pace {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(length, now);
+    /// A part after so many MiB each second.
+    fn pace(start: Instant, steps: &[u64]) -> Pace {
+        let mut now = start;
+        let mut pace = Pace::new(LENGTH, now);
         for taken in steps {
             now += SECOND;
-            pace.look(*taken, now);
+            pace.look(taken * MIB, now);
         }
         pace
     }
 
-    fn worst_of(parts: &[Vec<Pace>]) -> Option<usize> {
-        worst(parts.iter().enumerate().map(|(index, paces)| Sending { index, paces }), SECOND * 10)
+    fn goodput(rate: f64) -> Goodput {
+        Goodput { lately: rate, most: rate, looked: Instant::now() }
+    }
+
+    fn worst_of(parts: &[Vec<Pace>], rate: f64) -> Option<usize> {
+        let sending: Vec<Sending<'_>> =
+            parts.iter().enumerate().map(|(index, paces)| Sending { index, paces, copies: paces.len() }).collect();
+        worst(&sending, SECOND * 10, &goodput(rate))
+    }
+
+    const FAST: f64 = 1e9;
+
+    #[test]
+    fn the_part_that_needs_longest_is_sent_again() {
+        let start = Instant::now();
+        let parts = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])], vec![pace(start, &[40, 80])]];
+        assert_eq!(worst_of(&parts, FAST), Some(1));
     }
 
     #[test]
-    fn the_part_that_needs_longest_is_chosen() {
-        let parts = [vec![pace(100, &[10, 20])], vec![pace(100, &[5, 10])], vec![pace(100, &[40, 80])]];
-        assert_eq!(worst_of(&parts), Some(1));
+    fn nothing_is_sent_again_that_will_be_done_soon() {
+        assert_eq!(worst_of(&[vec![pace(Instant::now(), &[40, 70])]], FAST), None);
+        assert_eq!(worst_of(&[], FAST), None);
     }
 
     #[test]
-    fn nothing_is_chosen_that_will_be_done_soon() {
-        assert_eq!(worst_of(&[vec![pace(100, &[40, 70])]]), None);
-        assert_eq!(worst_of(&[]), None);
+    fn nothing_is_sent_again_while_the_path_has_enough_to_do() {
+        let start = Instant::now();
+        // 90 and 85 MiB are left; at 5 MB/s both would be done in some 35 s, and neither needs much longer.
+        let parts = [vec![pace(start, &[3, 6])], vec![pace(start, &[3, 6])]];
+        assert_eq!(worst_of(&parts, 5e6), None);
+        assert!(worst_of(&parts, 5e7).is_some());
+        assert_eq!(worst_of(&parts, 0.0), None);
     }
 
     #[test]
     fn a_connection_that_stands_still_needs_for_ever() {
-        let still = pace(100, &[90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90]);
-        assert_eq!(worst_of(&[vec![pace(100, &[0])], vec![still]]), Some(0));
+        let start = Instant::now();
+        let still = pace(start, &[0, 0, 0]);
+        let slow = pace(start, &[1, 2, 3]);
+        assert_eq!(worst_of(&[vec![slow], vec![still]], FAST), Some(1));
     }
 
     #[test]
-    fn a_part_with_a_fast_second_connection_waits_for_it() {
-        let slow = pace(100, &[1, 2]);
-        assert_eq!(worst_of(&[vec![slow.clone()]]), Some(0));
-        assert_eq!(worst_of(&[vec![slow.clone(), pace(100, &[50])]]), None);
-        // One that has not moved yet is given the time.
-        assert_eq!(worst_of(&[vec![slow.clone(), pace(100, &[])]]), None);
-        let crowd = vec![slow.clone(), slow.clone(), slow];
-        assert_eq!(worst_of(&[crowd]), None);
+    fn an_answer_that_does_not_come_counts_as_slow() {
+        let start = Instant::now();
+        let soon = pace(start, &[100, 100]);
+        assert_eq!(worst_of(&[vec![soon]], FAST), None);
+        let late = pace(start, &[100, 100, 100, 100, 100, 100]);
+        assert_eq!(worst_of(&[vec![late]], FAST), Some(0));
+    }
+
+    #[test]
+    fn a_part_whose_second_connection_is_young_or_fast_waits_for_it() {
+        let start = Instant::now();
+        let slow = pace(start, &[1, 2, 3, 4, 5, 6]);
+        let at = |seconds| start + SECOND * seconds;
+        assert_eq!(worst_of(&[vec![slow.clone(), pace(at(6), &[])]], FAST), None);
+        assert_eq!(worst_of(&[vec![slow.clone(), pace(at(4), &[50])]], FAST), None);
+        assert_eq!(worst_of(&[vec![slow.clone(), pace(at(3), &[1, 2, 3])]], FAST), Some(0));
+        assert_eq!(worst_of(&[vec![slow.clone(), slow.clone(), slow.clone(), slow]], FAST), None);
+    }
+
+    #[test]
+    fn the_copies_that_will_be_late_are_given_up_once_they_had_their_time() {
+        let start = Instant::now();
+        let (slow, fast) = (pace(start, &[1, 2, 3, 4, 5]), pace(start + SECOND * 3, &[30, 60]));
+        let now = start + SECOND * 5;
+        assert_eq!(losers(&[slow.clone(), fast.clone()], now), vec![0]);
+        assert_eq!(losers(&[fast.clone(), pace(start + SECOND * 4, &[1])], now), Vec::<usize>::new());
+        assert_eq!(losers(&[pace(start, &[0, 0, 0]), pace(start, &[0, 0, 0])], now), Vec::<usize>::new());
+        assert_eq!(losers(&[fast], now), Vec::<usize>::new());
     }
 
     #[test]
     fn an_attempt_that_begins_anew_is_judged_anew() {
-        let mut pace = pace(100, &[50, 90]);
-        let now = pace.looked + SECOND;
-        pace.look(0, now);
-        assert!(pace.left().is_infinite());
-        pace.look(10, now + SECOND);
-        assert!((pace.left() - 9.0).abs() < 1e-9);
+        let start = Instant::now();
+        let mut pace = pace(start, &[50, 90]);
+        pace.look(0, start + SECOND * 3);
+        assert!(pace.as_it_goes().is_infinite());
+        pace.look(10 * MIB, start + SECOND * 4);
+        assert!((pace.as_it_goes() - 9.0).abs() < 0.5, "{}", pace.as_it_goes());
+    }
+
+    #[test]
+    fn the_burst_that_fills_a_path_is_not_what_it_carries() {
+        let start = Instant::now();
+        let mut goodput = Goodput::new(start);
+        for look in 1..=100_u32 {
+            let moved = if look <= 3 { 4e6 } else { 1e6 };
+            goodput.look(moved, start + SECOND / 5 * look);
+        }
+        assert!(goodput.most < 6e6, "{goodput:?}");
     }
 }

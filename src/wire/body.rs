@@ -17,11 +17,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How much of a body is handed to the connection at once: the grain in which progress is seen.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 16 << 10;
 
-/// How much of what a connection has taken is still on this machine: in hyper, in rustls, and unsent in the kernel. The
-/// gate hears of bytes this much later, so that filling these is not taken for goodput.
-const ON_THE_WAY: u64 = 128 << 10;
+/// How much of what a connection has taken is still on this machine: 32 KiB each in hyper, in rustls, and unsent in the
+/// kernel. The gate hears of bytes this much later, so that filling these is not taken for goodput.
+const ON_THE_WAY: u64 = 96 << 10;
+
+/// Of so many bytes that a connection has taken, those that have left this machine.
+pub fn arrived(taken: u64) -> u64 {
+    taken.saturating_sub(ON_THE_WAY)
+}
 
 /// The body of a request.
 pub(super) struct Outgoing {
@@ -53,9 +58,9 @@ impl Body for Outgoing {
         let length = self.bytes.len().min(PIECE);
         let piece = self.bytes.split_to(length);
         let before = self.taken.fetch_add(length as u64, Ordering::Relaxed);
-        let arrived = (before + length as u64).saturating_sub(ON_THE_WAY) - before.saturating_sub(ON_THE_WAY);
-        if arrived > 0 {
-            self.gate.moved(arrived);
+        let moved = arrived(before + length as u64) - arrived(before);
+        if moved > 0 {
+            self.gate.moved(moved);
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -114,7 +114,10 @@ const RESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// Bytes that the kernel may hold unsent: enough to keep the path busy between two wake-ups, few enough that progress
 /// seen here is progress on the path.
-const NOT_SENT_LOWAT: u32 = 64 << 10;
+const NOT_SENT_LOWAT: u32 = 32 << 10;
+
+/// What TLS may hold of what is to be sent: two of its largest records.
+const TLS_BUFFER: usize = 32 << 10;
 
 /// The congestion control that does not take chance losses for a full path ("BBR congestion control" of the kernel); a
 /// sandbox that does not offer it keeps its own.
@@ -207,7 +210,9 @@ impl Network {
                 let tls = |source| ConnectError::Tls { host: origin.host.clone(), source };
                 let name = ServerName::try_from(origin.host.clone())
                     .map_err(|error| tls(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-                Ok(Box::new(self.tls.connect(name, socket).await.map_err(tls)?))
+                let mut stream = self.tls.connect(name, socket).await.map_err(tls)?;
+                stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
+                Ok(Box::new(stream))
             }
         }
     }

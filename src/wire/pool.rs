@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// What hyper may hold of a body between us and TLS, each way.
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 32 << 10;
 
 /// A connection that nobody else uses.
 pub(super) struct Connection {
