@@ -4,6 +4,7 @@
 //! environment, a task or a log. Everything here can be tested, benched and fuzzed without a server.
 
 pub mod attributes;
+pub mod aws_chunked;
 pub mod bucket;
 pub mod checksum;
 pub mod encryption;
@@ -14,6 +15,7 @@ pub mod multipart;
 pub mod object;
 pub mod operation;
 pub mod sign;
+pub mod streamed;
 pub mod uploads;
 pub mod xml;
 

@@ -1,4 +1,5 @@
-//! Multipart uploads: create, part, complete, abort. What is open is listed by `uploads.rs`.
+//! Multipart uploads: create, part, complete, abort. What is open is listed by `uploads.rs`; parts whose
+//! bytes are still to come when they are sent are `streamed.rs`.
 //!
 //! An upload is created with `x-amz-checksum-algorithm: CRC64NVME` and type `FULL_OBJECT`, so that S3 checks each part
 //! and, at the end, the whole ("Checking object integrity", multipart uploads).
@@ -119,9 +120,7 @@ impl Operation for UploadPart {
     }
 
     fn reply(&self, head: &Head, _: &[u8]) -> Result<Written, Unreadable> {
-        let written = Written::read(head);
-        // Complete names each part by its ETag, so a part without one is no part.
-        if written.etag.as_str().is_empty() { Err(Unreadable::header("etag")) } else { Ok(written) }
+        Written::of_part(head)
     }
 }
 

@@ -287,6 +287,12 @@ impl Written {
             version: head.version(),
         }
     }
+
+    /// Reads the headers of a part's reply. Complete names each part by its ETag, so a part without one is no part.
+    pub(super) fn of_part(head: &Head) -> Result<Self, Unreadable> {
+        let written = Self::read(head);
+        if written.etag.as_str().is_empty() { Err(Unreadable::header("etag")) } else { Ok(written) }
+    }
 }
 
 impl Operation for PutObject {

@@ -1,7 +1,8 @@
 //! Signature Version 4 by `aws-sigv4`, with the settings that S3 wants: keys are not encoded twice, paths not normalised.
 //!
 //! Payloads are `UNSIGNED-PAYLOAD`: TLS protects them on the way and a checksum header proves them ("Authenticating
-//! requests: using the Authorization header").
+//! requests: using the Authorization header"). Where the checksum follows the bytes, the payload is
+//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
@@ -41,6 +42,19 @@ pub fn sign_unsigned_payload(
     scope: Scope<'_>,
 ) -> Result<(), Unsignable> {
     sign_with_body(method, uri, headers, scope, SignableBody::UnsignedPayload)
+}
+
+/// The same for a body in `aws-chunked` framing that ends with its checksum.
+///
+/// # Errors
+/// As [`sign_unsigned_payload`].
+pub fn sign_unsigned_trailer(
+    method: &Method,
+    uri: &str,
+    headers: &mut HeaderMap,
+    scope: Scope<'_>,
+) -> Result<(), Unsignable> {
+    sign_with_body(method, uri, headers, scope, SignableBody::StreamingUnsignedPayloadTrailer)
 }
 
 fn sign_with_body(
@@ -157,6 +171,44 @@ mod tests {
             checked += 1;
         }
         assert_eq!(checked, 18);
+    }
+
+    #[test]
+    fn awss_published_chunked_upload_with_a_trailer_is_signed_alike() {
+        // "Signature calculations for trailing headers (chunked uploads)": the seed signature of a payload whose chunks
+        // are signed too.
+        let uri = "https://s3.amazonaws.com/examplebucket/chunkObject.txt";
+        let headers = [
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-decoded-content-length", "66560"),
+            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+            ("x-amz-trailer", "x-amz-checksum-crc32c"),
+        ];
+        let payload = SignableBody::Precomputed("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER".into());
+        assert_eq!(
+            example(Method::PUT, uri, &headers, payload),
+            "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"
+        );
+    }
+
+    #[test]
+    fn a_part_with_a_trailer_is_signed_as_botocore_signs_it() {
+        // botocore 1.44.5, S3SigV4Auth with a request_algorithm in a trailer and without payload signing.
+        let headers = [
+            ("content-encoding", "aws-chunked"),
+            ("content-length", "58"),
+            ("x-amz-decoded-content-length", "9"),
+            ("x-amz-trailer", "x-amz-checksum-crc64nvme"),
+        ];
+        assert_eq!(
+            example(
+                Method::PUT,
+                "https://examplebucket.s3.amazonaws.com/a%20key?partNumber=1&uploadId=a%2Bb",
+                &headers,
+                SignableBody::StreamingUnsignedPayloadTrailer
+            ),
+            "0fd87686e3c0f4d546321a0b0f21e95e30c7604e87e110628695bfb778fad434"
+        );
     }
 
     #[test]
