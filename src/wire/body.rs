@@ -1,18 +1,19 @@
 //! Bodies on their way: ours, which show how far they got, and S3's, which may not stand still.
 
-use super::call::Finished;
 use super::error::{Error, Stage};
 use super::gate::Gate;
+use super::passage::Finished;
+use super::stream::{Fed, Line};
+use crate::s3::aws_chunked::Piece;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming as HyperBody;
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -28,17 +29,81 @@ pub fn arrived(taken: u64) -> u64 {
     taken.saturating_sub(ON_THE_WAY)
 }
 
+/// What the body of a request is made of.
+pub(super) enum Load {
+    /// Bytes that are there.
+    Whole(Bytes),
+    /// Bytes that arrive while they are sent.
+    Streamed(Fed),
+}
+
+impl Load {
+    /// What is left of it, as `Content-Length` counts.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Streamed(fed) => fed.left(),
+        }
+    }
+
+    /// Whether its checksum comes behind it.
+    pub(super) fn has_trailer(&self) -> bool {
+        match self {
+            Self::Whole(_) => false,
+            Self::Streamed(fed) => fed.has_trailer(),
+        }
+    }
+
+    /// A view of how far it gets, by the count of what is taken of its payload.
+    pub(super) fn course(&self, taken: Arc<AtomicU64>) -> Course {
+        match self {
+            Self::Whole(bytes) => Course { taken, length: bytes.len() as u64, line: None },
+            Self::Streamed(fed) => Course { taken, length: fed.line().length(), line: Some(fed.line()) },
+        }
+    }
+}
+
+/// How far a body got, seen from outside.
+pub(super) struct Course {
+    taken: Arc<AtomicU64>,
+    /// The length of the payload.
+    pub(super) length: u64,
+    line: Option<Arc<Line>>,
+}
+
+impl Course {
+    /// How much of the payload the connection has taken.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has taken everything.
+    pub(super) fn is_over(&self) -> bool {
+        self.line.as_ref().map_or_else(|| self.taken() == self.length, |line| line.is_over())
+    }
+
+    /// Whether it would take more, if there were more.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_hungry())
+    }
+
+    /// Whether the body failed by itself: nobody else is to blame for what became of the request.
+    pub(super) fn is_cut(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.is_cut())
+    }
+}
+
 /// The body of a request.
 pub(super) struct Outgoing {
-    bytes: Bytes,
+    load: Load,
     gate: Arc<dyn Gate>,
     taken: Arc<AtomicU64>,
 }
 
 impl Outgoing {
     /// A body that counts what the connection has taken of it, and tells the gate.
-    pub(super) fn new(bytes: Bytes, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>) -> Self {
-        Self { bytes, gate, taken }
+    pub(super) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>) -> Self {
+        Self { load, gate, taken }
     }
 }
 
@@ -49,14 +114,20 @@ pub(super) fn untold(length: u64) -> u64 {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.bytes.is_empty() {
-            return Poll::Ready(None);
-        }
-        let length = self.bytes.len().min(PIECE);
-        let piece = self.bytes.split_to(length);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = match &mut self.load {
+            Load::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Load::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE)),
+            Load::Streamed(fed) => match ready!(fed.poll_next(PIECE, cx)) {
+                Some(Ok(Piece::Data(piece))) => piece,
+                Some(Ok(Piece::Frame(frame))) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            },
+        };
+        let length = piece.len();
         let before = self.taken.fetch_add(length as u64, Ordering::Relaxed);
         let moved = arrived(before + length as u64) - arrived(before);
         if moved > 0 {
@@ -66,11 +137,11 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_empty()
+        self.load.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        SizeHint::with_exact(self.load.length())
     }
 }
 

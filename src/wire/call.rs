@@ -1,11 +1,12 @@
 //! One side's client: a call from permit to reply.
 
 use super::attempt::{Attempts, Budget, Entrance, Verdict};
-use super::body::{Incoming, Outgoing, untold};
+use super::body::{Incoming, Load, Outgoing, untold};
 use super::connect::{Connect, Origin};
 use super::error::{Error, Stage};
-use super::gate::{Came, Gate, Permit, Told};
+use super::gate::{Came, Gate, Permit};
 use super::keys::Keys;
+use super::passage::{Finished, Passage};
 use super::pool::{Connection, Pool};
 use crate::s3::Bucket;
 use crate::s3::bucket::HeadBucket;
@@ -13,7 +14,7 @@ use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
 use crate::s3::object::{GetObject, ObjectHead};
 use crate::s3::operation::{self, Answer, Failure, Head, Headers, Operation, Pace, Query};
-use crate::s3::sign::{Scope, sign_unsigned_payload};
+use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use std::io;
@@ -88,14 +89,14 @@ struct Site {
 
 /// A request on its way to a connection.
 struct Sending {
-    request: Request<bytes::Bytes>,
+    request: Request<Load>,
     taken: Arc<AtomicU64>,
     pace: Pace,
     answer: Answer,
 }
 
 /// What an answered attempt left: status, headers, and the body still to be read.
-struct Answered {
+pub(super) struct Answered {
     head: Head,
     body: Incoming,
 }
@@ -261,7 +262,7 @@ impl Client {
         error
     }
 
-    async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
+    pub(super) async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
         let Answered { head, body } = answered;
         let accepted = O::ACCEPTS.contains(&head.status);
         let body = body.collect(REPLY_LIMIT).await;
@@ -270,23 +271,37 @@ impl Client {
         operation::read(operation, &head, &body).map_err(failed)
     }
 
-    /// One attempt: permit, credentials, signature, connection, request, head of the answer.
     async fn attempt<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<Answered, Error> {
-        let permit = match attempts.entrance() {
+        let permit = self.permit_for(attempts).await;
+        self.attempt_with(operation, Load::Whole(operation.body()), permit, attempts).await
+    }
+
+    pub(super) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
+        match attempts.entrance() {
             Entrance::Queue => self.0.gate.enter().await,
             Entrance::Within => self.0.gate.admit(),
             Entrance::Given(permit) => permit,
-        };
+        }
+    }
+
+    /// One attempt under its permit: credentials, signature, connection, request, head of the answer.
+    pub(super) async fn attempt_with<O: Operation>(
+        &self,
+        operation: &O,
+        load: Load,
+        permit: Box<dyn Permit>,
+        attempts: &mut Attempts,
+    ) -> Result<Answered, Error> {
         let began = Instant::now();
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
-        let (request, origin) = self.request(operation, &credentials)?;
+        let (request, origin) = self.request(operation, load, &credentials)?;
         attempts.sign_with(credentials);
         attempts.sending();
         let connection = match attempts.may_use_kept() {
             true => self.0.pool.any(&origin).await,
             false => self.0.pool.fresh(&origin, attempts.avoided()).await,
         };
-        let mut passage = Passage { permit, began, side: self.0.config.side, operation: O::NAME, told: false };
+        let mut passage = Passage::new(permit, began, self.0.config.side, O::NAME);
         let connection = connection.map_err(|source| {
             passage.tell(Came::Lost);
             Error::Unconnected { source, operation: O::NAME, attempts: attempts.sent() }
@@ -313,8 +328,9 @@ impl Client {
     fn request<O: Operation>(
         &self,
         operation: &O,
+        load: Load,
         credentials: &Credentials,
-    ) -> Result<(Request<bytes::Bytes>, Origin), Error> {
+    ) -> Result<(Request<Load>, Origin), Error> {
         let unsendable = |why: String| Error::Unsendable { operation: O::NAME, why };
         let site = self.site();
         let location = site.endpoint.locate(operation.bucket(), operation.key());
@@ -334,16 +350,16 @@ impl Client {
         let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;
         headers.insert(http::header::HOST, host);
         headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let body = operation.body();
         // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
         if O::METHOD == Method::PUT || O::METHOD == Method::POST {
-            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(load.length()));
         }
         let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
         // The scheme is no part of the signature.
         let uri = format!("https://{authority}{target}");
-        sign_unsigned_payload(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
-        let mut request = Request::new(body);
+        let sign = if load.has_trailer() { sign_unsigned_trailer } else { sign_unsigned_payload };
+        sign(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
+        let mut request = Request::new(load);
         *request.method_mut() = O::METHOD;
         *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
         *request.headers_mut() = headers;
@@ -359,9 +375,9 @@ impl Client {
         let Sending { request, taken, pace, answer } = sending;
         let reused = connection.reused;
         let stage = if reused { Stage::Reused } else { Stage::Head };
-        let length = request.body().len() as u64;
-        let (parts, body) = request.into_parts();
-        let body = Outgoing::new(body, Arc::clone(&self.0.gate), Arc::clone(&taken));
+        let (parts, load) = request.into_parts();
+        let course = load.course(Arc::clone(&taken));
+        let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken);
         let config = &self.0.config;
         let patience = match pace {
             Pace::Prompt => config.first_byte,
@@ -372,11 +388,12 @@ impl Client {
             let mut response = pin!(connection.sender.send_request(Request::from_parts(parts, body)));
             let mut seen = 0;
             loop {
-                let limit = if taken.load(Ordering::Relaxed) == length { patience } else { config.stall };
+                let limit = if course.is_over() { patience } else { config.stall };
                 match timeout(limit, &mut response).await {
                     Ok(response) => return response.map_err(io::Error::other),
+                    Err(_) if course.is_hungry() => {}
                     Err(_) => {
-                        let now = taken.load(Ordering::Relaxed);
+                        let (now, length) = (course.taken(), course.length);
                         if now == seen || length == 0 {
                             let message = format!("nothing moved for {limit:?} after {now} of {length} bytes");
                             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
@@ -387,7 +404,9 @@ impl Client {
             }
         };
         let response = outcome.await.map_err(|source: io::Error| {
-            passage.tell(Came::Lost);
+            if !course.is_cut() {
+                passage.tell(Came::Lost);
+            }
             // A kept connection that timed out was not closed behind our back.
             let stage = if source.kind() == io::ErrorKind::TimedOut { Stage::Head } else { stage };
             Error::lost(stage, source)
@@ -395,20 +414,20 @@ impl Client {
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
         // An answer before the end of our body leaves a connection that cannot be used again.
-        let kept = (taken.load(Ordering::Relaxed) == length).then_some(connection);
+        let is_reusable = course.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
         if throttled {
             passage.tell(Came::Throttled);
         }
         match answer {
             Answer::Head | Answer::Document => {
-                self.0.gate.moved(untold(taken.load(Ordering::Relaxed)));
+                self.0.gate.moved(untold(course.taken()));
                 passage.tell(Came::Answered);
             }
             // Its end is when its body was read.
             Answer::Stream => {}
         }
-        let finished = Finished { passage, kept, pool: Arc::clone(&self.0.pool) };
+        let finished = Finished { passage, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
         Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
     }
 
@@ -474,6 +493,10 @@ impl Client {
         shifted.unwrap_or(now)
     }
 
+    pub(super) fn succeeded(&self, attempts: &mut Attempts) {
+        self.budget(|budget| attempts.succeeded(budget));
+    }
+
     fn budget<T>(&self, with: impl FnOnce(&mut Budget) -> T) -> T {
         with(&mut self.0.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -498,40 +521,5 @@ fn unquote(headers: &mut HeaderMap) {
     let bare = value.to_str().ok().map(|text| text.trim_matches('"').to_owned());
     if let Some(bare) = bare.and_then(|bare| HeaderValue::from_str(&bare).ok()) {
         headers.insert(http::header::IF_MATCH, bare);
-    }
-}
-
-/// A permit and what is to be told through it.
-struct Passage {
-    permit: Box<dyn Permit>,
-    began: Instant,
-    side: &'static str,
-    operation: &'static str,
-    told: bool,
-}
-
-impl Passage {
-    fn tell(&mut self, came: Came) {
-        if !self.told {
-            self.told = true;
-            self.permit.tell(Told { came, elapsed: self.began.elapsed() });
-            tracing::trace!(side = self.side, operation = self.operation, ?came, "told");
-        }
-    }
-}
-
-/// What happens when the body of an answer was read to its end; dropped before, it closes the connection.
-pub(super) struct Finished {
-    passage: Passage,
-    kept: Option<Connection>,
-    pool: Arc<Pool>,
-}
-
-impl Finished {
-    pub(super) fn at_the_end(mut self) {
-        self.passage.tell(Came::Answered);
-        if let Some(connection) = self.kept.take() {
-            self.pool.put_back(connection);
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The SDK retries, signs and times out by itself; here is only what carries one request.
 
-use super::body::Outgoing;
+use super::body::{Load, Outgoing};
 use super::connect::{Connect, Origin};
 use super::gate::Open;
 use super::pool::Pool;
@@ -75,7 +75,7 @@ async fn carry(pool: &Pool, request: HttpRequest) -> Result<HttpResponse, Connec
     let mut connection = pool.fresh(&origin, None).await.map_err(|error| ConnectorError::io(Box::new(error)))?;
     let io = |error: hyper::Error| ConnectorError::io(io::Error::other(error).into());
     connection.sender.ready().await.map_err(io)?;
-    let body = Outgoing::new(bytes, Arc::new(Open), Arc::default());
+    let body = Outgoing::new(Load::Whole(bytes), Arc::new(Open), Arc::default());
     let response = connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(io)?;
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, REPLY_LIMIT).collect().await.map_err(ConnectorError::io)?.to_bytes();

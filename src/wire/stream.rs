@@ -1,0 +1,385 @@
+//! Parts whose bytes arrive while they are sent: a line between who has them and the connection that takes them.
+//!
+//! The line holds [`QUEUE`] and no more, so the slower side sets the pace. Which side that is can be seen: a connection
+//! that found the line empty waits for the source, and its own patience does not run out meanwhile; who waits in
+//! [`Feed::push`] reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
+//! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
+//! connection.
+
+use super::attempt::Attempts;
+use super::body::Load;
+use super::call::Client;
+use super::error::{Error, Stage};
+use crate::s3::aws_chunked::{Framing, Piece};
+use crate::s3::checksum::{Digests, Running};
+use crate::s3::object::Written;
+use crate::s3::streamed::{Form, StreamedPart};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use thiserror::Error;
+
+/// Bytes that wait in a line: enough for a connection to find some whenever it has room, as much again as hyper holds. A
+/// piece that is larger goes in alone.
+const QUEUE: usize = 64 << 10;
+
+/// Why bytes were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NotTaken {
+    /// The part was refused or its connection broke: nobody will read them.
+    #[error("nobody takes these bytes any more")]
+    Unread,
+    /// There are more than the part has.
+    #[error("more bytes than the part has")]
+    Overfull,
+}
+
+/// Why a part that was streamed is not at the target.
+#[derive(Debug, Error)]
+pub enum Torn<E> {
+    /// The source failed; the target was not asked to take less.
+    #[error("the source failed")]
+    Source(E),
+    /// The source ended too early, and said nothing about it.
+    #[error("the source ended after {pushed} of {length} bytes")]
+    Short {
+        /// How many bytes came.
+        pushed: u64,
+        /// How many were to come.
+        length: u64,
+    },
+    /// The target refused the part or was lost; [`Client::again`] says whether another attempt is worth it.
+    #[error("the target failed")]
+    Target(#[source] Error),
+}
+
+/// The end of a line into which the bytes of a part go. Dropped before all of them went in, it makes the part fail.
+pub struct Feed {
+    line: Arc<Line>,
+    running: Running,
+}
+
+impl Feed {
+    /// Hands over the next bytes, as soon as there is room.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; no later bytes will be taken either.
+    ///
+    /// # Cancel safety
+    /// These bytes were not handed over.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), NotTaken> {
+        let length = bytes.len() as u64;
+        if self.running.length() + length > self.line.length {
+            self.line.cut();
+            return Err(NotTaken::Overfull);
+        }
+        poll_fn(|cx| self.line.poll_room(bytes.len(), cx)).await?;
+        self.running.update(&bytes);
+        let is_all = self.running.length() == self.line.length;
+        self.line.put(bytes, is_all.then(|| self.running.clone().finish()));
+        Ok(())
+    }
+
+    /// How many bytes were handed over.
+    pub fn pushed(&self) -> u64 {
+        self.running.length()
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Feed({} of {} bytes)", self.pushed(), self.line.length)
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.running.length() < self.line.length {
+            self.line.cut();
+        }
+    }
+}
+
+/// The end of a line from which a connection takes the body of a request.
+pub(super) struct Fed {
+    line: Arc<Line>,
+    // None: the bytes as they are.
+    framing: Option<Framing>,
+    // Bytes of the body that are still to go out.
+    left: u64,
+}
+
+impl Fed {
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// How long what is left of the body is.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether the checksum comes behind the bytes.
+    pub(super) fn has_trailer(&self) -> bool {
+        self.framing.is_some()
+    }
+
+    /// What goes out next, payload in pieces of at most `most`; nothing after the last of it.
+    pub(super) fn poll_next(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Option<io::Result<Piece>>> {
+        let next = self.line.poll_next(&mut self.framing, most, cx);
+        if let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = &next {
+            self.left = self.left.saturating_sub(bytes.len() as u64);
+        }
+        next
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        let mut state = self.line.state();
+        state.is_unread = true;
+        wake(&mut state.feeder);
+    }
+}
+
+/// What both ends share.
+pub(super) struct Line {
+    length: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Bytes>,
+    queued: usize,
+    pushed: u64,
+    // Of all bytes, once all went in.
+    digests: Option<Digests>,
+    end: End,
+    // The connection has gone.
+    is_unread: bool,
+    // The connection found nothing when it last looked.
+    is_hungry: bool,
+    reader: Option<Waker>,
+    feeder: Option<Waker>,
+}
+
+/// How a body ends.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has not.
+    #[default]
+    Open,
+    /// All of it was handed to the connection.
+    Over,
+    /// By failing: not all of it will come.
+    Cut,
+}
+
+/// A line for a part.
+fn line(part: &StreamedPart) -> (Feed, Fed) {
+    let running = Running::default();
+    let mut state = State::default();
+    if part.length == 0 {
+        state.digests = Some(running.clone().finish());
+    }
+    let framing = match part.form {
+        Form::Trailer => Some(Framing::new(part.length)),
+        Form::Plain => None,
+    };
+    if part.body_length() == 0 {
+        state.end = End::Over;
+    }
+    let line = Arc::new(Line { length: part.length, state: Mutex::new(state) });
+    (Feed { line: Arc::clone(&line), running }, Fed { line, framing, left: part.body_length() })
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many bytes the payload has.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether the connection has taken the whole body.
+    pub(super) fn is_over(&self) -> bool {
+        self.state().end == End::Over
+    }
+
+    /// Whether it is the source that the connection waits for.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.state().is_hungry
+    }
+
+    /// Whether the body failed because its bytes did not come.
+    pub(super) fn is_cut(&self) -> bool {
+        self.state().end == End::Cut
+    }
+
+    /// Whether the connection has gone before it could have all bytes.
+    fn is_abandoned(&self) -> bool {
+        let state = self.state();
+        state.is_unread && state.end == End::Open && state.digests.is_none()
+    }
+
+    /// The digests of all bytes, once all went in.
+    fn digests(&self) -> Option<Digests> {
+        self.state().digests
+    }
+
+    fn short<E>(&self) -> Torn<E> {
+        Torn::Short { pushed: self.state().pushed, length: self.length }
+    }
+
+    fn cut(&self) {
+        let mut state = self.state();
+        // What nobody reads cannot fail any more: it has.
+        if state.end == End::Open && !state.is_unread {
+            state.end = End::Cut;
+        }
+        wake(&mut state.reader);
+    }
+
+    fn poll_room(&self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), NotTaken>> {
+        let mut state = self.state();
+        if state.is_unread || state.end == End::Cut {
+            return Poll::Ready(Err(NotTaken::Unread));
+        }
+        if state.queued > 0 && state.queued + length > QUEUE {
+            state.feeder = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn put(&self, bytes: Bytes, digests: Option<Digests>) {
+        let mut state = self.state();
+        if !bytes.is_empty() {
+            state.queued += bytes.len();
+            state.pushed += bytes.len() as u64;
+            state.queue.push_back(bytes);
+        }
+        if digests.is_some() {
+            state.digests = digests;
+        }
+        wake(&mut state.reader);
+    }
+
+    fn poll_next(
+        &self,
+        framing: &mut Option<Framing>,
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Piece>>> {
+        let state = &mut *self.state();
+        state.is_hungry = false;
+        match state.end {
+            End::Open => {}
+            End::Over => return Poll::Ready(None),
+            End::Cut => return Poll::Ready(Some(Err(cut_off()))),
+        }
+        let piece = match (state.queue.front_mut(), state.digests, framing.as_mut()) {
+            (Some(bytes), _, Some(framing)) => framing.next(bytes, most),
+            (Some(bytes), _, None) => Some(Piece::Data(bytes.split_to(bytes.len().min(most)))),
+            (None, Some(digests), Some(framing)) => framing.end(digests.crc).map(Piece::Frame),
+            (None, Some(_), None) => return Poll::Ready(None),
+            (None, None, _) => {
+                state.is_hungry = true;
+                state.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        };
+        if let Some(Piece::Data(data)) = &piece {
+            state.queued -= data.len();
+            state.queue.pop_front_if(|front| front.is_empty());
+            wake(&mut state.feeder);
+        }
+        let is_last = match framing {
+            Some(_) => matches!(piece, Some(Piece::Frame(_))) && state.queue.is_empty(),
+            None => state.queue.is_empty(),
+        };
+        if is_last && state.digests.is_some() {
+            state.end = End::Over;
+        }
+        // Only what was counted when it went in is here, so there is always a next piece.
+        Poll::Ready(Some(piece.ok_or_else(cut_off)))
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the source ended before the part did")
+}
+
+impl Client {
+    /// Sends a part once, its bytes as `source` pushes them. The source is begun when the part has its permit, and runs
+    /// while a connection is found and used. It must push all bytes before it returns.
+    ///
+    /// Only what the target did counts as an attempt that failed: after [`Torn::Target`], [`Self::again`] decides.
+    ///
+    /// # Errors
+    /// [`Torn`]. An upload keeps nothing of a part that was torn.
+    ///
+    /// # Cancel safety
+    /// The source is dropped and the request's connection closed.
+    pub async fn stream<E: Send, S: Future<Output = Result<(), E>> + Send>(
+        &self,
+        part: &StreamedPart,
+        attempts: &mut Attempts,
+        source: impl FnOnce(Feed) -> S + Send,
+    ) -> Result<(Written, Digests), Torn<E>> {
+        let permit = self.permit_for(attempts).await;
+        let (feed, fed) = line(part);
+        let line = fed.line();
+        let result = {
+            let mut feeding = pin!(source(feed));
+            let mut sending = pin!(async {
+                let answered = self.attempt_with(part, Load::Streamed(fed), permit, attempts).await?;
+                self.read(part, answered).await
+            });
+            let mut is_feeding = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut sending => break match answer {
+                        Ok(written) => match line.digests().filter(|_| line.is_over()) {
+                            Some(digests) => Ok((written, digests)),
+                            None => Err(Torn::Target(early())),
+                        },
+                        Err(_) if line.is_cut() => Err(line.short()),
+                        Err(error) => Err(Torn::Target(error)),
+                    },
+                    stopped = &mut feeding, if is_feeding => match stopped {
+                        Ok(()) if line.digests().is_some() => is_feeding = false,
+                        Ok(()) => break Err(line.short()),
+                        // The source stopped because the target did; what that has to say is still to come.
+                        Err(_) if line.is_abandoned() => is_feeding = false,
+                        Err(error) => break Err(Torn::Source(error)),
+                    },
+                }
+            }
+        };
+        if result.is_ok() {
+            self.succeeded(attempts);
+        }
+        result
+    }
+}
+
+/// A success that came before the bytes.
+fn early() -> Error {
+    Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
+}
