@@ -457,6 +457,68 @@ async fn a_payload_hash_and_a_chunked_body_are_checked() {
     assert_eq!(server.store().get("b", "k").unwrap().attributes.get("content-encoding"), None);
 }
 
+/// A part in `aws-chunked` framing, its checksum announced as a trailer.
+fn streamed(id: &str, body: impl Into<Bytes>, decoded: &str) -> Ask {
+    let ask = Ask::put("k", body)
+        .query("partNumber", "1")
+        .query("uploadId", id)
+        .header("content-encoding", "aws-chunked")
+        .header("x-amz-decoded-content-length", decoded)
+        .header("x-amz-trailer", "x-amz-checksum-crc64nvme");
+    Ask { payload: SignableBody::StreamingUnsignedPayloadTrailer, ..ask }
+}
+
+#[tokio::test]
+async fn a_streamed_part_is_kept_if_its_framing_and_its_trailer_are_right() {
+    let server = server().await;
+    let id = create(&server, "k", &[("x-amz-checksum-algorithm", "CRC64NVME")]).await;
+    let right = "x-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n";
+    let refused = [
+        // The bytes are not those that the trailer is of.
+        (format!("9\r\n123456780\r\n0\r\n{right}"), "9", 400, "BadDigest"),
+        ("9\r\n123456789\r\n0\r\nx-amz-checksum-crc64nvme:no\r\n\r\n".into(), "9", 400, "InvalidRequest"),
+        ("9\r\n123456789\r\n0\r\n\r\n".into(), "9", 400, "MalformedTrailerError"),
+        ("9\r\n123456789\r\n0\r\nx-amz-checksum-crc32:y/Q5Jg==\r\n\r\n".into(), "9", 400, "MalformedTrailerError"),
+        (format!("9\r\n123456789\r\n0\r\n{right}"), "8", 400, "IncompleteBody"),
+        (format!("9\r\n123456789\r\n0\r\n{right}"), "10", 400, "IncompleteBody"),
+        (format!("x\r\n123456789\r\n0\r\n{right}"), "9", 400, "IncompleteBody"),
+        (format!("8\r\n123456789\r\n0\r\n{right}"), "8", 400, "IncompleteBody"),
+        ("9\r\n123456789\r\n".into(), "9", 400, "IncompleteBody"),
+        (format!("9\r\n123456789\r\n0\r\n{right}and more"), "9", 400, "IncompleteBody"),
+        (format!("4\r\n1234\r\n5\r\n56789\r\n0\r\n{right}"), "9", 403, "InvalidChunkSizeError"),
+    ];
+    for (body, decoded, status, code) in refused {
+        let got = streamed(&id, body.clone(), decoded).send(&server).await;
+        assert_eq!((got.status.as_u16(), got.element("Code").as_str()), (status, code), "{body:?} as {decoded}");
+        assert!(server.open_uploads()[0].parts().is_empty(), "{body:?} as {decoded}");
+    }
+    let got = streamed(&id, format!("9\r\n123456789\r\n0\r\n{right}"), "9").send(&server).await;
+    assert_eq!((got.status.as_u16(), got.header("x-amz-checksum-crc64nvme")), (200, "rosUhgp5mIg="));
+    assert_eq!(got.header("etag"), format!("\"{}\"", md5("123456789")));
+    assert_eq!(server.open_uploads()[0].parts()[0].size, 9);
+}
+
+#[tokio::test]
+async fn a_streamed_part_that_breaks_off_is_not_kept() {
+    let server = server().await;
+    let id = create(&server, "k", &[]).await;
+    let body = "9\r\n123456789\r\n0\r\nx-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n";
+    let host = format!("localhost:{}", server.address().port());
+    for length in [0, 1, 3, 7, 12, 14, 17, body.len() - 2, body.len() - 1] {
+        let request = streamed(&id, body, "9").signed(&host);
+        let mut head = format!("PUT {} HTTP/1.1\r\n", request.uri());
+        for (name, value) in request.headers() {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+        }
+        let mut socket = TcpStream::connect(server.address()).await.unwrap();
+        socket.write_all(format!("{head}\r\n{}", &body[..length]).as_bytes()).await.unwrap();
+        socket.shutdown().await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+        assert!(server.open_uploads()[0].parts().is_empty(), "{length}");
+    }
+    assert_eq!(streamed(&id, body, "9").send(&server).await.status, 200);
+}
+
 #[tokio::test]
 async fn ranges_and_parts_give_their_bytes_and_no_others() {
     let server = server().await;

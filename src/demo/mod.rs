@@ -15,6 +15,7 @@ pub mod refusal;
 pub mod store;
 
 mod call;
+mod chunked;
 pub mod keys;
 mod listing;
 mod objects;

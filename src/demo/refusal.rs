@@ -105,6 +105,7 @@ fn usual(code: &str) -> (u16, &'static str) {
         "InvalidAccessKeyId" => (403, "The AWS Access Key Id you provided does not exist in our records."),
         "InvalidArgument" => (400, "Invalid Argument"),
         "InvalidBucketName" => (400, "The specified bucket is not valid."),
+        "InvalidChunkSizeError" => (403, "Only the last chunk is allowed to have a size less than 8192 bytes"),
         "InvalidObjectState" => (403, "The operation is not valid for the object's storage class"),
         "InvalidPart" => (
             400,
@@ -122,6 +123,10 @@ fn usual(code: &str) -> (u16, &'static str) {
         "InvalidToken" => (400, "The provided token is malformed or otherwise invalid."),
         "InvalidURI" => (400, "Couldn't parse the specified URI."),
         "KeyTooLongError" => (400, "Your key is too long"),
+        "MalformedTrailerError" => (
+            400,
+            "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+        ),
         "MalformedXML" => {
             (400, "The XML you provided was not well-formed or did not validate against our published schema")
         }

@@ -25,6 +25,7 @@ use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdEr
 use serde::Deserialize;
 
 use super::call::{Call, Operation};
+use super::chunked::strict;
 use super::keys::{Keys, check};
 use super::objects::{self, http_date, insert};
 use super::policy::Policy;
@@ -100,7 +101,9 @@ impl Service {
         if let Err(refusal) = check(request.headers(), &self.shared.keys, &self.shared.region, now) {
             return Ok(self.refuse(call, &refusal));
         }
-        let mut request = request;
+        let (head, body) = request.into_parts();
+        let body = strict(&head.headers, body);
+        let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(call.clone());
         if call.method == Method::POST {
             hide_form(request.headers_mut());
@@ -252,7 +255,11 @@ fn broken(error: &StdError) -> Refusal {
         Refusal::of("XAmzContentSHA256Mismatch")
     } else if text.contains("SignatureMismatch") {
         Refusal::of("SignatureDoesNotMatch")
-    } else if text.contains("AwsChunkedStreamError") && !text.contains("Incomplete") {
+    } else if let Some(code) =
+        ["MalformedTrailerError", "InvalidChunkSizeError"].into_iter().find(|code| text.contains(code))
+    {
+        Refusal::of(code)
+    } else if text.contains("AwsChunkedStreamError") && !text.contains("Incomplete") && !text.contains("Underlying") {
         Refusal::of("InvalidRequest").because(text)
     } else {
         Refusal::of("IncompleteBody")

@@ -383,3 +383,129 @@ impl Client {
 fn early() -> Error {
     Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::{Bucket, Key, PartNumber, UploadId};
+
+    fn part(length: u64, form: Form) -> StreamedPart {
+        StreamedPart {
+            bucket: Bucket::new("bucket").unwrap(),
+            key: Key::new("key").unwrap(),
+            upload: UploadId::new("id").unwrap(),
+            number: PartNumber::FIRST,
+            length,
+            form,
+        }
+    }
+
+    fn poll<T>(future: impl Future<Output = T>) -> Poll<T> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn push(feed: &mut Feed, bytes: &[u8]) -> Poll<Result<(), NotTaken>> {
+        poll(feed.push(Bytes::copy_from_slice(bytes)))
+    }
+
+    fn next(fed: &mut Fed) -> Poll<Option<io::Result<Piece>>> {
+        fed.poll_next(usize::MAX, &mut Context::from_waker(Waker::noop()))
+    }
+
+    /// All that a body gives until it waits or ends.
+    fn taken(fed: &mut Fed) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = next(fed) {
+            all.extend_from_slice(&bytes);
+        }
+        all
+    }
+
+    const PUSHED: Poll<Result<(), NotTaken>> = Poll::Ready(Ok(()));
+
+    #[test]
+    fn a_source_waits_when_the_queue_is_full_and_goes_on_when_a_piece_is_taken() {
+        let (mut feed, mut fed) = line(&part(1 << 20, Form::Plain));
+        let pushed = (0..100).take_while(|_| push(&mut feed, &[7; 16 << 10]).is_ready()).count();
+        assert_eq!(pushed * (16 << 10), QUEUE);
+        assert!(matches!(next(&mut fed), Poll::Ready(Some(Ok(Piece::Data(_))))));
+        assert_eq!(push(&mut feed, &[7; 16 << 10]), PUSHED);
+        assert!(push(&mut feed, &[7; 16 << 10]).is_pending());
+    }
+
+    #[test]
+    fn a_piece_larger_than_the_queue_goes_in_alone() {
+        let (mut feed, mut fed) = line(&part(1 << 20, Form::Plain));
+        assert_eq!(push(&mut feed, &[7; QUEUE + 1]), PUSHED);
+        assert!(push(&mut feed, b"a").is_pending());
+        assert_eq!(taken(&mut fed).len(), QUEUE + 1);
+        assert_eq!(push(&mut feed, b"a"), PUSHED);
+    }
+
+    #[test]
+    fn bytes_whose_push_was_given_up_are_neither_sent_nor_digested() {
+        let (mut feed, mut fed) = line(&part(QUEUE as u64 + 1, Form::Plain));
+        assert_eq!(push(&mut feed, &[7; QUEUE]), PUSHED);
+        assert!(push(&mut feed, b"b").is_pending());
+        assert_eq!(taken(&mut fed).len(), QUEUE);
+        assert_eq!(push(&mut feed, b"a"), PUSHED);
+        assert_eq!(taken(&mut fed), b"a");
+        let all = [&[7; QUEUE][..], b"a"].concat();
+        assert_eq!(fed.line.digests(), Some(Digests::of(&all)));
+    }
+
+    #[test]
+    fn the_trailer_is_of_the_bytes_that_passed() {
+        let (mut feed, mut fed) = line(&part(9, Form::Trailer));
+        assert_eq!(fed.left(), 58);
+        assert_eq!(push(&mut feed, b"12345"), PUSHED);
+        let mut body = taken(&mut fed);
+        assert!(fed.line.is_hungry() && !fed.line.is_over());
+        assert_eq!(push(&mut feed, b"6789"), PUSHED);
+        body.extend(taken(&mut fed));
+        assert_eq!(body, b"9\r\n123456789\r\n0\r\nx-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n");
+        assert!(fed.line.is_over() && !fed.line.is_hungry());
+        assert_eq!(fed.left(), 0);
+    }
+
+    #[test]
+    fn a_source_that_ends_early_fails_the_body_whatever_was_queued() {
+        for form in [Form::Trailer, Form::Plain] {
+            let (mut feed, mut fed) = line(&part(9, form));
+            assert_eq!(push(&mut feed, b"12345678"), PUSHED);
+            drop(feed);
+            assert!(matches!(next(&mut fed), Poll::Ready(Some(Err(_)))));
+            assert!(fed.line.is_cut() && !fed.line.is_over());
+        }
+    }
+
+    #[test]
+    fn a_source_that_has_more_than_it_said_fails_the_body() {
+        let (mut feed, mut fed) = line(&part(4, Form::Plain));
+        assert_eq!(push(&mut feed, b"1234"), PUSHED);
+        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(NotTaken::Overfull)));
+        assert!(matches!(next(&mut fed), Poll::Ready(Some(Err(_)))));
+    }
+
+    #[test]
+    fn a_source_learns_that_nobody_reads_and_is_not_to_blame() {
+        let (mut feed, fed) = line(&part(9, Form::Trailer));
+        let line = fed.line();
+        assert_eq!(push(&mut feed, b"1234"), PUSHED);
+        drop(fed);
+        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(NotTaken::Unread)));
+        drop(feed);
+        assert!(line.is_abandoned() && !line.is_cut());
+    }
+
+    #[test]
+    fn nothing_is_a_part_too() {
+        let (feed, mut fed) = line(&part(0, Form::Trailer));
+        drop(feed);
+        assert_eq!(taken(&mut fed), b"0\r\nx-amz-checksum-crc64nvme:AAAAAAAAAAA=\r\n\r\n");
+        let (feed, mut fed) = line(&part(0, Form::Plain));
+        drop(feed);
+        assert!(fed.line.is_over() && taken(&mut fed).is_empty());
+        assert_eq!(fed.line.digests(), Some(Digests::of(b"")));
+    }
+}
