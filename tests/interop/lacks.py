@@ -2,25 +2,26 @@
 
 So nothing is left out in silence, and a release that learns something fails here until the table below has it.
 """
-import base64, uuid
+import base64, hashlib, uuid
 import boto3, botocore.handlers
 from awscrt.checksums import crc64nvme
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 from objects import KEYS, LONG, MiB, label
+from streamed import upload_part
 
 LACKS = {
     "rclone": {"key dir//double", "key dir/./x", "key /lead", "lists trailing/", "lists no uploads where none were", "tags",
                "tags of a multipart upload", "counts tags",
                "GET If-Match", "PUT If-None-Match", "PUT If-Match, right", "PUT If-Match, wrong", "Complete If-None-Match", "Complete If-Match",
                "206 for a range", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
-               "keeps a multipart ETag", "checks the size at Complete"},
-    "localstack": {"checks signatures"},
+               "keeps a multipart ETag", "checks the size at Complete", "refuses a wrong trailer"},
+    "localstack": {"checks signatures", "takes a part without the checksum that Create names"},
     "moto": {"checks signatures", "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "shows parts under If-Match",
-             "checks the size at Complete"},
+             "checks the size at Complete", "refuses a wrong trailer"},
     "radosgw": {"multipart under a key of 1,024 bytes", "tags of a multipart upload", "PUT If-Match, right", "Complete If-None-Match",
                 "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
-                "checks the size at Complete"},
+                "checks the size at Complete", "takes a part with a trailer", "refuses a wrong trailer"},
     "embedded": set(),
 }
 PARTS = (b"a" * (5 * MiB), b"b" * 100)
@@ -136,6 +137,15 @@ def able(server, ca):
                   {"ChecksumType": "FULL_OBJECT", "ChecksumCRC64NVME": crc(b"".join(PARTS))}, [crc(p) for p in PARTS])
         return head("summed-parts", ChecksumMode="ENABLED").get("ChecksumCRC64NVME") == crc(b"".join(PARTS))
 
+    def streamed(**trailer):
+        named = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+        upload = client.create_multipart_upload(Bucket=bucket, Key="streamed", **named)["UploadId"]
+        answer = upload_part(server, ca, bucket, "streamed", upload, PARTS[0], **trailer)
+        kept = client.list_parts(Bucket=bucket, Key="streamed", UploadId=upload).get("Parts", [])
+        client.abort_multipart_upload(Bucket=bucket, Key="streamed", UploadId=upload)
+        return answer, [part["ETag"].strip('"') for part in kept]
+
+    stored = ((200, None), [hashlib.md5(PARTS[0]).hexdigest()])
     wrong_etag, wrong_crc = '"' + "0" * 32 + '"', crc(b"another")
     put("there")
     trials = {f"key {label(key)}": (lambda key=key: takes(key)) for key in KEYS}
@@ -161,6 +171,9 @@ def able(server, ca):
         "keeps a multipart ETag": lambda: multipart("kept") and head("kept")["ETag"].endswith('-2"'),
         "checks the size at Complete": lambda: refuses_at_complete(MpuObjectSize=7),
         "checks signatures": signatures,
+        "takes a part with a trailer": lambda: streamed(crc=crc(PARTS[0])) == stored,
+        "refuses a wrong trailer": lambda: streamed(crc=wrong_crc) == ((400, "BadDigest"), []),
+        "takes a part without the checksum that Create names": lambda: streamed() == stored,
     }
     found = {}
     for feature, trial in trials.items():
