@@ -13,10 +13,8 @@ use crate::s3::bucket::HeadBucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
 use crate::s3::object::{GetObject, ObjectHead};
-use crate::s3::operation::{self, Answer, Failure, Head, Headers, Operation, Pace, Query};
-use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
-use aws_credential_types::Credentials;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use crate::s3::operation::{self, Answer, Failure, Head, Operation, Pace};
+use http::Request;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -61,8 +59,6 @@ const REPLY_LIMIT: usize = 16 << 20;
 /// How far off our clock may be, in seconds ("Error responses", RequestTimeTooSkewed).
 const SKEW_ALLOWED: u64 = 15 * 60;
 
-const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
-
 /// The client of one side. Cloning it shares everything.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
@@ -82,9 +78,9 @@ struct Inner {
 
 /// Where the bucket is; a redirect changes it for all calls that follow.
 #[derive(Debug, Clone)]
-struct Site {
-    endpoint: Endpoint,
-    region: Region,
+pub(super) struct Site {
+    pub(super) endpoint: Endpoint,
+    pub(super) region: Region,
 }
 
 /// A request on its way to a connection.
@@ -324,48 +320,6 @@ impl Client {
         Ok(answered)
     }
 
-    /// Puts the operation into HTTP and signs it.
-    fn request<O: Operation>(
-        &self,
-        operation: &O,
-        load: Load,
-        credentials: &Credentials,
-    ) -> Result<(Request<Load>, Origin), Error> {
-        let unsendable = |why: String| Error::Unsendable { operation: O::NAME, why };
-        let site = self.site();
-        let location = site.endpoint.locate(operation.bucket(), operation.key());
-        let mut query = Query::default();
-        operation.query(&mut query);
-        let target = match query.as_str() {
-            "" => location.path.clone(),
-            query => format!("{}?{query}", location.path),
-        };
-        let authority = location.authority();
-        let mut headers = Headers::default();
-        operation.headers(&mut headers);
-        let mut headers = headers.finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
-        if self.spells_etags_bare() {
-            unquote(&mut headers);
-        }
-        let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;
-        headers.insert(http::header::HOST, host);
-        headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
-        if O::METHOD == Method::PUT || O::METHOD == Method::POST {
-            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(load.length()));
-        }
-        let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
-        // The scheme is no part of the signature.
-        let uri = format!("https://{authority}{target}");
-        let sign = if load.has_trailer() { sign_unsigned_trailer } else { sign_unsigned_payload };
-        sign(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
-        let mut request = Request::new(load);
-        *request.method_mut() = O::METHOD;
-        *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
-        *request.headers_mut() = headers;
-        Ok((request, Origin::from(&location)))
-    }
-
     async fn send(
         &self,
         mut connection: Connection,
@@ -478,11 +432,11 @@ impl Client {
         true
     }
 
-    fn site(&self) -> Site {
+    pub(super) fn site(&self) -> Site {
         self.0.site.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn now(&self) -> SystemTime {
+    pub(super) fn now(&self) -> SystemTime {
         let skew = self.0.skew.load(Ordering::Relaxed);
         let now = SystemTime::now();
         let shifted = if skew >= 0 {
@@ -513,13 +467,5 @@ fn failed(failure: Failure) -> Error {
         Failure::Unreadable(unreadable) => {
             Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, unreadable))
         }
-    }
-}
-
-fn unquote(headers: &mut HeaderMap) {
-    let Some(value) = headers.get(http::header::IF_MATCH) else { return };
-    let bare = value.to_str().ok().map(|text| text.trim_matches('"').to_owned());
-    if let Some(bare) = bare.and_then(|bare| HeaderValue::from_str(&bare).ok()) {
-        headers.insert(http::header::IF_MATCH, bare);
     }
 }

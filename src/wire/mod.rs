@@ -15,6 +15,7 @@ pub mod gate;
 pub mod keys;
 mod passage;
 mod pool;
+mod request;
 pub mod room;
 pub mod sdk;
 mod socket;

@@ -1,0 +1,64 @@
+//! An operation as an HTTP request, signed.
+
+use super::body::Load;
+use super::call::Client;
+use super::connect::Origin;
+use super::error::Error;
+use crate::s3::operation::{Headers, Operation, Query};
+use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
+use aws_credential_types::Credentials;
+use http::{HeaderMap, HeaderValue, Method, Request};
+
+const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
+
+impl Client {
+    /// Puts the operation into HTTP and signs it.
+    pub(super) fn request<O: Operation>(
+        &self,
+        operation: &O,
+        load: Load,
+        credentials: &Credentials,
+    ) -> Result<(Request<Load>, Origin), Error> {
+        let unsendable = |why: String| Error::Unsendable { operation: O::NAME, why };
+        let site = self.site();
+        let location = site.endpoint.locate(operation.bucket(), operation.key());
+        let mut query = Query::default();
+        operation.query(&mut query);
+        let target = match query.as_str() {
+            "" => location.path.clone(),
+            query => format!("{}?{query}", location.path),
+        };
+        let authority = location.authority();
+        let mut headers = Headers::default();
+        operation.headers(&mut headers);
+        let mut headers = headers.finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
+        if self.spells_etags_bare() {
+            unquote(&mut headers);
+        }
+        let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;
+        headers.insert(http::header::HOST, host);
+        headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
+        if O::METHOD == Method::PUT || O::METHOD == Method::POST {
+            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(load.length()));
+        }
+        let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
+        // The scheme is no part of the signature.
+        let uri = format!("https://{authority}{target}");
+        let sign = if load.has_trailer() { sign_unsigned_trailer } else { sign_unsigned_payload };
+        sign(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
+        let mut request = Request::new(load);
+        *request.method_mut() = O::METHOD;
+        *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
+        *request.headers_mut() = headers;
+        Ok((request, Origin::from(&location)))
+    }
+}
+
+fn unquote(headers: &mut HeaderMap) {
+    let Some(value) = headers.get(http::header::IF_MATCH) else { return };
+    let bare = value.to_str().ok().map(|text| text.trim_matches('"').to_owned());
+    if let Some(bare) = bare.and_then(|bare| HeaderValue::from_str(&bare).ok()) {
+        headers.insert(http::header::IF_MATCH, bare);
+    }
+}
