@@ -1,6 +1,6 @@
 //! Parts whose bytes arrive while they are sent: a line between who has them and the connection that takes them.
 //!
-//! The line holds [`QUEUE`] and no more, so the slower side sets the pace. Which side that is can be seen: a connection
+//! The line holds 64 KiB and no more, so the slower side sets the pace. Which side that is can be seen: a connection
 //! that found the line empty waits for the source, and its own patience does not run out meanwhile; who waits in
 //! [`Feed::push`] reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
 //! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
