@@ -144,7 +144,7 @@ const SPARED: f64 = 0.97;
 /// Settled spans between two trials.
 const REST: u32 = 12;
 /// A goodput outside of these shares of what it was, for [`CHANGED_FOR`] spans, is another path.
-const CHANGED: (f64, f64) = (0.85, 1.5);
+const CHANGED: (f64, f64) = (0.9, 1.5);
 const CHANGED_FOR: u32 = 2;
 /// The share that goodput must not fall below while connections end.
 const MISSED: f64 = 0.93;
@@ -405,6 +405,10 @@ impl Adaptive {
                         self.rest(true);
                         self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
                     }
+                } else if from.climbing && goodput / window < BOLD_BELOW {
+                    // Fresh connections are fast for a while: what fills the link now may be too few of them soon.
+                    self.rest(false);
+                    self.decided = Some(Decision { window: self.window, goodput, why: Why::Flat });
                 } else {
                     self.rest(true);
                     self.set(f64::from(from.window), goodput, Why::Flat);
@@ -413,7 +417,8 @@ impl Adaptive {
             Phase::Less(from) => {
                 if goodput >= from.goodput * SPARED {
                     self.decided = Some(Decision { window: self.window, goodput, why: Why::Spared });
-                    self.try_less(from.goodput);
+                    // The path may have become better meanwhile.
+                    self.try_less(from.goodput.max(goodput));
                 } else {
                     self.rest(false);
                     self.set(f64::from(from.window), goodput, Why::Missed);

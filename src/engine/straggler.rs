@@ -248,7 +248,7 @@ mod tests {
         let start = Instant::now();
         let soon = pace(start, &[100, 100]);
         assert_eq!(worst_of(&[vec![soon]], FAST), None);
-        let late = pace(start, &[100, 100, 100, 100, 100, 100]);
+        let late = pace(start, &[100; 8]);
         assert_eq!(worst_of(&[vec![late]], FAST), Some(0));
     }
 
