@@ -2,10 +2,11 @@
 //!
 //! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API.
 
+use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
-use crate::engine::governor::{Adaptive, Bounds};
+use crate::engine::governor::Bounds;
 use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};

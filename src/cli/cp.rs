@@ -3,10 +3,11 @@
 use super::args::{AutoOr, Buffer, Count, Cp, Size};
 use super::profile::resolve;
 use super::{Exit, interrupted, show};
+use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
-use crate::engine::governor::{Adaptive, Bounds, FixedWindow};
+use crate::engine::governor::{Bounds, FixedWindow};
 use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
 use crate::engine::report::{Outcome, Report};
 use crate::wire::call::{Client, Config};

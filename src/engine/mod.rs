@@ -1,9 +1,10 @@
 //! One object from one S3 to another: pin, decide, plan, move, prove, look again, leave clean.
 //!
-//! [`copy`] is the one entry. Deciders ([`decide`], [`mod@plan`], [`governor`], [`verify`], `hint`) are pure; the others do as
+//! [`copy`] is the one entry. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], `straggler`, `hint`) are pure; the others do as
 //! they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
 //! left open without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
+pub mod adaptive;
 pub mod buffer;
 pub mod decide;
 mod fill;
