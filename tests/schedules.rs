@@ -11,9 +11,12 @@ use xpsync::demo::attributes::Attributes;
 use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::store::{BucketConfig, Store};
+use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::Outcome;
+use xpsync::s3::Key;
+use xpsync::wire::call::Config;
 use xpsync::wire::deadline::Deadline;
 
 const KEY: &str = "k";
@@ -409,4 +412,26 @@ async fn a_create_that_is_never_answered_is_said_to_have_left_something() {
     let report = copy_with(&pair, &job, rig::At::Target, fault).await;
     assert!(["network", "deadline"].contains(&fault_of(&report, "Create").class), "{report:?}");
     assert!(report.reason.as_deref().unwrap_or_default().contains("may have left an upload open"), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_that_share_little_memory_and_few_connections_do_not_wait_for_each_other() {
+    let pair = pair().await;
+    let first = pair.job("first").unwrap();
+    let source = pair.source_client(Config::new("source", 2)).unwrap();
+    let limits = Limits { memory: 16 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
+    let buffers = Arc::new(Buffers::new(limits));
+    let copies = (0..16_u64).map(|n| {
+        // One PUT that takes all the memory, or parts that take it by and by.
+        let key = format!("k{n}");
+        put(&pair, &key, content(if n % 2 == 0 { 16 * MIB } else { 17 * MIB }, n));
+        let mut job = Job { buffers: Arc::clone(&buffers), ..first.clone() };
+        (job.source.key, job.target.key) = (Key::new(&key).unwrap(), Key::new(&key).unwrap());
+        job.source.client = source.clone();
+        job.deadline = Deadline::after(Duration::from_secs(60));
+        async move { copy(&job).await }
+    });
+    for report in futures_util::future::join_all(copies).await {
+        assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! One object from one S3 to another: pin, decide, plan, move, prove, look again, leave clean.
 //!
-//! [`copy`] is the one entry. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], `straggler`, `hint`) are pure; the others do as
-//! they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
+//! [`copy`] is the one entry. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], `straggler`,
+//! `hint`) are pure; the others do as they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
 //! left open without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
 pub mod adaptive;
@@ -356,7 +356,17 @@ impl Work<'_> {
     ) -> Result<Enforced, Halt> {
         let job = self.job;
         let size = usize::try_from(head.size).map_err(|error| Fault::new("budget", error.to_string()))?;
-        let slot = ring.slot(size).await.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
+        let mut body = body;
+        let slot = tokio::select! {
+            biased;
+            slot = ring.slot(size) => slot,
+            // An open body holds a permit that somebody with a slot may need to fill it: it is asked for again later.
+            () = std::future::ready(()) => {
+                body = None;
+                ring.slot(size).await
+            }
+        };
+        let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
         let under_way = job.meter.enter();
         let range = ByteRange::new(0, head.size).ok();
         let sealed = fill::fill(job, &self.notes, head, range, body, slot, ring.kind()).await?;
