@@ -150,8 +150,8 @@ impl Adaptive {
         self.decided = Some(Decision { window: self.window, goodput, why });
     }
 
-    /// Until something was tried, and where it is not in use yet, the window goes by the round trip: what chance losses leave to a connection shrinks as
-    /// round trips grow ("RFC 9438", section 5.2).
+    /// Until something was tried, and where it is not in use yet, the window goes by the round trip: what chance losses
+    /// leave to a connection shrinks as round trips grow ("RFC 9438", section 5.2).
     fn guess(&mut self, busy: u32) {
         if self.has_tried {
             return;
@@ -173,7 +173,7 @@ impl Adaptive {
         let window = self.window;
         let span = self.span.get_or_insert_with(|| Span::begin(now));
         span.looks += 1;
-        // Half of the room unused is no measurement of the window; the last few permits are always on their way.
+        // An eighth of the permits may be on their way; a window with more room than that is not measured.
         span.filled += u32::from(busy.saturating_mul(8) >= window.saturating_mul(7));
         if now.saturating_duration_since(span.began) < length {
             return;

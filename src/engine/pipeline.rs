@@ -15,7 +15,7 @@ use crate::s3::error::Class;
 use crate::s3::multipart::{CompletedPart, UploadPart};
 use crate::s3::object::ObjectHead;
 use crate::s3::{ByteRange, PartNumber, UploadId};
-use crate::wire::attempt::Attempts;
+use crate::wire::attempt::{Attempts, Peer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +69,7 @@ struct Flight {
 struct Copy {
     task: AbortHandle,
     taken: Arc<AtomicU64>,
+    peer: Peer,
     pace: Pace,
 }
 
@@ -102,11 +103,17 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
     let mut flights = Flights::new(Arc::clone(&parts));
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
+    let mut reserving = None;
     while waiting.peek().is_some() || !flights.under_way.is_empty() {
-        let next = waiting.peek().copied().filter(|_| flights.have_room());
+        if reserving.is_none()
+            && let Some((_, range)) = waiting.peek().filter(|_| flights.have_room())
+        {
+            reserving = Some(Box::pin(parts.ring.slot(length(*range))));
+        }
         let slot = async {
-            match next {
-                Some((index, range)) => (index, range, parts.ring.slot(length(range)).await),
+            match &mut reserving {
+                Some(slot) => slot.await,
                 None => std::future::pending().await,
             }
         };
@@ -122,10 +129,12 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
                     done[index] = Some(part);
                 }
             }
-            (index, range, slot) = slot => {
-                waiting.next();
+            slot = slot => {
+                reserving = None;
                 let slot = slot.map_err(|error| Fault::new("budget", format!("no memory for a part: {error}")))?;
-                flights.begin(index, range, slot);
+                if let Some((index, range)) = waiting.next() {
+                    flights.begin(index, range, slot);
+                }
             }
             _ = looks.tick() => flights.look(waiting.peek().is_none()),
         }
@@ -163,11 +172,11 @@ impl Flights {
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
         let sealed = Arc::default();
         let attempts = self.parts.job.part();
-        let taken = attempts.taken();
+        let (taken, peer) = (attempts.taken(), attempts.peer());
         let work = one(Arc::clone(&self.parts), index, range, slot, Arc::clone(&sealed), attempts);
         let task = self.tasks.spawn(async move { (index, work.await) });
         let length = range.bytes();
-        let copies = vec![Copy { task, taken, pace: Pace::new(length, Instant::now()) }];
+        let copies = vec![Copy { task, taken, peer, pace: Pace::new(length, Instant::now()) }];
         self.under_way.insert(index, Flight { length, begun: 1, sealed, copies });
     }
 
@@ -232,12 +241,13 @@ impl Flights {
             }
             let Some(flight) = self.under_way.get_mut(&index) else { return };
             let Some(sealed) = flight.sealed() else { return };
-            let attempts = self.parts.job.part().with(permit).away_from(None);
-            let taken = attempts.taken();
+            let slow = flight.copies.last().and_then(|copy| copy.peer.get());
+            let attempts = self.parts.job.part().with(permit).away_from(slow);
+            let (taken, peer) = (attempts.taken(), attempts.peer());
             let work = send(Arc::clone(&self.parts), index, sealed, attempts);
             let task = self.tasks.spawn(async move { (index, work.await) });
             flight.begun += 1;
-            flight.copies.push(Copy { task, taken, pace: Pace::new(flight.length, now) });
+            flight.copies.push(Copy { task, taken, peer, pace: Pace::new(flight.length, now) });
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
         }
     }

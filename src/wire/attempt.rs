@@ -11,8 +11,8 @@ use crate::s3::error::{Class, Remedy};
 use aws_credential_types::Credentials;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -112,6 +112,21 @@ pub enum Verdict {
     GiveUp,
 }
 
+/// The address that a request's last attempt went to; cloning it shares the view.
+#[derive(Debug, Clone, Default)]
+pub struct Peer(Arc<Mutex<Option<IpAddr>>>);
+
+impl Peer {
+    /// The address, once the attempt has a connection that has one.
+    pub fn get(&self) -> Option<IpAddr> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, peer: Option<IpAddr>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = peer;
+    }
+}
+
 /// How the next attempt is let in.
 #[derive(Default)]
 pub(super) enum Entrance {
@@ -143,7 +158,7 @@ pub struct Attempts {
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
     began: Option<Instant>,
-    peer: Option<IpAddr>,
+    peer: Peer,
     avoid: Option<IpAddr>,
     sent: u32,
     in_vain: u32,
@@ -171,7 +186,7 @@ impl Attempts {
             entrance: Entrance::Queue,
             taken: Arc::default(),
             began: None,
-            peer: None,
+            peer: Peer::default(),
             avoid: None,
             sent: 0,
             in_vain: 0,
@@ -208,6 +223,11 @@ impl Attempts {
     /// A view of how many bytes of the body the attempt under way has put on its connection.
     pub fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
+    }
+
+    /// A view of where the last attempt went.
+    pub fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     /// How long ago the last attempt had its permit.
@@ -262,13 +282,13 @@ impl Attempts {
     pub(super) fn sending(&mut self) {
         self.sent += 1;
         self.began = Some(Instant::now());
-        self.peer = None;
+        self.peer.set(None);
         self.taken.store(0, Ordering::Relaxed);
     }
 
     /// It is being sent there.
     pub(super) fn sending_to(&mut self, peer: Option<IpAddr>) {
-        self.peer = peer;
+        self.peer.set(peer);
     }
 
     /// Part of what was asked for has come: what failed before is forgiven.
@@ -301,7 +321,13 @@ impl Attempts {
             Class::Throttled => (THROTTLED_COST, THROTTLED_STEP),
             Class::Transient | Class::Ambiguous => {
                 let is_lost = matches!(error, Error::Lost { .. });
-                let together = self.peer.is_some_and(|peer| is_lost && budget.lost_before(peer, now));
+                let peer = self.peer.get();
+                let together = peer.is_some_and(|peer| is_lost && budget.lost_before(peer, now));
+                if is_lost {
+                    // "Performance design patterns for Amazon S3", timeouts and retries: a retry uses a new connection.
+                    self.on_kept = false;
+                    self.avoid = peer;
+                }
                 (if together { 0.0 } else { TRANSIENT_COST }, TRANSIENT_STEP)
             }
             Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
@@ -320,7 +346,6 @@ impl Attempts {
             return Verdict::GiveUp;
         }
         self.paid = cost;
-        self.avoid = self.peer;
         Verdict::Again(wait, None)
     }
 
@@ -392,6 +417,36 @@ mod tests {
         }
         let further = (0..20).take_while(|_| judge(&mut attempts, &error) != Verdict::GiveUp).count();
         assert_eq!(further, 9);
+    }
+
+    #[test]
+    fn what_was_lost_is_sent_again_on_a_connection_of_its_own_to_another_address() {
+        let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+        let (peer, error) = (IpAddr::from([198, 18, 1, 1]), lost(Stage::Head, Repeat::Same));
+        attempts.sending();
+        attempts.sending_to(Some(peer));
+        assert!(attempts.may_use_kept());
+        assert_ne!(judge(&mut attempts, &error), Verdict::GiveUp);
+        assert!(!attempts.may_use_kept());
+        assert_eq!(attempts.avoided(), Some(peer));
+    }
+
+    #[test]
+    fn connections_to_one_address_that_are_lost_together_are_paid_for_once() {
+        let (one, other) = (IpAddr::from([198, 18, 1, 1]), IpAddr::from([198, 18, 1, 2]));
+        let (mut budget, start) = (Budget::new(1), Instant::now());
+        let mut paid = |peer, now| {
+            let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
+            attempts.sending_to(Some(peer));
+            let before = budget.tokens;
+            let verdict = attempts.judge(&lost(Stage::Head, Repeat::Same), &mut budget, now, 0.0);
+            assert_ne!(verdict, Verdict::GiveUp);
+            before - budget.tokens
+        };
+        let costs: Vec<f64> = (0..200).map(|_| paid(one, start)).collect();
+        assert_eq!(costs.iter().sum::<f64>(), TRANSIENT_COST);
+        assert_eq!(paid(other, start), TRANSIENT_COST);
+        assert_eq!(paid(one, start + SAME_EVENT), TRANSIENT_COST);
     }
 
     #[test]
