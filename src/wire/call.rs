@@ -56,6 +56,9 @@ impl Config {
 /// each takes 4 MB.
 const REPLY_LIMIT: usize = 16 << 20;
 
+/// `Server` in the answers of S3 ("Common response headers").
+const S3_NAME: &str = "AmazonS3";
+
 /// How far off our clock may be, in seconds ("Error responses", RequestTimeTooSkewed).
 const SKEW_ALLOWED: u64 = 15 * 60;
 
@@ -74,6 +77,8 @@ struct Inner {
     skew: AtomicI64,
     // Whether this server's conditions want ETags without quotes (radosgw).
     bare_etags: AtomicBool,
+    // Whether an answer named its server as S3 does.
+    is_s3: AtomicBool,
 }
 
 /// Where the bucket is; a redirect changes it for all calls that follow.
@@ -117,6 +122,7 @@ impl Client {
             budget,
             skew: AtomicI64::new(0),
             bare_etags: AtomicBool::new(false),
+            is_s3: AtomicBool::new(false),
         }))
     }
 
@@ -152,9 +158,11 @@ impl Client {
         self.0.gate.try_enter()
     }
 
-    /// Whether a part may be sent on a second connection; if so, it is paid for.
+    /// Whether a part may be sent on a second connection; if so, it is paid for. Only to S3, which stores nothing of a body
+    /// that is cut off, as the connection that comes second is: another server may tear the part that it has
+    /// (LocalStack 2026.3).
     pub fn affords_hedge(&self) -> bool {
-        self.budget(Budget::hedges)
+        self.0.is_s3.load(Ordering::Relaxed) && self.budget(Budget::hedges)
     }
 
     /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
@@ -367,6 +375,9 @@ impl Client {
         })?;
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
+        if head.text("server") == Some(S3_NAME) {
+            self.0.is_s3.store(true, Ordering::Relaxed);
+        }
         // An answer before the end of our body leaves a connection that cannot be used again.
         let is_reusable = course.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;

@@ -16,12 +16,13 @@ LACKS = {
                "GET If-Match", "PUT If-None-Match", "PUT If-Match, right", "PUT If-Match, wrong", "Complete If-None-Match", "Complete If-Match",
                "206 for a range", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
                "keeps a multipart ETag", "checks the size at Complete", "refuses a wrong trailer"},
-    "localstack": {"checks signatures", "takes a part without the checksum that Create names"},
+    "localstack": {"checks signatures", "takes a part without the checksum that Create names",
+                   "keeps a part whose second upload is refused", "says that it is S3"},
     "moto": {"checks signatures", "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "shows parts under If-Match",
-             "checks the size at Complete", "refuses a wrong trailer"},
+             "checks the size at Complete", "refuses a wrong trailer", "says that it is S3"},
     "radosgw": {"multipart under a key of 1,024 bytes", "tags of a multipart upload", "PUT If-Match, right", "Complete If-None-Match",
                 "Complete If-Match", "refuses a wrong CRC64NVME", "CRC64NVME of its own", "CRC64NVME of a multipart object", "shows parts", "shows parts under If-Match",
-                "checks the size at Complete", "takes a part with a trailer", "refuses a wrong trailer"},
+                "checks the size at Complete", "takes a part with a trailer", "refuses a wrong trailer", "says that it is S3"},
     "embedded": set(),
 }
 PARTS = (b"a" * (5 * MiB), b"b" * 100)
@@ -145,6 +146,16 @@ def able(server, ca):
         client.abort_multipart_upload(Bucket=bucket, Key="streamed", UploadId=upload)
         return answer, [part["ETag"].strip('"') for part in kept]
 
+    def kept_part():
+        upload = client.create_multipart_upload(Bucket=bucket, Key="kept-part")["UploadId"]
+        part = client.upload_part(Bucket=bucket, Key="kept-part", UploadId=upload, PartNumber=1, Body=PARTS[0])
+        try:
+            client.upload_part(Bucket=bucket, Key="kept-part", UploadId=upload, PartNumber=1, Body=PARTS[0], ChecksumCRC64NVME=wrong_crc)
+        except ClientError:
+            pass
+        client.complete_multipart_upload(Bucket=bucket, Key="kept-part", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+        return client.get_object(Bucket=bucket, Key="kept-part")["Body"].read() == PARTS[0]
+
     stored = ((200, None), [hashlib.md5(PARTS[0]).hexdigest()])
     wrong_etag, wrong_crc = '"' + "0" * 32 + '"', crc(b"another")
     put("there")
@@ -174,6 +185,8 @@ def able(server, ca):
         "takes a part with a trailer": lambda: streamed(crc=crc(PARTS[0])) == stored,
         "refuses a wrong trailer": lambda: streamed(crc=wrong_crc) == ((400, "BadDigest"), []),
         "takes a part without the checksum that Create names": lambda: streamed() == stored,
+        "keeps a part whose second upload is refused": kept_part,
+        "says that it is S3": lambda: head("there")["ResponseMetadata"]["HTTPHeaders"].get("server") == "AmazonS3",
     }
     found = {}
     for feature, trial in trials.items():
