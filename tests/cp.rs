@@ -120,6 +120,7 @@ async fn every_buffer_and_layout_flag_is_heeded() {
     };
     check(&["--buffer", "tmp", "--tmp-limit", "10MiB"], "tmp", 4).await;
     check(&["--buffer", "memory", "--memory-limit", "5MiB", "--concurrency", "1"], "memory", 4).await;
+    check(&["--buffer", "memory", "--memory-limit", "1MiB"], "streamed", 4).await;
     check(&["--part-size", "7MiB"], "memory", 3).await;
     check(&["--etag", "preserve"], "memory", 1).await;
 }
@@ -131,9 +132,10 @@ async fn failures_name_the_cause_and_end_with_one() {
     let absent = world.cp("nothing", &[]).await;
     assert_eq!(absent.status.code(), Some(1));
     assert!(text(&absent.stderr).contains("there is no such object"), "{}", text(&absent.stderr));
-    let small = world.cp("k", &["--buffer", "memory", "--memory-limit", "1MiB"]).await;
+    world.put("one put", 10 << 20);
+    let small = world.cp("one put", &["--buffer", "memory", "--memory-limit", "1MiB"]).await;
     assert_eq!(small.status.code(), Some(1));
-    assert!(text(&small.stderr).contains("5242880"), "{}", text(&small.stderr));
+    assert!(text(&small.stderr).contains("10485760"), "{}", text(&small.stderr));
     world.pair.target.policy().deny("s3:PutObject", TARGET_BUCKET, "");
     let denied = world.cp("k", &[]).await;
     assert_eq!(denied.status.code(), Some(1));

@@ -5,8 +5,9 @@ mod rig;
 use rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
 use std::time::Duration;
 use xpsync::demo::faults::{Action, Fault, Moment};
-use xpsync::demo::pair::TARGET_BUCKET;
+use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::refusal::Refusal;
+use xpsync::demo::store::BucketConfig;
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
@@ -24,12 +25,22 @@ const OPERATIONS: [(At, usize, &[&str]); 6] = [
     (At::Target, 17 * MIB, &["HeadObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]),
 ];
 
-/// One fault at one operation, over nothing and over an older object: it must be copied all the same.
+/// One fault at one operation: it must be copied all the same, parts both ways.
 async fn check(at: At, size: usize, operation: &str, action: impl Fn() -> Action + Sync) {
-    let what = format!("{:?} at {operation} of the {at:?}, {size} bytes", action());
+    check_one(at, size, operation, action(), true).await;
+    if size > 16 * MIB {
+        check_one(at, size, operation, action(), false).await;
+    }
+}
+
+/// Parts of an object whose checksum the source has are streamed; others wait in memory, since their order matters.
+async fn check_one(at: At, size: usize, operation: &str, action: Action, streams: bool) {
+    let what = format!("{action:?} at {operation} of the {at:?}, {size} bytes, {streams}");
     let pair = pair().await;
+    let config = BucketConfig { stores_checksums: streams, ..BucketConfig::default() };
+    pair.source.store().create_bucket(SOURCE_BUCKET, config);
     put(&pair, KEY, content(size, 1));
-    let report = copy_with(&pair, &job(&pair, KEY), at, on(operation, action())).await;
+    let report = copy_with(&pair, &job(&pair, KEY), at, on(operation, action)).await;
     // A wrong answer to a write that was carried out is found to be right by looking, which may read as unchanged.
     assert!(matches!(report.outcome, Outcome::Copied | Outcome::Unchanged), "{what}: {report:?}");
     assert_settled(&pair, KEY, None, &report, &what);

@@ -394,6 +394,10 @@ impl Gate for Listening {
         4
     }
 
+    fn widen(&self, _: u32) {}
+
+    fn narrow(&self, _: u32) {}
+
     fn resumed(&self) {}
 }
 

@@ -221,6 +221,7 @@ pub struct Ring {
 enum Source {
     Heap(Arc<Heap>),
     Tmp(Arc<TmpRing>),
+    None,
 }
 
 enum Region {
@@ -229,11 +230,17 @@ enum Region {
 }
 
 impl Ring {
+    /// A ring without slots: who waits for one waits for ever.
+    pub fn none() -> Self {
+        Self { size: usize::MAX, source: Source::None }
+    }
+
     /// Where its slots are.
     pub fn kind(&self) -> BufferKind {
         match self.source {
             Source::Heap(_) => BufferKind::Memory,
             Source::Tmp(_) => BufferKind::Tmp,
+            Source::None => BufferKind::Streamed,
         }
     }
 
@@ -242,6 +249,7 @@ impl Ring {
         match &self.source {
             Source::Heap(_) => None,
             Source::Tmp(ring) => Some(ring.slots),
+            Source::None => Some(0),
         }
     }
 
@@ -269,6 +277,7 @@ impl Ring {
                 let map = map.ok_or_else(|| io::Error::other("a ring with fewer slots than permits"))?;
                 (Region::Mapped(map), Lease::Tmp(Arc::clone(ring), permit))
             }
+            Source::None => std::future::pending().await,
         };
         let memory = Memory { region: Some(region), lease: Some(lease) };
         Ok(Slot { memory, length, running: Running::default() })

@@ -1,18 +1,41 @@
-//! From the source into a slot: a GET that goes on from the next byte when it breaks.
+//! From the source into a slot, or into a part on its way: a GET that goes on from the next byte when it breaks.
 
-use super::buffer::{Sealed, Slot};
+use super::buffer::{Overfull, Sealed, Slot};
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::report::{BufferKind, Fault};
 use crate::s3::ByteRange;
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, ObjectHead};
+use crate::wire::attempt::Attempts;
 use crate::wire::body::Incoming;
 use crate::wire::error::Error;
+use crate::wire::stream::{Feed, NotTaken};
 use bytes::Bytes;
+use std::io;
 
 /// Bytes that are handed to the disk's thread at once: enough that the hand-over costs little beside the copying.
 const BATCH: usize = 1 << 20;
+
+/// Where the bytes of a body go.
+trait Sink: Send {
+    /// How many it has.
+    fn filled(&self) -> u64;
+
+    /// How many it waits for.
+    fn missing(&self) -> u64;
+
+    /// Takes a body to its end.
+    fn pour(&mut self, body: Incoming) -> impl Future<Output = Result<(), Poured>> + Send;
+}
+
+/// Why a body was not taken to its end.
+enum Poured {
+    /// It broke; another GET may go on from there.
+    Broken(Error),
+    /// Nothing more can be taken.
+    Full(Fault),
+}
 
 /// Fills a slot with a range of the pinned object. `begun` is the body of an answer that has already come.
 ///
@@ -23,17 +46,44 @@ pub(super) async fn fill(
     notes: &Notes,
     pinned: &ObjectHead,
     range: Option<ByteRange>,
-    mut begun: Option<Box<Incoming>>,
+    begun: Option<Box<Incoming>>,
     slot: Slot,
     kind: BufferKind,
 ) -> Result<Sealed, Halt> {
-    let mut attempts = job.part();
+    let mut filling = Filling { slot: Some(slot), kind };
+    read(job, notes, pinned, range, begun, job.part(), &mut filling).await?;
+    Ok(filling.slot.ok_or_else(lost_slot)?.seal())
+}
+
+/// Feeds a part that is being sent with its range of the pinned object. The source is read no faster than the part is
+/// sent, which has the permit: at the source none is asked for.
+///
+/// # Cancel safety
+/// The connection is closed; the part is cut.
+pub(super) async fn feed(
+    job: &Job,
+    notes: &Notes,
+    pinned: &ObjectHead,
+    range: ByteRange,
+    feed: Feed,
+) -> Result<(), Halt> {
+    let mut feeding = Feeding { feed, length: range.bytes() };
+    read(job, notes, pinned, Some(range), None, job.part().beside(), &mut feeding).await
+}
+
+async fn read(
+    job: &Job,
+    notes: &Notes,
+    pinned: &ObjectHead,
+    range: Option<ByteRange>,
+    mut begun: Option<Box<Incoming>>,
+    mut attempts: Attempts,
+    sink: &mut impl Sink,
+) -> Result<(), Halt> {
     let is_begun = begun.is_some();
-    let mut slot = Some(slot);
     let client = &job.source.client;
     let result = loop {
-        let Some(mut filling) = slot.take() else { break Err(Fault::new("internal", "a slot was lost").into()) };
-        let rest = range.and_then(|range| range.after(filling.filled() as u64));
+        let rest = range.and_then(|range| range.after(sink.filled()));
         let get = GetObject {
             bucket: job.source.bucket.clone(),
             key: job.source.key.clone(),
@@ -44,7 +94,7 @@ pub(super) async fn fill(
         let body = match begun.take() {
             Some(body) => *body,
             // Nothing is missing, and there is no range that holds nothing.
-            None if filling.missing() == 0 => break Ok(filling.seal()),
+            None if sink.missing() == 0 => break Ok(()),
             None => match client.open(&get, &mut attempts).await {
                 Ok((head, _))
                     if !head.etag.is_same_state(&pinned.etag)
@@ -56,30 +106,20 @@ pub(super) async fn fill(
                 Err(error) => break Err(replaced_or_failed(&error)),
             },
         };
-        let before = filling.filled();
-        let (back, poured) = pour(body, filling, kind).await;
-        filling = match back {
-            Some(back) => back,
-            None => break Err(Fault::new("internal", "the thread that fills slots panicked").into()),
-        };
-        if filling.filled() > before {
+        let before = sink.filled();
+        let poured = sink.pour(body).await;
+        if sink.filled() > before {
             attempts.progressed();
         }
-        match poured {
-            Ok(()) if filling.missing() == 0 => break Ok(filling.seal()),
-            Ok(()) => {
-                let short = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the body ended early");
-                if let Err(error) = client.again(&get, Error::body(short), &mut attempts).await {
-                    break Err(fault_at(End::Source, &error).into());
-                }
-            }
-            Err(error) => {
-                if let Err(error) = client.again(&get, error, &mut attempts).await {
-                    break Err(fault_at(End::Source, &error).into());
-                }
-            }
+        let broken = match poured {
+            Ok(()) if sink.missing() == 0 => break Ok(()),
+            Ok(()) => Error::body(io::Error::new(io::ErrorKind::UnexpectedEof, "the body ended early")),
+            Err(Poured::Broken(error)) => error,
+            Err(Poured::Full(fault)) => break Err(fault.into()),
+        };
+        if let Err(error) = client.again(&get, broken, &mut attempts).await {
+            break Err(fault_at(End::Source, &error).into());
         }
-        slot = Some(filling);
     };
     // After a body that was begun elsewhere, every GET from here is one that was sent again.
     notes.count_retries(if is_begun { attempts.sent() } else { attempts.retries() });
@@ -94,58 +134,104 @@ fn replaced_or_failed(error: &Error) -> Halt {
     }
 }
 
-/// Pours a body into a slot until it ends. On the heap each piece is taken where it arrives; slots in /tmp may block on the
-/// disk and are filled on a thread for that.
-async fn pour(mut body: Incoming, mut slot: Slot, kind: BufferKind) -> (Option<Slot>, Result<(), Error>) {
-    loop {
-        let mut batch: Vec<Bytes> = Vec::new();
-        let mut length = 0;
-        let limit = match kind {
-            BufferKind::Memory => 0,
+/// A slot that is being filled. On the heap each piece is taken where it arrives; slots in /tmp may block on the disk and
+/// are filled on a thread for that.
+struct Filling {
+    slot: Option<Slot>,
+    kind: BufferKind,
+}
+
+impl Sink for Filling {
+    fn filled(&self) -> u64 {
+        self.slot.as_ref().map_or(0, |slot| slot.filled() as u64)
+    }
+
+    fn missing(&self) -> u64 {
+        self.slot.as_ref().map_or(0, |slot| slot.missing() as u64)
+    }
+
+    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+        let limit = match self.kind {
             BufferKind::Tmp => BATCH,
+            BufferKind::Memory | BufferKind::Streamed => 0,
         };
-        let ended = loop {
-            match body.next().await {
-                Ok(Some(bytes)) => {
-                    length += bytes.len();
-                    batch.push(bytes);
-                    if length > limit {
-                        break None;
+        loop {
+            let mut batch: Vec<Bytes> = Vec::new();
+            let mut length = 0;
+            let ended = loop {
+                match body.next().await {
+                    Ok(Some(bytes)) => {
+                        length += bytes.len();
+                        batch.push(bytes);
+                        if length > limit {
+                            break None;
+                        }
                     }
+                    Ok(None) => break Some(Ok(())),
+                    Err(error) => break Some(Err(Poured::Broken(error))),
                 }
-                Ok(None) => break Some(Ok(())),
-                Err(error) => break Some(Err(error)),
-            }
-        };
-        let pushed = match kind {
-            BufferKind::Memory => push_all(&mut slot, &batch),
-            BufferKind::Tmp => {
-                let on_thread = tokio::task::spawn_blocking(move || {
-                    let pushed = push_all(&mut slot, &batch);
-                    (slot, pushed)
-                });
-                match on_thread.await {
-                    Ok((back, pushed)) => {
-                        slot = back;
-                        pushed
-                    }
-                    Err(_) => return (None, Ok(())),
+            };
+            let mut slot = self.slot.take().ok_or_else(|| Poured::Full(lost_slot()))?;
+            let pushed = match self.kind {
+                BufferKind::Tmp => {
+                    let on_thread = tokio::task::spawn_blocking(move || {
+                        let pushed = push_all(&mut slot, &batch);
+                        (slot, pushed)
+                    });
+                    let (back, pushed) = on_thread.await.map_err(|_| Poured::Full(lost_slot()))?;
+                    slot = back;
+                    pushed
                 }
+                BufferKind::Memory | BufferKind::Streamed => push_all(&mut slot, &batch),
+            };
+            self.slot = Some(slot);
+            pushed.map_err(too_much)?;
+            if let Some(end) = ended {
+                return end;
             }
-        };
-        match (pushed, ended) {
-            (Err(error), _) => return (Some(slot), Err(error)),
-            (Ok(()), Some(end)) => return (Some(slot), end),
-            (Ok(()), None) => {}
         }
     }
 }
 
-fn push_all(slot: &mut Slot, batch: &[Bytes]) -> Result<(), Error> {
-    for bytes in batch {
-        slot.push(bytes).map_err(|overfull| {
-            Error::body(std::io::Error::new(std::io::ErrorKind::InvalidData, overfull.to_string()))
-        })?;
+fn push_all(slot: &mut Slot, batch: &[Bytes]) -> Result<(), Overfull> {
+    batch.iter().try_for_each(|bytes| slot.push(bytes))
+}
+
+fn lost_slot() -> Fault {
+    Fault::new("internal", "the thread that fills slots panicked")
+}
+
+fn too_much(why: impl std::error::Error) -> Poured {
+    Poured::Broken(Error::body(io::Error::new(io::ErrorKind::InvalidData, why.to_string())))
+}
+
+/// A part that is being sent.
+struct Feeding {
+    feed: Feed,
+    length: u64,
+}
+
+impl Sink for Feeding {
+    fn filled(&self) -> u64 {
+        self.feed.pushed()
     }
-    Ok(())
+
+    fn missing(&self) -> u64 {
+        self.length - self.feed.pushed()
+    }
+
+    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+        loop {
+            let bytes = match body.next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(Poured::Broken(error)),
+            };
+            match self.feed.push(bytes).await {
+                Ok(()) => {}
+                Err(overfull @ NotTaken::Overfull) => return Err(too_much(overfull)),
+                Err(unread @ NotTaken::Unread) => return Err(Poured::Full(Fault::new("internal", unread.to_string()))),
+            }
+        }
+    }
 }

@@ -21,6 +21,8 @@ struct Shared {
 struct State {
     governor: Box<dyn Governor>,
     under_way: u32,
+    waiting: u32,
+    wider: u32,
     looked: Option<Instant>,
 }
 
@@ -29,10 +31,14 @@ const LOOK: Duration = Duration::from_secs(1);
 
 struct Ticket(Arc<Shared>);
 
+/// Somebody who stands in the queue, until it is dropped.
+struct Waiting<'a>(&'a Shared);
+
 impl Governed {
     /// A gate with nothing under way; `side` names it in the log.
     pub fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
-        let state = Mutex::new(State { governor: Box::new(governor), under_way: 0, looked: None });
+        let state =
+            Mutex::new(State { governor: Box::new(governor), under_way: 0, waiting: 0, wider: 0, looked: None });
         Self(Arc::new(Shared { side, state, room: Notify::new() }))
     }
 }
@@ -42,23 +48,25 @@ impl Shared {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn try_enter(&self) -> bool {
-        self.with(|state| {
-            let free = state.under_way < state.governor.window();
-            if free {
+    /// Takes a permit if there is room; who did not wait for it, only if nobody else does.
+    fn take(self: &Arc<Self>, waited: bool) -> Option<Box<dyn Permit>> {
+        let is_free = self.with(|state| {
+            let is_free = state.under_way < state.window() && (waited || state.waiting == 0);
+            if is_free {
                 state.under_way += 1;
             }
-            free
-        })
+            is_free
+        });
+        is_free.then(|| Box::new(Ticket(Arc::clone(self))) as Box<dyn Permit>)
     }
 
     /// Tells the governor something, and lets in those for whom there is room now.
     fn tell(&self, tell: impl FnOnce(&mut dyn Governor, u32)) {
         let (grew, decided) = self.with(|state| {
-            let before = state.governor.window();
+            let before = state.window();
             state.look();
             tell(state.governor.as_mut(), state.under_way);
-            (state.governor.window() > before, state.governor.decided())
+            (state.window() > before, state.governor.decided())
         });
         if let Some(decided) = decided {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is below 2^64")]
@@ -72,6 +80,10 @@ impl Shared {
 }
 
 impl State {
+    fn window(&self) -> u32 {
+        self.governor.window().saturating_add(self.wider)
+    }
+
     /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
     fn look(&mut self) {
         let now = Instant::now();
@@ -88,9 +100,10 @@ impl Gate for Governed {
             loop {
                 // Asked for before the look, so that room made in between is not missed.
                 let room = self.0.room.notified();
-                if let Some(permit) = self.try_enter() {
+                if let Some(permit) = self.0.take(true) {
                     return permit;
                 }
+                let _waiting = Waiting::new(&self.0);
                 room.await;
             }
         })
@@ -102,7 +115,7 @@ impl Gate for Governed {
     }
 
     fn try_enter(&self) -> Option<Box<dyn Permit>> {
-        self.0.try_enter().then(|| Box::new(Ticket(Arc::clone(&self.0))) as Box<dyn Permit>)
+        self.0.take(false)
     }
 
     fn moved(&self, bytes: u64) {
@@ -110,11 +123,34 @@ impl Gate for Governed {
     }
 
     fn window(&self) -> u32 {
-        self.0.with(|state| state.governor.window())
+        self.0.with(|state| state.window())
+    }
+
+    fn widen(&self, by: u32) {
+        self.0.with(|state| state.wider += by);
+        debug!(side = self.0.side, window = self.window(), why = "widened", "window");
+        self.0.room.notify_waiters();
+    }
+
+    fn narrow(&self, by: u32) {
+        self.0.with(|state| state.wider -= by);
     }
 
     fn resumed(&self) {
         self.0.tell(|governor, _| governor.resumed(Instant::now()));
+    }
+}
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.with(|state| state.waiting += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.waiting -= 1);
     }
 }
 
@@ -161,5 +197,19 @@ mod tests {
         drop(held);
         drop(given_up);
         assert!(timeout(Duration::from_secs(1), &mut patient).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_enters_ahead_of_those_who_wait() {
+        let gate = Governed::new("target", FixedWindow::new(2));
+        let (first, second) = (gate.enter().await, gate.enter().await);
+        let mut waiting = gate.enter();
+        assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());
+        drop(first);
+        assert!(gate.try_enter().is_none());
+        let waited = waiting.await;
+        drop(second);
+        assert!(gate.try_enter().is_some());
+        drop(waited);
     }
 }

@@ -179,6 +179,7 @@ impl From<Fault> for Halt {
 pub(super) struct Notes {
     pub(super) retries: AtomicU32,
     pub(super) hedges: AtomicU32,
+    pub(super) streamed: AtomicU32,
     kept: Mutex<Kept>,
 }
 

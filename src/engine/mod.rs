@@ -6,6 +6,7 @@
 
 pub mod adaptive;
 pub mod buffer;
+mod buffering;
 pub mod decide;
 mod fill;
 pub mod gate;
@@ -19,6 +20,7 @@ pub mod plan;
 mod put;
 pub mod report;
 mod straggler;
+mod streamed;
 mod target;
 mod upload;
 pub mod verify;
@@ -28,9 +30,9 @@ use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
 use crate::wire::body::Incoming;
-use buffer::{Ring, TooSmall};
+use buffer::Ring;
 use decide::{Decision, Sameness};
-use job::{Buffering, Halt, Job, Notes, Trigger, stopped};
+use job::{Halt, Job, Notes, Trigger, stopped};
 use ordered::OrderedMd5;
 use pin::{Found, Now};
 use pipeline::{Parts, send_parts};
@@ -167,6 +169,8 @@ impl Work<'_> {
             if enforced.outcome == Outcome::Unchanged {
                 // What an earlier pass committed is what was sent, whoever has written the same since.
                 return Ok(Done::Enforced(match committed {
+                    // Of the same state everything that was proven then still holds.
+                    Some(before) if before.source.etag.is_same_state(&enforced.source.etag) => before,
                     Some(before) => {
                         Enforced { outcome: Outcome::Copied, bytes: before.bytes, parts: before.parts, ..enforced }
                     }
@@ -292,7 +296,7 @@ impl Work<'_> {
 
     /// The small path: no look before the first PUT.
     async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Enforced, Halt> {
-        let ring = self.job.buffers.memory(head.size).map_err(|error| budget(&error))?;
+        let ring = self.job.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
         self.put(head, body, None, Precondition::IfAbsent, ring).await
     }
 
@@ -307,7 +311,8 @@ impl Work<'_> {
         let layout = pin::layout(job, &self.notes, head).await?;
         let plan = plan(head.size, &layout, job.options.etag, job.options.part_size)
             .map_err(|error| Fault::new("configuration", error.to_string()))?;
-        let ring = self.ring(head.size, &plan).await?;
+        let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
+        let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
         match &plan {
             Plan::Put { .. } => self.put(head, body, seen, condition, ring).await,
             Plan::Parts(_) => {
@@ -315,35 +320,6 @@ impl Work<'_> {
                 self.parts(head, &layout, &plan, seen, condition, ring).await
             }
         }
-    }
-
-    /// Slots for a plan, where the options and the room allow.
-    async fn ring(&self, size: u64, plan: &Plan) -> Result<Ring, Halt> {
-        let job = self.job;
-        let buffers = Arc::clone(&job.buffers);
-        let (slot, wanted) = (plan.slot(), plan.pieces().min(job.options.parts_under_way));
-        // Reserving blocks of a file may block on the disk.
-        let tmp = async || {
-            let buffers = Arc::clone(&buffers);
-            let ring = tokio::task::spawn_blocking(move || buffers.tmp(slot, wanted)).await;
-            ring.map_err(|_| Halt::from(Fault::new("internal", "the thread that reserves /tmp panicked")))
-        };
-        let ring = match job.options.buffering {
-            Buffering::Memory => buffers.memory(slot).map_err(|error| budget(&error))?,
-            Buffering::Tmp => tmp().await?.map_err(|error| budget(&error))?,
-            Buffering::Auto(threshold) if size < threshold => buffers.memory(slot).map_err(|error| budget(&error))?,
-            Buffering::Auto(_) => match tmp().await? {
-                Ok(ring) => ring,
-                Err(full) => match buffers.memory(slot) {
-                    Ok(ring) => {
-                        self.notes.remark(format!("memory was used: {full}"));
-                        ring
-                    }
-                    Err(small) => return Err(budget_both(&full, &small).into()),
-                },
-            },
-        };
-        Ok(ring)
     }
 
     async fn put(
@@ -477,22 +453,4 @@ impl Done {
             }
         }
     }
-}
-
-fn budget(error: &TooSmall) -> Fault {
-    let hint = match error {
-        TooSmall::Memory { slot, .. } => format!(
-            "Give at least {slot} bytes: --memory-limit, or a function with that much memory and as much again besides 96 MiB."
-        ),
-        TooSmall::Tmp { slot, .. } => {
-            format!("Give at least {slot} bytes: --tmp-limit or --tmp-dir, or the template's TmpDirectorySize.")
-        }
-    };
-    Fault::new("budget", error.to_string()).with_hint(hint)
-}
-
-fn budget_both(tmp: &TooSmall, memory: &TooSmall) -> Fault {
-    let advice = budget(memory);
-    let hint = advice.hint.clone().unwrap_or_default();
-    Fault::new("budget", format!("{tmp}; and {memory}")).with_hint(format!("More room in /tmp, or more memory. {hint}"))
 }

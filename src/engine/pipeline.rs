@@ -3,22 +3,28 @@
 use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
+use super::job::{Halt, Job, Notes, UnderWay, fault_at};
 use super::ordered::OrderedMd5;
 use super::plan::Layout;
 use super::report::Fault;
 use super::straggler::{self, Goodput, Pace};
+use super::streamed::stream;
 use super::target::integrity;
 use super::verify;
 use crate::s3::checksum::Digests;
 use crate::s3::error::Class;
 use crate::s3::multipart::{CompletedPart, UploadPart};
-use crate::s3::object::ObjectHead;
+use crate::s3::object::{ObjectHead, Written};
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::attempt::{Attempts, Peer};
+use crate::wire::call::Wider;
+use crate::wire::error::Error;
+use crate::wire::gate::Permit;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -50,19 +56,30 @@ pub(super) struct Sent {
     pub(super) all_md5: bool,
 }
 
-struct Done {
+/// A part that the target holds.
+pub(super) struct Done {
     part: CompletedPart,
     digests: Digests,
-    is_md5: bool,
+    /// Whether its ETag was its MD5.
+    pub(super) is_md5: bool,
     took: Duration,
 }
 
 /// A part that is being read or sent.
 struct Flight {
-    length: u64,
+    range: ByteRange,
     begun: usize,
-    sealed: Arc<Mutex<Option<Sealed>>>,
+    bytes: Held,
     copies: Vec<Copy>,
+    _shown: UnderWay,
+}
+
+/// Where another copy of a part would come from.
+enum Held {
+    /// Its slot, once it is filled.
+    Slot(Arc<Mutex<Option<Sealed>>>),
+    /// The source.
+    Nowhere,
 }
 
 /// One connection's share in sending a part.
@@ -84,6 +101,9 @@ struct Flights {
     goodput: Goodput,
     // Connections when the last part was begun.
     at_end: Option<usize>,
+    began: Instant,
+    // All parts that were left are let out at once.
+    wider: Option<Wider>,
     // Bytes of parts that ended since the last look, of which no look has seen.
     finished: f64,
     // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
@@ -91,7 +111,7 @@ struct Flights {
 }
 
 /// Sends all parts of a layout. Slots are taken in the order of the parts, so that the earliest part never waits for a
-/// later one's memory.
+/// later one's memory. A part that need not wait for the border does not wait in memory either: it is streamed.
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
@@ -109,14 +129,20 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
         if reserving.is_none()
             && let Some((_, range)) = waiting.peek().filter(|_| flights.have_room())
         {
-            reserving = Some(Box::pin(parts.ring.slot(length(*range))));
+            reserving = Some((*range, Box::pin(parts.ring.slot(length(*range)))));
         }
+        let may_stream = waiting.peek().is_some() && flights.may_stream();
         let slot = async {
             match &mut reserving {
-                Some(slot) => slot.await,
+                Some((_, slot)) => slot.await,
                 None => std::future::pending().await,
             }
         };
+        // Not waited for: it is looked at whenever a part has ended, and a few times a second.
+        let permit = poll_fn(|_| match flights.parts.job.target.client.permit() {
+            Some(permit) => Poll::Ready(permit),
+            None => Poll::Pending,
+        });
         tokio::select! {
             biased;
             Some(joined) = flights.tasks.join_next() => {
@@ -129,6 +155,14 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
                     done[index] = Some(part);
                 }
             }
+            permit = permit, if may_stream => {
+                if let Some((index, range)) = waiting.next() {
+                    flights.begin_streamed(index, range, permit);
+                }
+                // The last part is shorter, and a slot knows its length.
+                let next = waiting.peek().map(|(_, range)| range.bytes());
+                reserving = reserving.filter(|(range, _)| next == Some(range.bytes()));
+            }
             slot = slot => {
                 reserving = None;
                 let slot = slot.map_err(|error| Fault::new("budget", format!("no memory for a part: {error}")))?;
@@ -136,7 +170,7 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
                     flights.begin(index, range, slot);
                 }
             }
-            _ = looks.tick() => flights.look(waiting.peek().is_none()),
+            _ = looks.tick() => flights.look(waiting.len()),
         }
     }
     let mut sent = Sent { parts: Vec::new(), digests: Vec::new(), all_md5: flights.all_md5 };
@@ -145,6 +179,12 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
         sent.parts.push(part.part);
         sent.digests.push(part.digests);
     }
+    tracing::debug!(
+        key = parts.job.source.key.as_str(),
+        parts = sent.parts.len(),
+        streamed = parts.notes.streamed.load(Ordering::Relaxed),
+        "parts sent"
+    );
     Ok(sent)
 }
 
@@ -157,6 +197,8 @@ impl Flights {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
+            began: Instant::now(),
+            wider: None,
             finished: 0.0,
             all_md5: true,
         }
@@ -169,15 +211,46 @@ impl Flights {
         self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
     }
 
+    /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or others
+    /// that are read wait for their permits.
+    fn may_stream(&self) -> bool {
+        let window = self.parts.job.target.client.window() as usize;
+        let most = window.min(self.parts.job.options.parts_under_way.max(1));
+        self.parts.own_boundaries.is_none() && self.under_way.len() < most
+    }
+
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
         let sealed = Arc::default();
         let attempts = self.parts.job.part();
+        let copy = self.copy(index, range, attempts, {
+            let (parts, sealed) = (Arc::clone(&self.parts), Arc::clone(&sealed));
+            move |attempts| one(parts, index, range, slot, sealed, attempts)
+        });
+        self.enter(index, range, Held::Slot(sealed), copy);
+    }
+
+    fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
+        let attempts = self.parts.job.part().with(permit);
+        let parts = Arc::clone(&self.parts);
+        let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, attempts));
+        self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
+        self.enter(index, range, Held::Nowhere, copy);
+    }
+
+    fn enter(&mut self, index: usize, range: ByteRange, bytes: Held, copy: Copy) {
+        let shown = self.parts.job.meter.enter();
+        self.under_way.insert(index, Flight { range, begun: 1, bytes, copies: vec![copy], _shown: shown });
+    }
+
+    /// Begins to send a part on a connection.
+    fn copy<F>(&mut self, index: usize, range: ByteRange, attempts: Attempts, work: impl FnOnce(Attempts) -> F) -> Copy
+    where
+        F: Future<Output = Result<Done, Halt>> + Send + 'static,
+    {
         let (taken, peer) = (attempts.taken(), attempts.peer());
-        let work = one(Arc::clone(&self.parts), index, range, slot, Arc::clone(&sealed), attempts);
+        let work = work(attempts);
         let task = self.tasks.spawn(async move { (index, work.await) });
-        let length = range.bytes();
-        let copies = vec![Copy { task, taken, peer, pace: Pace::new(length, Instant::now()) }];
-        self.under_way.insert(index, Flight { length, begun: 1, sealed, copies });
+        Copy { task, taken, peer, pace: Pace::new(range.bytes(), Instant::now()) }
     }
 
     /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
@@ -190,8 +263,8 @@ impl Flights {
                     copy.task.abort();
                     self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
                 }
-                self.parts.job.target.client.delivered(flight.length);
-                self.parts.job.meter.arrived(flight.length);
+                self.parts.job.target.client.delivered(flight.range.bytes());
+                self.parts.job.meter.arrived(flight.range.bytes());
                 self.all_md5 &= done.is_md5;
                 self.took.push(done.took);
                 Ok(Some((index, done)))
@@ -204,9 +277,15 @@ impl Flights {
         }
     }
 
-    /// Looks at the pace of the parts; at the end of the object, sends the slowest once more where there is room.
-    fn look(&mut self, is_end: bool) {
+    /// Looks at the pace of the parts; lets all out that are left if they would be a wave of their own; at the end of the
+    /// object, sends the slowest once more where there is room.
+    fn look(&mut self, left: usize) {
         let now = Instant::now();
+        let window = self.parts.job.target.client.window() as usize;
+        let beyond = (self.under_way.len() + left).saturating_sub(window);
+        if self.wider.is_none() && self.took.is_empty() && straggler::is_one_wave(beyond, window, now - self.began) {
+            self.wider = Some(self.parts.job.target.client.widen(u32::try_from(beyond).unwrap_or(u32::MAX)));
+        }
         let copies = self.under_way.values_mut().flat_map(|flight| &mut flight.copies);
         let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
         self.goodput.look(moved + std::mem::take(&mut self.finished), now);
@@ -215,7 +294,7 @@ impl Flights {
                 flight.copies.remove(index).task.abort();
             }
         }
-        if !is_end || !self.all_md5 {
+        if left > 0 || !self.all_md5 {
             return;
         }
         let usual = self.usual(now);
@@ -227,7 +306,7 @@ impl Flights {
             let paces: Vec<(usize, usize, Vec<Pace>)> = self
                 .under_way
                 .iter()
-                .filter(|(_, flight)| flight.sealed().is_some())
+                .filter(|(_, flight)| flight.is_at_hand())
                 .map(|(index, flight)| (*index, flight.begun, flight.paces()))
                 .collect();
             let sending: Vec<straggler::Sending<'_>> = paces
@@ -240,14 +319,18 @@ impl Flights {
                 return;
             }
             let Some(flight) = self.under_way.get_mut(&index) else { return };
-            let Some(sealed) = flight.sealed() else { return };
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
-            let attempts = self.parts.job.part().with(permit).away_from(slow);
-            let (taken, peer) = (attempts.taken(), attempts.peer());
-            let work = send(Arc::clone(&self.parts), index, sealed, attempts);
-            let task = self.tasks.spawn(async move { (index, work.await) });
+            let (range, sealed) = (flight.range, flight.sealed());
             flight.begun += 1;
-            flight.copies.push(Copy { task, taken, peer, pace: Pace::new(flight.length, now) });
+            let attempts = self.parts.job.part().with(permit).away_from(slow);
+            let parts = Arc::clone(&self.parts);
+            let copy = match sealed {
+                Some(sealed) => self.copy(index, range, attempts, |attempts| send(parts, index, sealed, attempts)),
+                None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, attempts)),
+            };
+            if let Some(flight) = self.under_way.get_mut(&index) {
+                flight.copies.push(copy);
+            }
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -266,9 +349,17 @@ impl Flight {
         self.copies.iter().map(|copy| copy.pace.clone()).collect()
     }
 
-    /// Its bytes, once they are read.
+    /// Its bytes, once they are read, if they are kept.
     fn sealed(&self) -> Option<Sealed> {
-        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &self.bytes {
+            Held::Slot(sealed) => sealed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Held::Nowhere => None,
+        }
+    }
+
+    /// Whether another copy of it can be sent.
+    fn is_at_hand(&self) -> bool {
+        matches!(self.bytes, Held::Nowhere) || self.sealed().is_some()
     }
 }
 
@@ -284,7 +375,6 @@ async fn one(
     shared: Arc<Mutex<Option<Sealed>>>,
     attempts: Attempts,
 ) -> Result<Done, Halt> {
-    let _under_way = parts.job.meter.enter();
     let kind = parts.ring.kind();
     let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
@@ -296,19 +386,27 @@ async fn one(
 
 /// Sends a part until the target has it, byte for byte.
 async fn send(parts: Arc<Parts>, index: usize, sealed: Sealed, mut attempts: Attempts) -> Result<Done, Halt> {
-    let number = PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()))?;
-    let digests = *sealed.digests();
     let operation = UploadPart {
         bucket: parts.job.target.bucket.clone(),
         key: parts.job.target.key.clone(),
         upload: parts.upload.clone(),
-        number,
+        number: number(index)?,
         bytes: sealed.bytes().clone(),
-        crc: digests.crc,
+        crc: sealed.digests().crc,
     };
     let answer = parts.job.target.client.call(&operation, &mut attempts).await;
     parts.notes.count(&attempts);
-    let written = answer.map_err(|error| match error.class() {
+    let written = answer.map_err(|error| refused(&error))?;
+    proven(operation.number, sealed.digests(), written, &attempts)
+}
+
+pub(super) fn number(index: usize) -> Result<PartNumber, Halt> {
+    PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()).into())
+}
+
+/// Why the target does not have a part.
+pub(super) fn refused(error: &Error) -> Halt {
+    match error.class() {
         Class::Missing if error.code() == Some("NoSuchUpload") => {
             Halt::replaced("the upload was aborted by somebody else")
         }
@@ -317,9 +415,18 @@ async fn send(parts: Arc<Parts>, index: usize, sealed: Sealed, mut attempts: Att
         | Class::Throttled
         | Class::Transient
         | Class::Ambiguous
-        | Class::Refused => fault_at(End::Target, &error).into(),
-    })?;
-    let is_md5 = verify::part(&digests, &written).map_err(|mismatch| integrity(&mismatch))?;
+        | Class::Refused => fault_at(End::Target, error).into(),
+    }
+}
+
+/// A part that the target says it has, held against the bytes.
+pub(super) fn proven(
+    number: PartNumber,
+    digests: &Digests,
+    written: Written,
+    attempts: &Attempts,
+) -> Result<Done, Halt> {
+    let is_md5 = verify::part(digests, &written).map_err(|mismatch| integrity(&mismatch))?;
     let part = CompletedPart { number, etag: written.etag, crc: digests.crc };
-    Ok(Done { part, digests, is_md5, took: attempts.last_attempt() })
+    Ok(Done { part, digests: *digests, is_md5, took: attempts.last_attempt() })
 }

@@ -67,6 +67,8 @@ pub enum BufferKind {
     Memory,
     /// In slots of a mapped file.
     Tmp,
+    /// Nowhere: there was no room for a single part.
+    Streamed,
 }
 
 impl BufferKind {
@@ -75,6 +77,7 @@ impl BufferKind {
         match self {
             Self::Memory => "memory",
             Self::Tmp => "tmp",
+            Self::Streamed => "streamed",
         }
     }
 }

@@ -135,6 +135,8 @@ pub(super) enum Entrance {
     Queue,
     /// At once: who asks has a permit that is held until this is answered.
     Within,
+    /// At once, and counted nowhere: what it reads goes no faster than what somebody sends under a permit of another gate.
+    Beside,
     /// With a permit that was given beforehand.
     Given(Box<dyn Permit>),
 }
@@ -144,6 +146,7 @@ impl fmt::Debug for Entrance {
         f.write_str(match self {
             Self::Queue => "Queue",
             Self::Within => "Within",
+            Self::Beside => "Beside",
             Self::Given(_) => "Given",
         })
     }
@@ -205,6 +208,14 @@ impl Attempts {
         self
     }
 
+    /// The same, let in at once and counted nowhere: for a request whose bytes go straight into another one, which has a
+    /// permit at the other side.
+    #[must_use]
+    pub fn beside(mut self) -> Self {
+        self.entrance = Entrance::Beside;
+        self
+    }
+
     /// The same, the first attempt with this permit.
     #[must_use]
     pub fn with(mut self, permit: Box<dyn Permit>) -> Self {
@@ -239,6 +250,7 @@ impl Attempts {
     pub(super) fn entrance(&mut self) -> Entrance {
         match self.entrance {
             Entrance::Within => Entrance::Within,
+            Entrance::Beside => Entrance::Beside,
             Entrance::Queue | Entrance::Given(_) => std::mem::take(&mut self.entrance),
         }
     }

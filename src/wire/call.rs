@@ -4,8 +4,9 @@ use super::attempt::{Attempts, Budget, Entrance, Verdict};
 use super::body::{Incoming, Load, Outgoing, untold};
 use super::connect::{Connect, Origin};
 use super::error::{Error, Stage};
-use super::gate::{Came, Gate, Permit};
+use super::gate::{self, Came, Gate, Permit};
 use super::keys::Keys;
+use super::learned::{Learned, seconds};
 use super::passage::{Finished, Passage};
 use super::pool::{Connection, Pool};
 use crate::s3::Bucket;
@@ -17,9 +18,9 @@ use crate::s3::operation::{self, Answer, Failure, Head, Operation, Pace};
 use http::Request;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
@@ -56,9 +57,6 @@ impl Config {
 /// each takes 4 MB.
 const REPLY_LIMIT: usize = 16 << 20;
 
-/// `Server` in the answers of S3 ("Common response headers").
-const S3_NAME: &str = "AmazonS3";
-
 /// How far off our clock may be, in seconds ("Error responses", RequestTimeTooSkewed).
 const SKEW_ALLOWED: u64 = 15 * 60;
 
@@ -73,12 +71,7 @@ struct Inner {
     gate: Arc<dyn Gate>,
     pool: Arc<Pool>,
     budget: Mutex<Budget>,
-    // Seconds to add to our clock to have the server's.
-    skew: AtomicI64,
-    // Whether this server's conditions want ETags without quotes (radosgw).
-    bare_etags: AtomicBool,
-    // Whether an answer named its server as S3 does.
-    is_s3: AtomicBool,
+    learned: Learned,
 }
 
 /// Where the bucket is; a redirect changes it for all calls that follow.
@@ -86,6 +79,18 @@ struct Inner {
 pub(super) struct Site {
     pub(super) endpoint: Endpoint,
     pub(super) region: Region,
+}
+
+/// A window that is wider until this is dropped.
+pub struct Wider {
+    client: Client,
+    by: u32,
+}
+
+impl Drop for Wider {
+    fn drop(&mut self) {
+        self.client.0.gate.narrow(self.by);
+    }
 }
 
 /// A request on its way to a connection.
@@ -120,9 +125,7 @@ impl Client {
             gate,
             pool: Arc::new(Pool::new(connector)),
             budget,
-            skew: AtomicI64::new(0),
-            bare_etags: AtomicBool::new(false),
-            is_s3: AtomicBool::new(false),
+            learned: Learned::default(),
         }))
     }
 
@@ -137,20 +140,16 @@ impl Client {
         self.site().region
     }
 
-    /// From now on conditions carry ETags without quotes. For radosgw, whose
-    /// writes take only these; switched on by a refusal of the very ETag that the server shows, never beforehand.
-    pub fn spell_etags_bare(&self) {
-        self.0.bare_etags.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether conditions carry ETags without quotes.
-    pub fn spells_etags_bare(&self) -> bool {
-        self.0.bare_etags.load(Ordering::Relaxed)
-    }
-
     /// How many requests may be under way now.
     pub fn window(&self) -> u32 {
         self.0.gate.window()
+    }
+
+    /// Adds to the window, as far as this client may have requests under way at all, until what is given is dropped.
+    pub fn widen(&self, by: u32) -> Wider {
+        let by = by.min(self.0.config.window.saturating_sub(self.window()));
+        self.0.gate.widen(by);
+        Wider { client: self.clone(), by }
     }
 
     /// A permit for one request, if there is room now.
@@ -162,7 +161,7 @@ impl Client {
     /// that is cut off, as the connection that comes second is: another server may tear the part that it has
     /// (LocalStack 2026.3).
     pub fn affords_hedge(&self) -> bool {
-        self.0.is_s3.load(Ordering::Relaxed) && self.budget(Budget::hedges)
+        self.0.learned.is_s3() && self.budget(Budget::hedges)
     }
 
     /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
@@ -284,6 +283,7 @@ impl Client {
         match attempts.entrance() {
             Entrance::Queue => self.0.gate.enter().await,
             Entrance::Within => self.0.gate.admit(),
+            Entrance::Beside => gate::Open.admit(),
             Entrance::Given(permit) => permit,
         }
     }
@@ -375,9 +375,7 @@ impl Client {
         })?;
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
-        if head.text("server") == Some(S3_NAME) {
-            self.0.is_s3.store(true, Ordering::Relaxed);
-        }
+        self.0.learned.from(&head);
         // An answer before the end of our body leaves a connection that cannot be used again.
         let is_reusable = course.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
@@ -400,7 +398,7 @@ impl Client {
     async fn apply(&self, remedy: Remedy, error: &Error, attempts: &Attempts) -> Result<bool, Error> {
         match (remedy, error.refusal()) {
             (Remedy::Clock, Some(Refusal { server_time: Some(theirs), .. })) => {
-                self.0.skew.store(theirs.saturating_sub(seconds(SystemTime::now())), Ordering::Relaxed);
+                self.0.learned.set_clock(*theirs, SystemTime::now());
                 Ok(true)
             }
             (Remedy::Credentials, _) => match attempts.signed_with() {
@@ -448,14 +446,11 @@ impl Client {
     }
 
     pub(super) fn now(&self) -> SystemTime {
-        let skew = self.0.skew.load(Ordering::Relaxed);
-        let now = SystemTime::now();
-        let shifted = if skew >= 0 {
-            now.checked_add(Duration::from_secs(skew.unsigned_abs()))
-        } else {
-            now.checked_sub(Duration::from_secs(skew.unsigned_abs()))
-        };
-        shifted.unwrap_or(now)
+        self.0.learned.clock(SystemTime::now())
+    }
+
+    pub(super) fn learned(&self) -> &Learned {
+        &self.0.learned
     }
 
     pub(super) fn succeeded(&self, attempts: &mut Attempts) {
@@ -465,11 +460,6 @@ impl Client {
     fn budget<T>(&self, with: impl FnOnce(&mut Budget) -> T) -> T {
         with(&mut self.0.budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Seconds since 1970.
-fn seconds(time: SystemTime) -> i64 {
-    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn failed(failure: Failure) -> Error {

@@ -56,6 +56,12 @@ pub trait Gate: Send + Sync {
     /// How many requests may be under way now.
     fn window(&self) -> u32;
 
+    /// Adds so many to the window until [`Self::narrow`] takes them back.
+    fn widen(&self, by: u32);
+
+    /// Takes back what [`Self::widen`] added.
+    fn narrow(&self, by: u32);
+
     /// Hears that an invocation begins: what was measured before may have been frozen in between.
     fn resumed(&self);
 }
@@ -88,6 +94,10 @@ impl Gate for Open {
     fn window(&self) -> u32 {
         u32::MAX
     }
+
+    fn widen(&self, _: u32) {}
+
+    fn narrow(&self, _: u32) {}
 
     fn resumed(&self) {}
 }

@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod error;
 pub mod gate;
 pub mod keys;
+mod learned;
 mod passage;
 mod pool;
 mod request;

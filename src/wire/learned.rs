@@ -1,0 +1,79 @@
+//! What answers have taught about a server: its clock, and where it is not as S3 is.
+
+use super::call::Client;
+use crate::s3::operation::Head;
+use crate::s3::streamed::Form;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// `Server` in the answers of S3 ("Common response headers").
+const S3_NAME: &str = "AmazonS3";
+
+/// Of one server.
+#[derive(Debug, Default)]
+pub(super) struct Learned {
+    // Seconds to add to our clock to have the server's.
+    skew: AtomicI64,
+    // Its conditions want ETags without quotes (radosgw).
+    bare_etags: AtomicBool,
+    // An answer named it as S3 does.
+    is_s3: AtomicBool,
+    // It knows no trailers (radosgw).
+    no_trailers: AtomicBool,
+}
+
+impl Learned {
+    /// Looks at an answer.
+    pub(super) fn from(&self, head: &Head) {
+        if head.text("server") == Some(S3_NAME) {
+            self.is_s3.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is S3 itself, as far as it says so.
+    pub(super) fn is_s3(&self) -> bool {
+        self.is_s3.load(Ordering::Relaxed)
+    }
+
+    /// Its clock shows `theirs`, in seconds since 1970, while ours shows `ours`.
+    pub(super) fn set_clock(&self, theirs: i64, ours: SystemTime) {
+        self.skew.store(theirs.saturating_sub(seconds(ours)), Ordering::Relaxed);
+    }
+
+    /// What its clock shows while ours shows `ours`.
+    pub(super) fn clock(&self, ours: SystemTime) -> SystemTime {
+        let skew = self.skew.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew.unsigned_abs());
+        let theirs = if skew >= 0 { ours.checked_add(by) } else { ours.checked_sub(by) };
+        theirs.unwrap_or(ours)
+    }
+}
+
+impl Client {
+    /// From now on conditions carry ETags without quotes. For radosgw, whose
+    /// writes take only these; switched on by a refusal of the very ETag that the server shows, never beforehand.
+    pub fn spell_etags_bare(&self) {
+        self.learned().bare_etags.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether conditions carry ETags without quotes.
+    pub fn spells_etags_bare(&self) -> bool {
+        self.learned().bare_etags.load(Ordering::Relaxed)
+    }
+
+    /// From now on streamed parts have no trailer. For radosgw, which refuses them; switched on when it took a part that
+    /// way after it had refused the same part with one, never beforehand.
+    pub fn send_no_trailers(&self) {
+        self.learned().no_trailers.store(true, Ordering::Relaxed);
+    }
+
+    /// How the checksum of a streamed part is told.
+    pub fn form(&self) -> Form {
+        if self.learned().no_trailers.load(Ordering::Relaxed) { Form::Plain } else { Form::Trailer }
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
