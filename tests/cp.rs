@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 use tokio::process::{Child, Command};
 use xpsync::demo::attributes::Attributes;
+use xpsync::demo::border::BorderConfig;
 use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
 
@@ -22,7 +24,11 @@ impl Drop for World {
 
 impl World {
     async fn new() -> Self {
-        let pair = Pair::start(None).await.unwrap();
+        Self::over(None).await
+    }
+
+    async fn over(border: Option<BorderConfig>) -> Self {
+        let pair = Pair::start(border).await.unwrap();
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cp-{:016x}", fastrand::u64(..)));
         std::fs::create_dir_all(&folder).unwrap();
         let (source, target) = (source_keys(), target_keys());
@@ -30,7 +36,7 @@ impl World {
             "[profile china]\nregion = {SOURCE_REGION}\nendpoint_url = {}\n[profile global]\nregion = {TARGET_REGION}\n\
              endpoint_url = {}\n",
             pair.source.endpoint(),
-            pair.target.endpoint()
+            pair.target_endpoint()
         );
         let profile = |name: &str, id: &str, secret: &str| {
             format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
@@ -198,4 +204,34 @@ async fn debug_shows_each_request_with_its_id_and_no_key() {
     let ids: Vec<String> = world.pair.target.seen().into_iter().map(|seen| seen.request_id).collect();
     assert!(!ids.is_empty() && ids.iter().all(|id| said.contains(id)), "{said}");
     assert!(!said.contains(&target_keys().secret_key) && !said.contains(&source_keys().secret_key));
+}
+
+/// Bytes of its own that a process has in memory (`proc_pid_status`, RssAnon).
+fn resident(process: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()?)).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_part_takes_no_more_memory_than_its_two_connections_may() {
+    // So slow that every buffer of every connection is full.
+    let border = BorderConfig { rate: Some(32_000_000), ..BorderConfig::default() };
+    let world = World::over(Some(border)).await;
+    world.put("k", 80 * (5 << 20));
+    let peak = async |connections: &str| {
+        let (source, target) = (format!("s3://{SOURCE_BUCKET}/k"), format!("s3://{TARGET_BUCKET}/k-{connections}"));
+        let mut flags = vec!["cp", &source, &target, "--source-profile", "china", "--target-profile", "global"];
+        flags.extend(["--buffer", "memory", "--memory-limit", "1MiB", "--concurrency", connections]);
+        let process = world.start(&flags);
+        let mut peak = 0;
+        for _ in 0..40 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            peak = peak.max(resident(&process).unwrap());
+        }
+        peak
+    };
+    let (few, many) = (peak("8").await, peak("72").await);
+    let each = many.saturating_sub(few) / 64;
+    assert!((64 << 10..=420 << 10).contains(&each), "{each} bytes; {few} for 8 connections, {many} for 72");
 }
