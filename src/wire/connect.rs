@@ -1,14 +1,14 @@
 //! From a host to an open connection: names, TCP, TLS.
 
 use super::gate::Boxed;
+use super::resolve::Resolver;
 use super::socket::Socket;
 use crate::s3::endpoint::{Location, Scheme};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::collections::HashMap;
+use rustls::{ClientConfig, HandshakeKind};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -108,10 +108,6 @@ pub struct Connected {
 /// How long TCP and TLS together may take: three round trips of 260 ms and a SYN that is lost twice (1 s and 2 s).
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long an answer of the resolver is used; S3 asks for a fresh look-up when a request goes wrong, and an address
-/// that fails is dropped at once.
-const RESOLVED_FOR: Duration = Duration::from_secs(30);
-
 /// Bytes that the kernel may hold unsent: enough to keep the path busy between two wake-ups, few enough that progress
 /// seen here is progress on the path.
 const NOT_SENT_LOWAT: u32 = 32 << 10;
@@ -126,57 +122,31 @@ const CONGESTION_CONTROL: &str = "bbr";
 /// The network.
 pub struct Network {
     tls: TlsConnector,
-    resolved: Mutex<HashMap<String, Resolved>>,
+    resolver: Resolver,
     // What became of the first try; later ones that end otherwise are not worth a line each.
     congestion_control: OnceLock<()>,
-}
-
-struct Resolved {
-    at: Instant,
-    addresses: Vec<IpAddr>,
-    next: usize,
 }
 
 impl Network {
     /// Connections with this trust.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls: TlsConnector::from(tls), resolved: Mutex::default(), congestion_control: OnceLock::new() }
+        Self { tls: TlsConnector::from(tls), resolver: Resolver::default(), congestion_control: OnceLock::new() }
     }
 
     /// The addresses of a host, beginning with the one whose turn it is.
     async fn addresses(&self, origin: &Origin) -> Result<Vec<SocketAddr>, ConnectError> {
-        let with_port =
-            |addresses: Vec<IpAddr>| addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port)).collect();
-        if let Some(known) = self.turn(&origin.host) {
-            return Ok(with_port(known));
-        }
-        let resolve = |source| ConnectError::Resolve { host: origin.host.clone(), source };
         let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-        let found = tokio::net::lookup_host((host, origin.port)).await.map_err(resolve)?;
-        let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-        if addresses.is_empty() {
-            return Err(resolve(io::Error::from(io::ErrorKind::NotFound)));
-        }
-        let entry = Resolved { at: Instant::now(), addresses: addresses.clone(), next: 1 };
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).insert(origin.host.clone(), entry);
-        Ok(with_port(addresses))
-    }
-
-    fn turn(&self, host: &str) -> Option<Vec<IpAddr>> {
-        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = resolved.get_mut(host).filter(|known| known.at.elapsed() < RESOLVED_FOR)?;
-        let mut addresses = known.addresses.clone();
-        let first = known.next % addresses.len();
-        addresses.rotate_left(first);
-        known.next = first + 1;
-        Some(addresses)
-    }
-
-    fn forget(&self, host: &str) {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        let look_up = || async move {
+            let found = tokio::net::lookup_host((host, origin.port)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        };
+        let found = self.resolver.addresses(&origin.host, look_up).await;
+        let found = found.map_err(|source| ConnectError::Resolve { host: origin.host.clone(), source })?;
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, origin.port)).collect())
     }
 
     async fn open(&self, origin: &Origin, avoid: Option<IpAddr>) -> Result<Connected, ConnectError> {
+        let began = Instant::now();
         let mut addresses = self.addresses(origin).await?;
         // Stable, so that the turns are kept; the avoided one is still better than none.
         addresses.sort_by_key(|address| Some(address.ip()) == avoid);
@@ -184,11 +154,13 @@ impl Network {
         for address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    let stream = self.secure(origin, stream).await?;
+                    let (stream, resumed) = self.secure(origin, stream).await?;
+                    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    tracing::debug!(host = origin.host, %address, resumed, milliseconds, "connection");
                     return Ok(Connected { stream, peer: Some(address.ip()) });
                 }
                 Err(source) => {
-                    self.forget(&origin.host);
+                    self.resolver.forget(&origin.host);
                     failed = Some(ConnectError::Connect { address, source });
                 }
             }
@@ -198,21 +170,23 @@ impl Network {
         Err(failed.unwrap_or_else(nowhere))
     }
 
-    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Box<dyn Stream>, ConnectError> {
+    /// Speaks TLS if the origin does; also, whether an earlier session was resumed.
+    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<(Box<dyn Stream>, bool), ConnectError> {
         // Both only make it faster; a kernel that refuses them is no reason to fail.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOWAT);
         self.prefer_congestion_control(&stream);
         let socket = Socket::new(stream);
         match origin.scheme {
-            Scheme::Http => Ok(Box::new(socket)),
+            Scheme::Http => Ok((Box::new(socket), false)),
             Scheme::Https => {
                 let tls = |source| ConnectError::Tls { host: origin.host.clone(), source };
                 let name = ServerName::try_from(origin.host.clone())
                     .map_err(|error| tls(io::Error::new(io::ErrorKind::InvalidData, error)))?;
                 let mut stream = self.tls.connect(name, socket).await.map_err(tls)?;
                 stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
-                Ok(Box::new(stream))
+                let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                Ok((Box::new(stream), resumed))
             }
         }
     }
@@ -232,7 +206,7 @@ impl Connect for Network {
     fn connect<'a>(&'a self, origin: &'a Origin, avoid: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>> {
         Box::pin(async move {
             let slow = |_| {
-                self.forget(&origin.host);
+                self.resolver.forget(&origin.host);
                 ConnectError::Slow { host: origin.host.clone(), limit: CONNECT_LIMIT }
             };
             timeout(CONNECT_LIMIT, self.open(origin, avoid)).await.map_err(slow)?

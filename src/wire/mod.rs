@@ -17,6 +17,7 @@ mod learned;
 mod passage;
 mod pool;
 mod request;
+mod resolve;
 pub mod room;
 pub mod sdk;
 mod socket;
