@@ -35,6 +35,9 @@ const RECORDS_AT_ONCE: usize = 512;
 /// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of the
 /// border.
 const MARGIN: Duration = Duration::from_secs(8);
+/// Connections that begin to open on each side before it is known what an invocation wants: one for each message of the
+/// template's batches. More would be for nothing where one object comes; what a larger batch needs is opened with it.
+const AHEAD: u32 = 10;
 /// What of /tmp slots may take, in hundredths of what is free.
 const TMP_SHARE: u64 = 90;
 
@@ -91,6 +94,18 @@ impl Function {
         Arc::new(Self { settings, source, target, buffers, records, parts_under_way, on_report })
     }
 
+    /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
+    /// waits for nothing, and nothing fails here: what cannot be had is found out by the request that needs it. What the
+    /// sandbox froze meanwhile is dropped when the invocation begins.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn warm_up(&self) {
+        self.target.fetch_keys();
+        self.target.warm(&self.settings.target.bucket, AHEAD);
+        self.source.warm(&self.settings.source.bucket, AHEAD);
+    }
+
     /// Handles one invocation. Every failure is in the answer; every record has a report in the log.
     ///
     /// # Cancel safety
@@ -130,8 +145,23 @@ impl Function {
         }
     }
 
+    /// Begins to open a connection to the target for each record that may want one, and to fetch its keys, while the
+    /// source is still to be asked.
+    fn expect(&self, items: &[Item]) {
+        let wanted = items.iter().filter(|item| match item {
+            Ok(Task::Reconcile { key, .. }) => self.settings.filter.includes(key.as_str()),
+            Ok(Task::Ignored { .. }) | Err(_) => false,
+        });
+        let wanted = u32::try_from(wanted.count()).unwrap_or(u32::MAX);
+        if wanted > 0 {
+            self.target.fetch_keys();
+            self.target.warm(&self.settings.target.bucket, wanted.min(self.target.window()));
+        }
+    }
+
     /// Works on records, each in a task of its own, and reports in their order.
     async fn records(self: &Arc<Self>, items: Vec<Item>, deadline: Instant) -> Vec<Report> {
+        self.expect(&items);
         let tasks: Vec<(Place, Option<i64>, JoinHandle<Report>)> = items
             .into_iter()
             .map(|item| {

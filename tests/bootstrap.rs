@@ -300,6 +300,23 @@ async fn an_event_copies_its_object_and_a_repeat_finds_it_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_and_the_secret_are_on_their_way_before_there_is_an_event() {
+    let mut world = World::start().await;
+    world.put("k", 1 << 10);
+    let bootstrap = world.bootstrap(&[]);
+    let warm = async {
+        while world.pair.target.open_connections() == 0 || world.vault.calls() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, warm).await.expect("nothing was opened");
+    assert!(world.pair.target.seen().is_empty());
+    assert_eq!(world.api.value(json!({ "test_key": "k" })).await["outcome"], "copied");
+    assert_eq!(world.vault.calls(), 1, "the secret is fetched once a sandbox");
+    drop(bootstrap);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_answered_with_the_messages_that_failed() {
     let mut world = World::start().await;
     for key in ["one", "two"] {

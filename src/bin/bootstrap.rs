@@ -92,6 +92,8 @@ fn tell_lambda(api: &str, message: &str) -> std::io::Result<()> {
 }
 
 async fn serve(function: &Arc<Function>) -> Result<(), String> {
+    // The runtime's threads do it while this one asks for the first invocation.
+    function.warm_up();
     let sandbox = telemetry::sandbox();
     info!(sandbox, "start");
     let service = service_fn(|event: LambdaEvent<Box<RawValue>>| {

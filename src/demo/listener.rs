@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::HandshakeKind;
 
 use super::authority::Authority;
 use super::reply::Reply;
@@ -63,6 +64,7 @@ pub(crate) struct Listener {
     address: SocketAddr,
     accepted: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
+    resumed: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -81,6 +83,7 @@ impl Listener {
             address: socket.local_addr()?,
             accepted: Arc::default(),
             open: Arc::default(),
+            resumed: Arc::default(),
             stop,
             tasks: JoinSet::new(),
         };
@@ -91,6 +94,7 @@ impl Listener {
             handler,
             accepted: Arc::clone(&listener.accepted),
             open: Arc::clone(&listener.open),
+            resumed: Arc::clone(&listener.resumed),
         };
         listener.tasks.spawn(accept.run(stopped));
         Ok(listener)
@@ -108,6 +112,10 @@ impl Listener {
         self.open.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn resumed(&self) -> u64 {
+        self.resumed.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -121,6 +129,7 @@ struct Accept<H> {
     handler: Arc<H>,
     accepted: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
+    resumed: Arc<AtomicU64>,
 }
 
 impl<H: Handler> Accept<H> {
@@ -139,10 +148,19 @@ impl<H: Handler> Accept<H> {
                     let connection = Connection { number, reset: Arc::default() };
                     let socket = Socket { tcp, reset: connection.flag() };
                     let open = Open::new(&self.open);
-                    let serve = serve(socket, self.tls.clone(), self.idle, Arc::clone(&self.handler), connection);
+                    let (tls, resumed) = (self.tls.clone(), Arc::clone(&self.resumed));
+                    let (idle, handler) = (self.idle, Arc::clone(&self.handler));
                     connections.spawn(async move {
                         let _open = open;
-                        serve.await;
+                        match tls {
+                            None => talk(socket, idle, handler, connection).await,
+                            Some(tls) => if let Ok(stream) = tls.accept(socket).await {
+                                if stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed) {
+                                    resumed.fetch_add(1, Ordering::Relaxed);
+                                }
+                                talk(stream, idle, handler, connection).await;
+                            },
+                        }
                     });
                 }
             }
@@ -152,23 +170,6 @@ impl<H: Handler> Accept<H> {
 }
 
 /// Serves one connection. Errors are the peer's or a fault's: there is nobody to tell.
-async fn serve<H: Handler>(
-    socket: Socket,
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    idle: Option<Duration>,
-    handler: Arc<H>,
-    connection: Connection,
-) {
-    match tls {
-        None => talk(socket, idle, handler, connection).await,
-        Some(tls) => {
-            if let Ok(stream) = tls.accept(socket).await {
-                talk(stream, idle, handler, connection).await;
-            }
-        }
-    }
-}
-
 async fn talk<H: Handler, S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     idle: Option<Duration>,

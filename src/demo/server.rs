@@ -243,6 +243,12 @@ impl Server {
         self.listener.accepted()
     }
 
+    /// How many of them resumed a TLS session of an earlier one.
+    #[must_use]
+    pub fn resumed_connections(&self) -> u64 {
+        self.listener.resumed()
+    }
+
     /// How many connections are open now.
     #[must_use]
     pub fn open_connections(&self) -> u64 {

@@ -5,7 +5,7 @@ use super::body::{Incoming, Load, Outgoing, untold};
 use super::connect::{Connect, Origin};
 use super::error::{Error, Stage};
 use super::gate::{self, Came, Gate, Permit};
-use super::keys::Keys;
+use super::keys::{Ahead, Keys};
 use super::learned::{Learned, seconds};
 use super::passage::{Finished, Passage};
 use super::pool::{Connection, Pool};
@@ -68,6 +68,7 @@ struct Inner {
     config: Config,
     site: RwLock<Site>,
     keys: Arc<dyn Keys>,
+    ahead: Mutex<Option<Ahead>>,
     gate: Arc<dyn Gate>,
     pool: Arc<Pool>,
     budget: Mutex<Budget>,
@@ -122,6 +123,7 @@ impl Client {
             config,
             site: RwLock::new(Site { endpoint, region }),
             keys,
+            ahead: Mutex::default(),
             gate,
             pool: Arc::new(Pool::new(connector)),
             budget,
@@ -129,9 +131,11 @@ impl Client {
         }))
     }
 
-    /// Drops connections that did not survive the time since the last invocation.
+    /// Drops what did not survive the time since the last invocation: connections, and keys on their way.
     pub fn begin_invocation(&self) {
         self.0.pool.drop_stale();
+        let now = SystemTime::now();
+        self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take_if(|ahead| ahead.is_stale(now));
         self.0.gate.resumed();
     }
 
@@ -168,6 +172,14 @@ impl Client {
     pub fn warm(&self, bucket: &Bucket, count: u32) {
         let origin = Origin::from(&self.site().endpoint.locate(bucket, None));
         self.0.pool.warm(&origin, usize::try_from(count).unwrap_or(usize::MAX));
+    }
+
+    /// Begins to fetch the keys that the requests to come are signed with, if none are known.
+    pub fn fetch_keys(&self) {
+        let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        if ahead.as_ref().is_none_or(Ahead::is_over) {
+            *ahead = Some(Ahead::begin(Arc::clone(&self.0.keys)));
+        }
     }
 
     /// Object bytes arrived where they should.

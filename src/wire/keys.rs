@@ -2,9 +2,11 @@
 
 use super::gate::Boxed;
 use aws_credential_types::Credentials;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 /// Credentials that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -113,6 +115,42 @@ fn differ(a: &Credentials, b: &Credentials) -> bool {
         || a.session_token() != b.session_token()
 }
 
+/// Keys that are fetched before a request asks for them. Dropped, it is given up.
+pub(super) struct Ahead {
+    // By wall clock: a frozen sandbox's time may stand still while the other side gives the fetch up.
+    since: SystemTime,
+    task: JoinHandle<()>,
+}
+
+/// A fetch takes milliseconds. One that is older and not over was frozen, and who waits for it may wait for a time-out.
+const AHEAD_FOR: Duration = Duration::from_secs(3);
+
+impl Ahead {
+    /// Begins to fetch. What goes wrong is found out and reported by the request that asks for the keys.
+    pub(super) fn begin(keys: Arc<dyn Keys>) -> Self {
+        let task = tokio::spawn(async move {
+            if let Err(error) = keys.current().await {
+                tracing::debug!(%error, "keys could not be fetched ahead");
+            }
+        });
+        Self { since: SystemTime::now(), task }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    pub(super) fn is_stale(&self, now: SystemTime) -> bool {
+        !now.duration_since(self.since).is_ok_and(|age| age < AHEAD_FOR)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Credentials that never change.
 #[derive(Debug, Clone)]
 pub struct Fixed(pub Credentials);
@@ -174,6 +212,34 @@ mod tests {
         let keys = kept(0);
         let refused = keys.current().await.unwrap();
         assert!(keys.renewed(&refused).await.unwrap().is_none());
+    }
+
+    /// Never answers the first time, as a fetch that was frozen does.
+    #[derive(Default)]
+    struct Frozen(AtomicU32);
+
+    impl Fetch for Frozen {
+        fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
+            Box::pin(async {
+                if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Credentials::from_keys("AK", "SK", None))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_was_frozen_is_given_up_and_keeps_nobody_waiting() {
+        let keys: Arc<Kept<Frozen>> = Arc::new(Kept::new(Frozen::default()));
+        let ahead = Ahead::begin(Arc::<Kept<Frozen>>::clone(&keys));
+        tokio::task::yield_now().await;
+        assert_eq!((keys.place.0.load(Ordering::SeqCst), ahead.is_over()), (1, false));
+        let since = ahead.since;
+        assert!(!ahead.is_stale(since) && ahead.is_stale(since + AHEAD_FOR));
+        assert!(ahead.is_stale(since - Duration::from_secs(1)), "a clock that was set back makes the age unknown");
+        drop(ahead);
+        assert_eq!(keys.current().await.unwrap().access_key_id(), "AK");
     }
 
     #[test]

@@ -171,3 +171,93 @@ async fn open(connector: Arc<dyn Connect>, origin: Origin, avoid: Option<IpAddr>
 fn is_fresh(since: SystemTime) -> bool {
     since.elapsed().is_ok_and(|age| age < IDLE_FOR)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect::Connected;
+    use super::super::gate::Boxed;
+    use super::*;
+    use crate::s3::endpoint::Scheme;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{DuplexStream, duplex};
+
+    /// Pipes whose other ends stay open.
+    #[derive(Default)]
+    struct Pipes {
+        opened: AtomicUsize,
+        ends: Mutex<Vec<DuplexStream>>,
+    }
+
+    impl Connect for Pipes {
+        fn connect<'a>(&'a self, _: &'a Origin, _: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>> {
+            Box::pin(async {
+                let (near, far) = duplex(1 << 10);
+                self.ends.lock().unwrap().push(far);
+                self.opened.fetch_add(1, Ordering::SeqCst);
+                Ok(Connected { stream: Box::new(near), peer: None })
+            })
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin { scheme: Scheme::Https, host: "bucket.s3.us-west-2.amazonaws.com".to_owned(), port: 443 }
+    }
+
+    /// A pool that has warmed so many connections, all of them open.
+    async fn warmed(count: usize) -> (Arc<Pipes>, Pool) {
+        let pipes = Arc::new(Pipes::default());
+        let pool = Pool::new(Arc::<Pipes>::clone(&pipes));
+        pool.warm(&origin(), count);
+        while pipes.opened.load(Ordering::SeqCst) < count {
+            tokio::task::yield_now().await;
+        }
+        (pipes, pool)
+    }
+
+    /// Lets time pass by wall clock alone, as a frozen sandbox does.
+    fn freeze(pool: &Pool, time: Duration) {
+        pool.with(&origin(), |waiting| {
+            waiting.idle.iter_mut().for_each(|idle| idle.since -= time);
+            waiting.opening.iter_mut().for_each(|opening| opening.since -= time);
+        });
+    }
+
+    #[tokio::test]
+    async fn a_warm_connection_is_used_and_counts_when_more_are_warmed() {
+        let (pipes, pool) = warmed(2).await;
+        let used = pool.any(&origin()).await.unwrap();
+        assert!(used.reused, "it may have been closed while it waited");
+        pool.put_back(used);
+        pool.warm(&origin(), 3);
+        let _used = (
+            pool.any(&origin()).await.unwrap(),
+            pool.any(&origin()).await.unwrap(),
+            pool.any(&origin()).await.unwrap(),
+        );
+        assert_eq!(pipes.opened.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn what_a_freeze_made_stale_is_replaced_in_the_same_breath() {
+        let (pipes, pool) = warmed(2).await;
+        let idle = pool.any(&origin()).await.unwrap();
+        pool.put_back(idle);
+        freeze(&pool, IDLE_FOR);
+        pool.drop_stale();
+        pool.with(&origin(), |waiting| assert!(waiting.idle.is_empty() && waiting.opening.is_empty()));
+        pool.warm(&origin(), 2);
+        pool.with(&origin(), |waiting| assert_eq!(waiting.opening.len(), 2));
+        let _fresh = (pool.any(&origin()).await.unwrap(), pool.any(&origin()).await.unwrap());
+        assert_eq!(pipes.opened.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_s3_waits_out_keeps_connections() {
+        let (pipes, pool) = warmed(1).await;
+        freeze(&pool, IDLE_FOR - Duration::from_secs(1));
+        pool.drop_stale();
+        pool.warm(&origin(), 1);
+        let _kept = pool.any(&origin()).await.unwrap();
+        assert_eq!(pipes.opened.load(Ordering::SeqCst), 1);
+    }
+}

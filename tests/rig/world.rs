@@ -29,13 +29,13 @@ pub(crate) fn secret_of(keys: &KeyPair) -> String {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(&[], |network| network).await
+        Self::with(&[], |network, _| network).await
     }
 
     /// With more variables, and something around the network.
     pub(crate) async fn with(
         variables: &[(&str, &str)],
-        around: impl FnOnce(Arc<dyn Connect>) -> Arc<dyn Connect>,
+        around: impl FnOnce(Arc<dyn Connect>, &Pair) -> Arc<dyn Connect>,
     ) -> Self {
         let pair = pair().await;
         let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
@@ -57,7 +57,7 @@ impl World {
         let pairs = pairs.iter().chain(variables).map(|(name, value)| (String::from(*name), String::from(*value)));
         let settings = FunctionSettings::from_pairs(pairs).unwrap();
         let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
-        let connector = around(Arc::new(Network::new(tls)));
+        let connector = around(Arc::new(Network::new(tls)), &pair);
         let function = Function::new(settings, &connector, Box::new(|_, _| {}));
         Self { pair, vault, function }
     }
