@@ -1,13 +1,15 @@
 //! One embedded S3 server for scripts:
 //! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed KEY=SIZE,KEY=SIZE] [--address IP --name HOST]`.
 //! Without an address it listens on loopback as `localhost`. Seeds are objects of so many random bytes in the first bucket. It writes the certificate
-//! to trust to PATH, prints `ready URL`, and runs until it is ended.
+//! to trust to PATH, prints `ready URL`, and runs until it is ended; by SIGTERM, it says what it has counted: requests, a line for each operation,
+//! and `connections`.
 
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io::Write as _;
 use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
 use xpsync::demo::attributes::Attributes;
 use xpsync::demo::authority::Authority;
 use xpsync::demo::keys::KeyPair;
@@ -53,8 +55,17 @@ pub(crate) async fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
             .put(bucket, key, Bytes::from(bytes), Attributes::default())
             .map_err(|refusal| refusal.to_string())?;
     }
+    let mut told_to_end = signal(SignalKind::terminate())?;
     println!("ready {}", server.endpoint());
     std::io::stdout().flush()?;
-    std::future::pending::<()>().await;
+    told_to_end.recv().await;
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for seen in server.seen() {
+        *counts.entry(seen.operation).or_default() += 1;
+    }
+    for (operation, count) in counts {
+        println!("{operation} {count}");
+    }
+    println!("connections {}", server.connections());
     Ok(())
 }

@@ -14,7 +14,8 @@
 //! with it.
 //!
 //! `cargo bench --bench border [criterion's arguments]` asks how long `xpsync cp` takes over the profile `usual`; inside
-//! another one, it takes that: `… -- run evening -- cargo bench --bench border`.
+//! another one, it takes that: `… -- run evening -- cargo bench --bench border`. `cargo bench --bench border -- small`
+//! asks alike what small objects take through the function's handler: objects per second, milliseconds warm and cold.
 //!
 //! `link`, `schedule`, `bottleneck`, `flight`, `packet`, `flows`, `way` and `options` are values and decisions, which
 //! `tests/border.rs` tests; `relay`, `namespaces`, `claim` and `run` do what has to be done.
@@ -33,11 +34,15 @@ mod options;
 mod packet;
 mod relay;
 mod run;
+mod sandbox;
 mod schedule;
+mod small;
 mod way;
+mod world;
 
 use std::env;
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 
 use options::{Options, USAGE};
@@ -69,14 +74,26 @@ fn face(mut arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
             tokio::runtime::Runtime::new()?.block_on(embedded::serve(&arguments[1..]))?;
             Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            if let (Ok(far), Ok(host)) = (env::var("BORDER_FAR"), env::var("BORDER_TARGET_HOST")) {
-                copying::measure(&far, &host, &env::var("BORDER_PROFILE").unwrap_or_default())?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            let itself = env::current_exe()?.to_string_lossy().into_owned();
-            arguments.insert(0, itself);
-            Ok(run::run(&Options::of("usual", arguments)?)?.into())
+        // What `small` runs.
+        Some("sandbox") => {
+            sandbox::serve(&arguments[1..])?;
+            Ok(ExitCode::SUCCESS)
         }
+        Some("small") => inside(arguments, small::measure),
+        _ => inside(arguments, copying::measure),
     }
+}
+
+/// Measures in the border around this process, or begins again in one of the profile `usual`.
+fn inside(
+    mut arguments: Vec<String>,
+    measure: fn(&str, &str, &str) -> io::Result<()>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    if let (Ok(far), Ok(host)) = (env::var("BORDER_FAR"), env::var("BORDER_TARGET_HOST")) {
+        measure(&far, &host, &env::var("BORDER_PROFILE").unwrap_or_default())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let itself = env::current_exe()?.to_string_lossy().into_owned();
+    arguments.insert(0, itself);
+    Ok(run::run(&Options::of("usual", arguments)?)?.into())
 }
