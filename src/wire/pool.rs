@@ -9,6 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// S3 closes idle connections after about 5 s; one that has waited for 3 s is not worth the race.
@@ -44,7 +45,7 @@ struct Idle {
     since: SystemTime,
 }
 
-/// A connection that is being opened before anybody asked for it. Dropped, it is given up.
+/// A connection that is being opened for whoever comes. Dropped, it is given up.
 struct Opening {
     since: SystemTime,
     task: JoinHandle<Result<Connection, ConnectError>>,
@@ -60,6 +61,23 @@ impl Drop for Opening {
 struct Waiting {
     idle: Vec<Idle>,
     opening: Vec<Opening>,
+    // Told of each that becomes idle.
+    returned: Arc<Notify>,
+}
+
+impl Waiting {
+    /// The warmest that waits.
+    fn idle(&mut self) -> Option<Connection> {
+        self.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
+        self.idle.pop().map(|idle| idle.connection)
+    }
+
+    /// One that is open by now, or the one that was begun first: a lost packet of a handshake holds up nobody else.
+    fn opening(&mut self) -> Option<Opening> {
+        self.opening.retain(|opening| is_fresh(opening.since));
+        let open = self.opening.iter().position(|opening| opening.task.is_finished());
+        (!self.opening.is_empty()).then(|| self.opening.remove(open.unwrap_or(0)))
+    }
 }
 
 /// The connections of one side.
@@ -81,31 +99,62 @@ impl Pool {
         work(waiting.entry(origin.clone()).or_default())
     }
 
-    /// A connection: the warmest that waits, or the first that is being opened for whoever comes, or one of its own.
+    /// A connection: the warmest that waits, or one that is being opened for whoever comes, or one of its own. While it is
+    /// being opened, one that others are done with is taken if that comes first: a handshake takes two round trips, and
+    /// a second more if its first packet is lost. What was being opened then is for the next one.
     ///
     /// # Cancel safety
     /// What was opened so far is closed.
     pub(super) async fn any(&self, origin: &Origin) -> Result<Connection, ConnectError> {
-        let (idle, opening) = self.with(origin, |waiting| {
-            waiting.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
-            let idle = waiting.idle.pop();
-            if idle.is_some() {
-                return (idle, None);
-            }
-            waiting.opening.retain(|opening| is_fresh(opening.since));
-            (None, (!waiting.opening.is_empty()).then(|| waiting.opening.remove(0)))
+        let (idle, opening) = self.with(origin, |waiting| match waiting.idle() {
+            Some(idle) => (Some(idle), None),
+            None => (None, waiting.opening()),
         });
         if let Some(idle) = idle {
-            return Ok(idle.connection);
+            return Ok(idle);
         }
-        if let Some(mut opening) = opening
-            && let Ok(Ok(connection)) = (&mut opening.task).await
-            && !connection.sender.is_closed()
-        {
-            return Ok(connection);
+        if let Some(mut opening) = opening {
+            tokio::select! {
+                biased;
+                opened = &mut opening.task => {
+                    if let Ok(Ok(mut connection)) = opened && !connection.sender.is_closed() {
+                        connection.reused = true;
+                        return Ok(connection);
+                    }
+                }
+                idle = self.returned(origin) => {
+                    self.with(origin, |waiting| waiting.opening.push(opening));
+                    return Ok(idle);
+                }
+            }
         }
         // What kept it from being opened, if anything did, is found out and reported here.
-        self.fresh(origin, None).await
+        let mut own = Box::pin(open(Arc::clone(&self.connector), origin.clone(), None));
+        tokio::select! {
+            biased;
+            opened = &mut own => opened,
+            idle = self.returned(origin) => {
+                let opening = Opening { since: SystemTime::now(), task: tokio::spawn(own) };
+                self.with(origin, |waiting| waiting.opening.push(opening));
+                Ok(idle)
+            }
+        }
+    }
+
+    /// Waits for a connection that others are done with.
+    ///
+    /// # Cancel safety
+    /// None is lost.
+    async fn returned(&self, origin: &Origin) -> Connection {
+        let returned = self.with(origin, |waiting| Arc::clone(&waiting.returned));
+        loop {
+            // Asked for before the look, so that one that comes in between is not missed.
+            let next = returned.notified();
+            if let Some(connection) = self.with(origin, Waiting::idle) {
+                return connection;
+            }
+            next.await;
+        }
     }
 
     /// A connection of its own, to another address than the one to avoid if there is another.
@@ -123,12 +172,7 @@ impl Pool {
             waiting.opening.retain(|opening| is_fresh(opening.since));
             let there = waiting.idle.len() + waiting.opening.len();
             for _ in there..count {
-                let opening = open(Arc::clone(&self.connector), origin.clone(), None);
-                let task = tokio::spawn(async {
-                    let mut connection = opening.await?;
-                    connection.reused = true;
-                    Ok(connection)
-                });
+                let task = tokio::spawn(open(Arc::clone(&self.connector), origin.clone(), None));
                 waiting.opening.push(Opening { since: SystemTime::now(), task });
             }
         });
@@ -141,17 +185,19 @@ impl Pool {
         }
         connection.reused = true;
         let origin = connection.origin.clone();
-        self.with(&origin, |waiting| waiting.idle.push(Idle { connection, since: SystemTime::now() }));
+        self.with(&origin, |waiting| {
+            waiting.idle.push(Idle { connection, since: SystemTime::now() });
+            waiting.returned.notify_one();
+        });
     }
 
     /// Closes what has waited too long; called when an invocation begins, because timers sleep with a frozen sandbox.
     pub(super) fn drop_stale(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|_, waiting| {
+        for waiting in waiting.values_mut() {
             waiting.idle.retain(|idle| is_fresh(idle.since));
             waiting.opening.retain(|opening| is_fresh(opening.since));
-            !waiting.idle.is_empty() || !waiting.opening.is_empty()
-        });
+        }
     }
 }
 
@@ -178,12 +224,13 @@ mod tests {
     use super::super::gate::Boxed;
     use super::*;
     use crate::s3::endpoint::Scheme;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::io::{DuplexStream, duplex};
 
-    /// Pipes whose other ends stay open.
+    /// Pipes whose other ends stay open, behind a border that may lose what is begun.
     #[derive(Default)]
     struct Pipes {
+        lossy: AtomicBool,
         opened: AtomicUsize,
         ends: Mutex<Vec<DuplexStream>>,
     }
@@ -191,6 +238,9 @@ mod tests {
     impl Connect for Pipes {
         fn connect<'a>(&'a self, _: &'a Origin, _: Option<IpAddr>) -> Boxed<'a, Result<Connected, ConnectError>> {
             Box::pin(async {
+                if self.lossy.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 let (near, far) = duplex(1 << 10);
                 self.ends.lock().unwrap().push(far);
                 self.opened.fetch_add(1, Ordering::SeqCst);
@@ -249,6 +299,36 @@ mod tests {
         pool.with(&origin(), |waiting| assert_eq!(waiting.opening.len(), 2));
         let _fresh = (pool.any(&origin()).await.unwrap(), pool.any(&origin()).await.unwrap());
         assert_eq!(pipes.opened.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn one_that_others_are_done_with_is_taken_before_one_that_is_still_opened() {
+        let (pipes, pool) = warmed(1).await;
+        let busy = pool.any(&origin()).await.unwrap();
+        pipes.lossy.store(true, Ordering::SeqCst);
+        let origin = origin();
+        let (connection, ()) = tokio::join!(pool.any(&origin), async {
+            tokio::task::yield_now().await;
+            pool.put_back(busy);
+        });
+        assert!(connection.unwrap().reused);
+        assert_eq!(pipes.opened.load(Ordering::SeqCst), 1);
+        pool.with(&origin, |waiting| assert_eq!(waiting.opening.len(), 1, "it is for the next one"));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_open_is_taken_before_one_that_was_begun_before_it() {
+        let (pipes, pool) = warmed(0).await;
+        pipes.lossy.store(true, Ordering::SeqCst);
+        pool.warm(&origin(), 1);
+        tokio::task::yield_now().await;
+        pipes.lossy.store(false, Ordering::SeqCst);
+        pool.warm(&origin(), 2);
+        while pipes.opened.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let _open = pool.any(&origin()).await.unwrap();
+        assert_eq!(pipes.opened.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
