@@ -9,6 +9,7 @@ use xpsync::wire::gate::{Came, Told};
 const STEP: f64 = 0.025;
 const PACKET: f64 = 1448.0;
 const PART: f64 = 5.0 * 1024.0 * 1024.0;
+const SMALL: f64 = 10.0 * 1024.0;
 /// What a bottleneck holds before it drops, in seconds.
 const QUEUE: f64 = 0.1;
 
@@ -342,6 +343,27 @@ fn a_sandbox_that_was_frozen_starts_from_what_it_had_learned() {
     assert!(governor.window() * 4 >= learned * 3, "{} of {learned}", governor.window());
     let first = world.run(&mut governor, 5.0) / 5.0;
     assert!(first > 0.8 * best(EVENING, PART), "{first}");
+}
+
+#[test]
+fn a_climb_of_small_objects_goes_on_in_the_next_batch() {
+    // What becomes of the window that was tried, when its trial is cut short.
+    let cut_short = |path: Path, size: f64| {
+        let mut world = World::new(path, size, 11);
+        let mut governor = Adaptive::new(bounds());
+        let enough = bounds().first * 3 / 2;
+        while governor.window() < enough {
+            world.run(&mut governor, 0.1);
+            assert!(world.now < 60.0, "{}", governor.window());
+        }
+        let tried = governor.window();
+        governor.resumed(world.instant());
+        (tried, governor.window())
+    };
+    let (tried, kept) = cut_short(USUAL, SMALL);
+    assert_eq!(kept, tried);
+    let (tried, kept) = cut_short(EVENING, PART);
+    assert!(kept < tried, "a trial with large parts that was cut short tells nothing: {kept} of {tried}");
 }
 
 #[test]

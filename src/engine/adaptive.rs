@@ -106,6 +106,8 @@ struct Trial {
     goodput: f64,
     // Whether the window has only ever grown so far.
     climbing: bool,
+    // Whether requests are so short that a window that is too large costs a span at most.
+    quick: bool,
 }
 
 /// The goodput that this window has brought.
@@ -310,7 +312,7 @@ impl Adaptive {
             self.rest(true);
             return;
         }
-        self.phase = Phase::More(Trial { window: self.window, goodput, climbing });
+        self.phase = Phase::More(Trial { window: self.window, goodput, climbing, quick });
         self.set(window * step, goodput, Why::Trying);
     }
 
@@ -319,7 +321,7 @@ impl Adaptive {
             self.rest(false);
             return;
         }
-        self.phase = Phase::Less(Trial { window: self.window, goodput, climbing: false });
+        self.phase = Phase::Less(Trial { window: self.window, goodput, climbing: false, quick: false });
         self.set(f64::from(self.window) * LEANER, goodput, Why::Leaner);
     }
 }
@@ -364,6 +366,8 @@ impl Governor for Adaptive {
         self.calm_until = None;
         self.usual = Usual::default();
         self.phase = match self.phase {
+            // A batch of small objects is over within a few spans: those that follow go on where it was.
+            Phase::More(from) if from.climbing && from.quick => Phase::Base,
             Phase::More(from) | Phase::Less(from) => {
                 self.window = from.window;
                 Phase::Base
