@@ -15,6 +15,7 @@ use crate::events::{Invocation, Item, Task, read};
 use crate::s3::Key;
 use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
+use crate::telemetry;
 use crate::wire::call::{Client, Config};
 use crate::wire::connect::Connect;
 use crate::wire::deadline::Deadline;
@@ -41,8 +42,17 @@ const AHEAD: u32 = 10;
 /// What of /tmp slots may take, in hundredths of what is free.
 const TMP_SHARE: u64 = 90;
 
-/// What is told of each object, with the milliseconds since 1970 at which its event happened.
-pub type OnReport = Box<dyn Fn(&Report, Option<i64>) + Send + Sync>;
+/// What is worth telling whoever keeps metrics.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    /// What became of an object, with the milliseconds since 1970 at which its event happened.
+    Object(&'a Report, Option<i64>),
+    /// What an invocation came to.
+    Invocation(&'a telemetry::Invocation),
+}
+
+/// Who is told.
+pub type OnTold = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
 /// The function's state between invocations.
 pub struct Function {
@@ -52,12 +62,12 @@ pub struct Function {
     buffers: Arc<Buffers>,
     records: Arc<Semaphore>,
     parts_under_way: usize,
-    on_report: OnReport,
+    on_told: OnTold,
 }
 
 impl Function {
     /// A function that has not connected to anything yet.
-    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_report: OnReport) -> Arc<Self> {
+    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_told: OnTold) -> Arc<Self> {
         let room = Room::of_this_machine();
         let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
         let fixed = Fixed(settings.source_credentials.clone());
@@ -91,7 +101,7 @@ impl Function {
         let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
         let buffers = Arc::new(Buffers::new(limits));
         let parts_under_way = at_target.most as usize;
-        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, on_report })
+        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, on_told })
     }
 
     /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
@@ -146,8 +156,8 @@ impl Function {
     }
 
     /// Begins to open a connection to the target for each record that may want one, and to fetch its keys, while the
-    /// source is still to be asked.
-    fn expect(&self, items: &[Item]) {
+    /// source is still to be asked. How many those are.
+    fn expect(&self, items: &[Item]) -> u32 {
         let wanted = items.iter().filter(|item| match item {
             Ok(Task::Reconcile { key, .. }) => self.settings.filter.includes(key.as_str()),
             Ok(Task::Ignored { .. }) | Err(_) => false,
@@ -157,11 +167,13 @@ impl Function {
             self.target.fetch_keys();
             self.target.warm(&self.settings.target.bucket, wanted.min(self.target.window()));
         }
+        wanted
     }
 
     /// Works on records, each in a task of its own, and reports in their order.
     async fn records(self: &Arc<Self>, items: Vec<Item>, deadline: Instant) -> Vec<Report> {
-        self.expect(&items);
+        let began = Instant::now();
+        let wanted = self.expect(&items);
         let tasks: Vec<(Place, Option<i64>, JoinHandle<Report>)> = items
             .into_iter()
             .map(|item| {
@@ -183,6 +195,14 @@ impl Function {
             });
             self.told(&report, time);
             reports.push(report);
+        }
+        if wanted > 0 {
+            (self.on_told)(Told::Invocation(&telemetry::Invocation {
+                bytes: reports.iter().map(|report| report.bytes).sum(),
+                seconds: began.elapsed().as_secs_f64(),
+                source_window: self.source.window(),
+                target_window: self.target.window(),
+            }));
         }
         reports
     }
@@ -269,6 +289,6 @@ impl Function {
                 info!(outcome = report.outcome.name(), key = report.source.key, report = json, "report");
             }
         }
-        (self.on_report)(report, event_time_ms);
+        (self.on_told)(Told::Object(report, event_time_ms));
     }
 }

@@ -1,4 +1,4 @@
-//! What is watched: the log's form and filter, and the metrics of a finished object.
+//! What is watched: the log's form and filter, and the metrics of an object and of an invocation.
 //!
 //! One table declares every metric; dashboards and alarms read exactly these names. They have few dimensions on purpose:
 //! a key or a request id in one would be a metric of its own, and paid for as such; those belong in the log.
@@ -80,14 +80,17 @@ pub enum Dimension {
     Outcome,
     /// The fault's class.
     Class,
+    /// Nothing: one value of the whole function.
+    Nothing,
 }
 
 impl Dimension {
-    /// Its name in CloudWatch.
-    pub fn name(self) -> &'static str {
+    /// Its name in CloudWatch, if it has one.
+    pub fn name(self) -> Option<&'static str> {
         match self {
-            Self::Outcome => "Outcome",
-            Self::Class => "Class",
+            Self::Outcome => Some("Outcome"),
+            Self::Class => Some("Class"),
+            Self::Nothing => None,
         }
     }
 }
@@ -103,8 +106,15 @@ pub struct Metric {
     pub by: Dimension,
     /// What it tells.
     pub meaning: &'static str,
-    /// Its value for one object; `None` where it would say nothing, which also saves a paid metric.
-    value: fn(&Finished<'_>) -> Option<f64>,
+    /// Of what it is.
+    of: Of,
+}
+
+/// What has the metric, and its value there; `None` where it would say nothing, which also saves a paid metric.
+#[derive(Debug)]
+enum Of {
+    Object(fn(&Finished<'_>) -> Option<f64>),
+    Invocation(fn(&Invocation) -> Option<f64>),
 }
 
 /// What a metric is made from.
@@ -113,42 +123,62 @@ struct Finished<'a> {
     lag_seconds: Option<f64>,
 }
 
+/// An invocation that was about objects and is over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Invocation {
+    /// Bytes that were sent and count at the target.
+    pub bytes: u64,
+    /// From its beginning to its answer.
+    pub seconds: f64,
+    /// The requests to the source that could be under way in the end.
+    pub source_window: u32,
+    /// The same of the target.
+    pub target_window: u32,
+}
+
 /// Every metric.
-pub const METRICS: [Metric; 7] = [
+pub const METRICS: [Metric; 11] = [
     Metric {
         name: "Objects",
         unit: "Count",
         by: Dimension::Outcome,
         meaning: "objects finished",
-        value: |_| Some(1.0),
+        of: Of::Object(|_| Some(1.0)),
     },
     Metric {
         name: "Bytes",
         unit: "Bytes",
         by: Dimension::Outcome,
         meaning: "bytes sent that count at the target",
-        value: |of| of.copied().then_some(of.bytes()),
+        of: Of::Object(|of| of.copied().then_some(of.bytes())),
     },
     Metric {
         name: "Seconds",
         unit: "Seconds",
         by: Dimension::Outcome,
         meaning: "from the start of an object's work to its end",
-        value: |of| Some(of.report.seconds),
+        of: Of::Object(|of| Some(of.report.seconds)),
     },
     Metric {
         name: "Goodput",
         unit: "Bytes/Second",
         by: Dimension::Outcome,
         meaning: "bytes of an object by its seconds",
-        value: |of| (of.copied() && of.report.bytes > 0).then(|| of.bytes() / of.report.seconds),
+        of: Of::Object(|of| (of.copied() && of.report.bytes > 0).then(|| of.bytes() / of.report.seconds)),
     },
     Metric {
         name: "Retries",
         unit: "Count",
         by: Dimension::Outcome,
         meaning: "requests sent again",
-        value: |of| Some(f64::from(of.report.retries)),
+        of: Of::Object(|of| Some(f64::from(of.report.retries))),
+    },
+    Metric {
+        name: "Hedges",
+        unit: "Count",
+        by: Dimension::Outcome,
+        meaning: "requests sent a second time beside a slow first",
+        of: Of::Object(|of| Some(f64::from(of.report.hedges))),
     },
     Metric {
         name: "Lag",
@@ -156,14 +186,35 @@ pub const METRICS: [Metric; 7] = [
         by: Dimension::Outcome,
         meaning: "from the event at the source to the copy at the target",
         // The two clocks are not one.
-        value: |of| of.lag_seconds.filter(|_| of.copied()).map(|lag| lag.max(0.0)),
+        of: Of::Object(|of| of.lag_seconds.filter(|_| of.copied()).map(|lag| lag.max(0.0))),
     },
     Metric {
         name: "Failures",
         unit: "Count",
         by: Dimension::Class,
         meaning: "objects that failed, by the class of their fault",
-        value: |of| of.class().map(|_| 1.0),
+        of: Of::Object(|of| of.class().map(|_| 1.0)),
+    },
+    Metric {
+        name: "SourceWindow",
+        unit: "Count",
+        by: Dimension::Nothing,
+        meaning: "requests to the source that could be under way when an invocation ended",
+        of: Of::Invocation(|of| Some(f64::from(of.source_window))),
+    },
+    Metric {
+        name: "TargetWindow",
+        unit: "Count",
+        by: Dimension::Nothing,
+        meaning: "the same of the target",
+        of: Of::Invocation(|of| Some(f64::from(of.target_window))),
+    },
+    Metric {
+        name: "InvocationGoodput",
+        unit: "Bytes/Second",
+        by: Dimension::Nothing,
+        meaning: "bytes of all objects of an invocation by its seconds",
+        of: Of::Invocation(|of| (of.bytes > 0).then(|| of.bytes as f64 / of.seconds)),
     },
 ];
 
@@ -180,13 +231,6 @@ impl Finished<'_> {
         let class = self.report.fault.as_ref().map_or("internal", |fault| fault.class);
         (self.report.outcome == Outcome::Failed).then_some(class)
     }
-
-    fn dimension(&self, by: Dimension) -> Option<&'static str> {
-        match by {
-            Dimension::Outcome => Some(self.report.outcome.name()),
-            Dimension::Class => self.class(),
-        }
-    }
 }
 
 /// The metrics of a finished object as one line of CloudWatch's embedded metric format ("Embedded metric format
@@ -194,21 +238,40 @@ impl Finished<'_> {
 /// there was one and it told its time.
 pub fn emf(report: &Report, now_ms: u64, lag_seconds: Option<f64>) -> String {
     let finished = Finished { report, lag_seconds };
+    let sets = [(Dimension::Outcome, Some(report.outcome.name())), (Dimension::Class, finished.class())];
+    line(now_ms, &sets, |of| match of {
+        Of::Object(value) => value(&finished),
+        Of::Invocation(_) => None,
+    })
+}
+
+/// The same of an invocation.
+pub fn emf_of_invocation(ended: &Invocation, now_ms: u64) -> String {
+    line(now_ms, &[(Dimension::Nothing, None)], |of| match of {
+        Of::Object(_) => None,
+        Of::Invocation(value) => value(ended),
+    })
+}
+
+/// One line with the metrics that have a value, by their dimensions and the value of these.
+fn line(now_ms: u64, sets: &[(Dimension, Option<&'static str>)], value: impl Fn(&Of) -> Option<f64>) -> String {
     let (mut directives, mut fields) = (Vec::new(), Map::new());
-    for by in [Dimension::Outcome, Dimension::Class] {
-        // A value that is not finite is no JSON number and would spoil the line.
+    for (by, dimension) in sets {
+        // An object that did not fail has no class. A value that is not finite is no JSON number and would spoil the line.
         let values: Vec<_> = METRICS
             .iter()
-            .filter(|metric| metric.by == by)
-            .filter_map(|metric| Some((metric, (metric.value)(&finished).filter(|value| value.is_finite())?)))
+            .filter(|metric| metric.by == *by && by.name().is_some() == dimension.is_some())
+            .filter_map(|metric| Some((metric, value(&metric.of).filter(|value| value.is_finite())?)))
             .collect();
-        let Some(dimension) = finished.dimension(by).filter(|_| !values.is_empty()) else { continue };
+        if values.is_empty() {
+            continue;
+        }
         directives.push(json!({
             "Namespace": NAMESPACE,
-            "Dimensions": [[by.name()]],
+            "Dimensions": [by.name().into_iter().collect::<Vec<_>>()],
             "Metrics": values.iter().map(|(metric, _)| json!({ "Name": metric.name, "Unit": metric.unit })).collect::<Vec<_>>(),
         }));
-        fields.insert(by.name().to_owned(), dimension.into());
+        fields.extend(by.name().zip(*dimension).map(|(name, value)| (name.to_owned(), Value::from(value))));
         fields.extend(values.into_iter().map(|(metric, value)| (metric.name.to_owned(), Value::from(value))));
     }
     fields.insert("_aws".to_owned(), json!({ "Timestamp": now_ms, "CloudWatchMetrics": directives }));
@@ -327,7 +390,13 @@ mod tests {
     }
 
     fn report(outcome: Outcome) -> Report {
-        Report { bytes: 1_000, seconds: 0.5, retries: 2, ..Report::new(outcome, Place::default(), Place::default()) }
+        Report {
+            bytes: 1_000,
+            seconds: 0.5,
+            retries: 2,
+            hedges: 1,
+            ..Report::new(outcome, Place::default(), Place::default())
+        }
     }
 
     fn check(report: &Report, lag: Option<f64>, expected: Value) {
@@ -349,31 +418,50 @@ mod tests {
             ("Seconds", "Seconds"),
             ("Goodput", "Bytes/Second"),
             ("Retries", "Count"),
+            ("Hedges", "Count"),
             ("Lag", "Seconds"),
         ];
         let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [directive("Outcome", &metrics)]});
         let expected = json!({"Outcome": "copied", "Objects": 1.0, "Bytes": 1000.0, "Seconds": 0.5, "Goodput": 2000.0,
-            "Retries": 2.0, "Lag": 1.25, "_aws": aws});
+            "Retries": 2.0, "Hedges": 1.0, "Lag": 1.25, "_aws": aws});
         check(&report(Outcome::Copied), Some(1.25), expected);
     }
 
     #[test]
     fn an_unchanged_object_has_neither_bytes_nor_lag() {
         let aws = json!({"Timestamp": 1_700_000_000_000_u64,
-            "CloudWatchMetrics": [directive("Outcome", &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count")])]});
-        let expected = json!({"Outcome": "unchanged", "Objects": 1.0, "Seconds": 0.5, "Retries": 2.0, "_aws": aws});
+            "CloudWatchMetrics": [directive("Outcome", &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count"), ("Hedges", "Count")])]});
+        let expected =
+            json!({"Outcome": "unchanged", "Objects": 1.0, "Seconds": 0.5, "Retries": 2.0, "Hedges": 1.0, "_aws": aws});
         check(&report(Outcome::Unchanged), Some(1.25), expected);
     }
 
     #[test]
     fn a_failure_is_counted_by_its_class_too() {
         let failed = Report::failed(Place::default(), Place::default(), Fault::new("throttled", "slow down"));
-        let by_outcome = directive("Outcome", &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count")]);
+        let by_outcome = directive(
+            "Outcome",
+            &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count"), ("Hedges", "Count")],
+        );
         let by_class = directive("Class", &[("Failures", "Count")]);
         let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [by_outcome, by_class]});
-        let expected = json!({"Outcome": "failed", "Objects": 1.0, "Seconds": 0.0, "Retries": 0.0, "Class": "throttled",
+        let expected = json!({"Outcome": "failed", "Objects": 1.0, "Seconds": 0.0, "Retries": 0.0, "Hedges": 0.0, "Class": "throttled",
             "Failures": 1.0, "_aws": aws});
         check(&failed, None, expected);
+    }
+
+    #[test]
+    fn an_invocation_has_windows_and_the_goodput_of_all_its_objects() {
+        let ended = Invocation { bytes: 3_000, seconds: 1.5, source_window: 16, target_window: 64 };
+        let line: Value = serde_json::from_str(&emf_of_invocation(&ended, 1_700_000_000_000)).unwrap();
+        let metrics = [("SourceWindow", "Count"), ("TargetWindow", "Count"), ("InvocationGoodput", "Bytes/Second")];
+        let metrics = metrics.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
+        let directive = json!({"Namespace": "S3CrossPartitionSync", "Dimensions": [[]], "Metrics": metrics});
+        let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [directive]});
+        let expected = json!({"SourceWindow": 16.0, "TargetWindow": 64.0, "InvocationGoodput": 2_000.0, "_aws": aws});
+        assert_eq!(line, expected);
+        let idle = emf_of_invocation(&Invocation { bytes: 0, ..ended }, 0);
+        assert!(idle.contains("TargetWindow") && !idle.contains("InvocationGoodput"), "{idle}");
     }
 
     #[test]
@@ -382,7 +470,7 @@ mod tests {
         let line: Value = serde_json::from_str(&emf(&instant, 0, Some(-3.0))).unwrap();
         assert_eq!(line["Lag"], 0.0);
         assert_eq!(line.get("Goodput"), None);
-        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 5);
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), 6);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tracing::{error, info};
 use xpsync::events::answer::Answer;
-use xpsync::handler::Function;
+use xpsync::handler::{Function, Told};
 use xpsync::settings::FunctionSettings;
-use xpsync::telemetry::{self, LogFormat, emf, write_line};
+use xpsync::telemetry::{self, LogFormat, emf, emf_of_invocation, write_line};
 use xpsync::wire::connect::{Connect, Network};
 use xpsync::wire::tls::client_config;
 
@@ -55,11 +55,17 @@ fn start() -> Result<(Runtime, Arc<Function>), String> {
     let function = Function::new(
         settings,
         &connector,
-        Box::new(|report, event_time_ms| {
+        Box::new(|told| {
             let now = millis_since_1970();
-            #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52 milliseconds")]
-            let lag = event_time_ms.map(|then| (i64::try_from(now).unwrap_or(i64::MAX) - then).max(0) as f64 / 1e3);
-            write_line(&emf(report, now, lag));
+            write_line(&match told {
+                Told::Object(report, event_time_ms) => {
+                    let since = |then: i64| (i64::try_from(now).unwrap_or(i64::MAX) - then).max(0);
+                    #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52 milliseconds")]
+                    let lag = event_time_ms.map(|then| since(then) as f64 / 1e3);
+                    emf(report, now, lag)
+                }
+                Told::Invocation(ended) => emf_of_invocation(ended, now),
+            });
         }),
     );
     Ok((runtime, function))

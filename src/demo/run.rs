@@ -166,7 +166,7 @@ fn function(pair: &Pair, vault: &Vault) -> io::Result<Arc<Function>> {
     let settings = FunctionSettings::from_pairs(pairs).map_err(io::Error::other)?;
     let tls = client_config(Some(pair.authority().pem().as_bytes())).map_err(io::Error::other)?;
     let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
-    Ok(Function::new(settings, &connector, Box::new(|_, _| {})))
+    Ok(Function::new(settings, &connector, Box::new(|_| {})))
 }
 
 /// Bytes without a period that could hide a shift.

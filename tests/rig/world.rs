@@ -58,7 +58,7 @@ impl World {
         let settings = FunctionSettings::from_pairs(pairs).unwrap();
         let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
         let connector = around(Arc::new(Network::new(tls)), &pair);
-        let function = Function::new(settings, &connector, Box::new(|_, _| {}));
+        let function = Function::new(settings, &connector, Box::new(|_| {}));
         Self { pair, vault, function }
     }
 
