@@ -63,9 +63,9 @@ pub(crate) async fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     for seen in server.seen() {
         *counts.entry(seen.operation).or_default() += 1;
     }
-    for (operation, count) in counts {
-        println!("{operation} {count}");
-    }
-    println!("connections {}", server.connections());
+    counts.insert("connections".to_owned(), server.connections());
+    let said: String = counts.iter().map(|(what, count)| format!("{what} {count}\n")).collect();
+    // Whoever told it to end may have ended before.
+    let _unheard = std::io::stdout().write_all(said.as_bytes());
     Ok(())
 }
