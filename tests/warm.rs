@@ -92,8 +92,10 @@ async fn nothing_is_opened_for_what_is_not_copied() {
 async fn later_connections_resume_the_session_of_earlier_ones() {
     let world = World::new().await;
     world.handle(&some(&world, &["first"])).await;
-    assert_eq!((world.pair.target.connections(), world.pair.target.resumed_connections()), (1, 0));
+    // The servers have one name and one authority, so that this one may have resumed a session of the source's already.
+    let before = world.pair.target.resumed_connections();
+    assert_eq!(world.pair.target.connections(), 1);
     world.handle(&some(&world, &["a", "b", "c"])).await;
     until("connections beside the first", || world.pair.target.connections() == 3).await;
-    until("a session that is resumed", || world.pair.target.resumed_connections() > 0).await;
+    until("a session that is resumed", || world.pair.target.resumed_connections() > before).await;
 }
