@@ -2,6 +2,7 @@
 
 use super::gate::Boxed;
 use super::resolve::Resolver;
+use super::room::Room;
 use super::socket::Socket;
 use crate::s3::endpoint::{Location, Scheme};
 use rustls::pki_types::ServerName;
@@ -123,6 +124,8 @@ const CONGESTION_CONTROL: &str = "bbr";
 pub struct Network {
     tls: TlsConnector,
     resolver: Resolver,
+    // Bytes that the kernel may keep unread.
+    unread: Option<usize>,
     // What became of the first try; later ones that end otherwise are not worth a line each.
     congestion_control: OnceLock<()>,
 }
@@ -130,7 +133,12 @@ pub struct Network {
 impl Network {
     /// Connections with this trust.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls: TlsConnector::from(tls), resolver: Resolver::default(), congestion_control: OnceLock::new() }
+        Self {
+            tls: TlsConnector::from(tls),
+            resolver: Resolver::default(),
+            unread: Room::of_this_machine().unread().and_then(|bytes| usize::try_from(bytes).ok()),
+            congestion_control: OnceLock::new(),
+        }
     }
 
     /// The addresses of a host, beginning with the one whose turn it is.
@@ -172,9 +180,12 @@ impl Network {
 
     /// Speaks TLS if the origin does; also, whether an earlier session was resumed.
     async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<(Box<dyn Stream>, bool), ConnectError> {
-        // Both only make it faster; a kernel that refuses them is no reason to fail.
+        // All of them are about speed and memory; a kernel that refuses one is no reason to fail.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT_LOWAT);
+        if let Some(unread) = self.unread {
+            let _ = socket2::SockRef::from(&stream).set_recv_buffer_size(unread);
+        }
         self.prefer_congestion_control(&stream);
         let socket = Socket::new(stream);
         match origin.scheme {

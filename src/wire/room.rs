@@ -5,6 +5,13 @@ use rustix::process::{Resource, getrlimit};
 /// A page of the kernel's socket accounting.
 const PAGE: u64 = 4 << 10;
 
+/// Connections that read from the source at a time while the target is slow: what `evening` wants (benches/border).
+const READERS: u64 = 256;
+/// What a connection keeps of unread bytes at least: a source a few milliseconds away fills no less with 20 MB/s.
+const READ_LEAST: u64 = 64 << 10;
+/// From here on a bound would be none.
+const READ_MOST: u64 = 1 << 20;
+
 /// What connections can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -20,6 +27,14 @@ impl Room {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let socket_memory = tcp_mem().map_or(u64::MAX, |[_, pressure, _]| pressure * PAGE);
         Self { files, socket_memory }
+    }
+
+    /// How many unread bytes the kernel should keep for a connection, if less than it would by itself: streamed parts
+    /// are read as slowly as the target takes them, and what their sources have sent ahead must not take the memory that
+    /// the target's connections need.
+    pub fn unread(self) -> Option<u64> {
+        let share = self.socket_memory / 4 / READERS;
+        (share < READ_MOST).then_some(share.max(READ_LEAST))
     }
 }
 
@@ -60,6 +75,14 @@ mod tests {
         assert_eq!(pages_of(text), Some(31));
         assert_eq!(pages_of("UDP: inuse 1 mem 2\n"), None);
         assert_eq!(pages_of("TCP: inuse 1 mem\n"), None);
+    }
+
+    #[test]
+    fn what_is_unread_takes_a_share_of_a_small_machines_memory_and_is_left_alone_on_a_large_one() {
+        let room = |mib: u64| Room { files: 1024, socket_memory: mib << 20 };
+        assert_eq!(room(48).unread(), Some(64 << 10));
+        assert_eq!(room(192).unread(), Some(192 << 10));
+        assert_eq!(room(4096).unread(), None);
     }
 
     #[test]
