@@ -14,8 +14,10 @@ use crate::wire::body::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The weight of the last look in a part's pace, and in the goodput of now.
+/// The weight of the last look in a part's pace.
 const RECENT: f64 = 0.2;
+/// The weight of the last look in the goodput of now.
+const NOW: f64 = 0.5;
 /// The weight of the last look in the goodput of the object: bytes that fill a path at its start move faster than any that
 /// follow, and must not be taken for what it can carry.
 const LATELY: f64 = 0.04;
@@ -60,7 +62,7 @@ impl Goodput {
     pub(super) fn look(&mut self, moved: f64, now: Instant) {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         if seconds > 0.0 {
-            self.now += (moved / seconds - self.now) * RECENT;
+            self.now += (moved / seconds - self.now) * NOW;
             self.lately += (moved / seconds - self.lately) * LATELY;
             self.most = self.most.max(self.lately);
             self.looked = now;
