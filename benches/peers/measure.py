@@ -241,7 +241,7 @@ class Timeline:
     def lines(self):
         with open(self.trace) as f:
             cells = [line.split(",") for line in f.read().splitlines()[1:]]
-        return [(float(c[0]), int(c[2]), int(c[3]) + int(c[4])) for c in cells if len(c) == 7 and c[1] == "near-far"]
+        return [(float(c[0]), int(c[2])) for c in cells if len(c) == 7 and c[1] == "near-far"]
 
     def read(self, log):
         for line in log:
@@ -250,12 +250,15 @@ class Timeline:
                 self.windows.append([round(time.monotonic() - self.began, 2), int(fields["window"]), fields["why"].strip('"')])
 
     def value(self):
-        seconds = {}
-        for at, delivered, _ in self.lines():
-            if at > self.zero:
-                second = int(at - self.zero)
-                seconds[second] = seconds.get(second, 0) + delivered
-        mbit = [round(seconds.get(s, 0) * 8e-6, 1) for s in range(max(seconds, default=0) + 1)]
+        # A tick falls on both sides of a full second: between two of them the bytes are taken to come evenly.
+        lines = [(at - self.zero, delivered) for at, delivered in self.lines() if at > self.zero]
+        seconds, before = [0.0] * (int(lines[-1][0]) + 1), 0.0
+        for at, delivered in lines:
+            for second in range(int(before), int(at) + 1):
+                inside = min(at, second + 1) - max(before, second)
+                seconds[second] += delivered * inside / (at - before)
+            before = at
+        mbit = [round(s * 8e-6, 1) for s in seconds]
         return {"zero": round(self.zero, 1), "mbit": mbit, "windows": self.windows}
 
 

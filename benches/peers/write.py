@@ -158,7 +158,7 @@ def plot_loss(results):
     axes.set_ylim(0, 325)
     axes.set_xlabel("packets lost (200 ms round trip, CUBIC)")
     axes.set_ylabel("Mbit/s of one object")
-    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.66))
+    axes.legend(frameon=False, loc="lower left")
     style(axes)
     figure.tight_layout()
     figure.savefig(DOCS / LOSS_PLOT)
@@ -174,13 +174,13 @@ def plot_time(run):
     top.plot(seconds, line["mbit"][:len(seconds)], color=COLOURS["xpsync"], linewidth=1.8)
     top.step([0, change, end], [RATES["usual"], RATES[profile], RATES[profile]], where="post", color="#737373", linewidth=1, linestyle=(0, (4, 3)))
     top.text(0.5, RATES["usual"] + 6, "the link: usual", color="#737373", fontsize=9)
-    top.text(change + 0.5, RATES[profile] + 6, f"{profile}", color="#737373", fontsize=9)
-    top.set_ylim(0, 340)
+    top.text(end, RATES[profile] + 6, f"the link: {profile}", color="#737373", fontsize=9, ha="right")
+    top.set_ylim(0, 345)
     top.set_ylabel("Mbit/s delivered")
     times, sizes = [w[0] for w in line["windows"]], [w[1] for w in line["windows"]]
     if times:
         bottom.step([*times, end], [*sizes, sizes[-1]], where="post", color="#404040", linewidth=1.8)
-    bottom.set_ylim(0)
+    bottom.set_ylim(0, max(sizes, default=1) * 1.15)
     bottom.set_ylabel("window, requests")
     bottom.set_xlabel("seconds since the start")
     bottom.set_xlim(0, end)
@@ -254,7 +254,7 @@ benches/peers.sh --profile usual --only xpsync       # one row, one tool; takes 
 benches/peers.sh write                               # this page
 ```
 
-What it runs, with profiles, keys and authorities in files and variables; `aws \\| aws, 64 requests` has `max_concurrent_requests = 64`,
+What it runs, with profiles, keys and authorities in files and variables; aws with 64 requests has `max_concurrent_requests = 64`,
 `multipart_chunksize = 5MB` and `max_queue_size = 10000` in its profile, and [objects.py](../benches/peers/objects.py) has what boto3 does:
 
 ```
