@@ -14,7 +14,7 @@ import rows
 DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs"
 RESULTS = DOCS / "performance.jsonl"
 LOSS_PLOT, TIME_PLOT = "throughput-against-loss.png", "goodput-and-window.png"
-COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857"}
+COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857", "boto3": "#a16207"}
 RATES = {"usual": 300, "evening": 200}  # Mbit/s, as in benches/border/link.rs
 NAMES = {
     "xpsync": "**xpsync**", "xpsync-handler": "**xpsync**, the function's handler", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
@@ -148,12 +148,12 @@ def plot_loss(results):
     axes.axhline(RATES["usual"], color="#737373", linewidth=1, linestyle=(0, (4, 3)))
     axes.text(0, RATES["usual"] + 4, "the link", color="#737373", fontsize=9)
     last = len(rows.LOSSES) - 1
-    for tool in rows.BEST:
+    for tool in rows.OVER_LOSS:
         points = [(x, results.mid(f"loss-{loss}", tool, mbit)) for x, loss in enumerate(rows.LOSSES)]
         points = [(x, y) for x, y in points if y is not None]
         if points:
             axes.plot(*zip(*points), color=COLOURS[tool], linewidth=2.2, marker="o", markersize=5, clip_on=False,
-                      label=NAMES[tool].replace("*", "").replace("\\|", "|"))
+                      label=NAMES[tool].replace("*", "").replace("\\|", "|") + ("" if "-" in tool else ", defaults"))
     axes.set_xticks(range(last + 1), [f"{loss} %" for loss in rows.LOSSES])
     axes.set_ylim(0, 325)
     axes.set_xlabel("packets lost (200 ms round trip, CUBIC)")
@@ -225,15 +225,17 @@ many times the tool's Mbit/s xpsync has, by medians, and in brackets in the roun
             parts.append(f"## {title}\n\n{border_table(results, row)}")
     parts.append(f"## Many small objects over `usual`\n\n{small_table(results)}")
     parts.append(f"## CPU on loopback, TLS on both sides\n\n{loopback_table(results)}")
-    losses = [[f"{loss} %", *(show(results.mid(f"loss-{loss}", tool, mbit)) + f" ({len(results.runs(f'loss-{loss}', tool)[0])})" for tool in rows.BEST)]
+    over = [t for t in rows.OVER_LOSS if any(l["tool"] == t and l["row"].startswith("loss-") for l in lines)]
+    losses = [[f"{loss} %", *(show(results.mid(f"loss-{loss}", tool, mbit)) + f" ({len(results.runs(f'loss-{loss}', tool)[0])})" for tool in over)]
               for loss in rows.LOSSES]
+    sizes = ", ".join(f"{size} MiB for {NAMES[t]}" for t, size in rows.ROWS["loss-0"].sizes.items() if t in over)
     parts.append(f"""## Throughput against loss: 200 ms, 300 Mbit/s
 
 ![throughput against loss]({LOSS_PLOT})
 
-Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB, in brackets the number of runs.
+Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB{sizes and ', ' + sizes}, in brackets the number of runs.
 
-{table(['loss', *(NAMES[t] for t in rows.BEST)], losses)}""")
+{table(['loss', *(NAMES[t] for t in over)], losses)}""")
     changed, _ = results.runs("change", "xpsync")
     if changed:
         run = changed[-1]
