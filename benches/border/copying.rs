@@ -6,12 +6,11 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
 
-use super::world::World;
+use super::world::{World, as_nobody};
 
 /// Key, size, and the seconds that criterion fills, with ten copies at least. Both together stay below three minutes at
 /// the usual border.
@@ -43,7 +42,7 @@ impl User {
     /// One copy by a process of its own.
     fn copy(&self, key: &str, to: &str) -> Duration {
         let start = Instant::now();
-        let done = Command::new(env!("CARGO_BIN_EXE_xpsync"))
+        let done = as_nobody(env!("CARGO_BIN_EXE_xpsync"))
             .args(["cp", &format!("s3://source/{key}"), &format!("s3://target/{to}")])
             .args(["--source-profile", "source", "--target-profile", "target"])
             .env_clear()

@@ -6,14 +6,14 @@
 
 use std::error::Error;
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 use tokio::runtime::Runtime;
 use xpsync::demo::authority::Authority;
 use xpsync::demo::vault::Vault;
 
-use super::world::World;
+use super::world::{World, as_nobody};
 
 /// Bytes of each object.
 pub(crate) const SIZE: u64 = 10 << 10;
@@ -34,9 +34,6 @@ const STARTS: usize = 9;
 /// Milliseconds between an answer and the next event in such a process, all within the time that S3 leaves an idle
 /// connection open and we use one.
 const PAUSES: [u64; 4] = [100, 500, 1_500, 2_500];
-
-/// The user `nobody`.
-const NOBODY: &str = "65534";
 
 const SECRET: &str = "s3-cross-partition-sync-credentials";
 
@@ -79,9 +76,7 @@ impl Stage {
 
     /// The numbers that a process of sandboxes prints; its objects are new at the target below this prefix.
     fn sandbox(&self, prefix: &str, arguments: &[String]) -> Result<Vec<f64>, Box<dyn Error>> {
-        let output = Command::new("setpriv")
-            .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
-            .arg(std::env::current_exe()?)
+        let output = as_nobody(std::env::current_exe()?)
             .arg("sandbox")
             .args(arguments)
             .env_clear()

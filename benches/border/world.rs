@@ -1,6 +1,7 @@
 //! Two servers on both ends of a border: the source beside the client, the target at the far end.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Lines};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,16 @@ impl Drop for World {
         self.target.end();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The user `nobody`.
+const NOBODY: &str = "65534";
+
+/// A program that is run by a user who may choose only what congestion control is allowed; root may choose any.
+pub(crate) fn as_nobody(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(program);
+    command
 }
 
 /// A server as a process.
