@@ -212,4 +212,20 @@ mod tests {
         assert!(gate.try_enter().is_some());
         drop(waited);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wider_gate_lets_those_in_who_wait_and_is_narrow_again_afterwards() {
+        let gate = Governed::new("target", FixedWindow::new(1));
+        let first = gate.enter().await;
+        let mut waiting = gate.enter();
+        assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());
+        gate.widen(1);
+        let second = timeout(Duration::from_secs(1), &mut waiting).await.unwrap();
+        assert_eq!(gate.window(), 2);
+        gate.narrow(1);
+        drop(first);
+        assert!(gate.try_enter().is_none());
+        drop(second);
+        assert!(gate.try_enter().is_some());
+    }
 }
