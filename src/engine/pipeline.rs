@@ -302,7 +302,10 @@ impl Flights {
         let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
         let most = *self.at_end.get_or_insert(connections(self));
         let client = self.parts.job.target.client.clone();
-        while connections(self) < most {
+        for _ in 0..self.goodput.copies_at_once(most) {
+            if connections(self) >= most {
+                return;
+            }
             let paces: Vec<(usize, usize, Vec<Pace>)> = self
                 .under_way
                 .iter()

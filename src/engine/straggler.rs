@@ -21,8 +21,12 @@ const NOW: f64 = 0.5;
 /// The weight of the last look in the goodput of the object: bytes that fill a path at its start move faster than any that
 /// follow, and must not be taken for what it can carry.
 const LATELY: f64 = 0.04;
-/// The least that a fresh connection needs for a part, as a share of what parts of this object usually took.
+/// The least that a fresh connection needs for a part on a full path, as a share of what parts of this object usually took;
+/// on an emptier one it is as much less, down to [`EMPTY`] of it.
 const FRESH: f64 = 0.3;
+const EMPTY: f64 = 0.1;
+/// The share of what a path has free that copies may take at one look: a dip is not the end.
+const AT_ONCE: f64 = 0.2;
 /// The share of its most goodput from which a path is full: there a second connection only takes from the others.
 const FULL: f64 = 0.9;
 /// Of what is left, the share by which it is held to be more, because copies of it are sent in vain.
@@ -33,7 +37,8 @@ const LATE: f64 = 1.1;
 const GROWN: Duration = Duration::from_secs(2);
 /// How much more time a copy must need than another one to be given up.
 const LOST: f64 = 1.5;
-/// A part is sent on so many connections at first, given-up ones included.
+/// A part is sent on so many connections at first, given-up ones included, and on another for each time that a fresh one
+/// needs.
 const COPIES: usize = 3;
 /// Parts of which none is sent by then are slow because the path loses packets, not because they share it: more
 /// connections carry more. The first part over 200 ms, 300 Mbit/s and 0.05 % of loss is sent after some 5 s.
@@ -69,8 +74,23 @@ impl Goodput {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.now > self.most * FULL
+    /// What it carries of its most.
+    fn share(&self) -> f64 {
+        if self.most > 0.0 { (self.now / self.most).min(1.0) } else { 1.0 }
+    }
+
+    /// The least that a fresh connection needs for a part, in seconds.
+    fn fresh(&self, usual: Duration) -> f64 {
+        (usual.as_secs_f64() * FRESH * self.share().max(EMPTY)).max(SHORTEST)
+    }
+
+    /// How many copies may be begun at one look by an object that had so many connections.
+    pub(super) fn copies_at_once(&self, connections: usize) -> usize {
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let free = (1.0 - self.share()) * connections as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the connections")]
+        let copies = (free * AT_ONCE).ceil() as usize;
+        copies
     }
 }
 
@@ -151,12 +171,11 @@ pub(super) struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// On how many connections it may have been sent by now: a few, and another each time that a part usually takes.
-    fn allowed(&self, usual: Duration) -> usize {
+    /// On how many connections it may have been sent by now.
+    fn allowed(&self, fresh: f64) -> usize {
         let age = self.paces.iter().map(|pace| pace.looked.saturating_duration_since(pace.began)).max();
-        let usual = usual.as_secs_f64().max(SHORTEST);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few")]
-        let more = (age.unwrap_or_default().as_secs_f64() / usual) as usize;
+        let more = (age.unwrap_or_default().as_secs_f64() / fresh) as usize;
         COPIES + more
     }
 }
@@ -172,16 +191,16 @@ pub(super) fn is_one_wave(beyond: usize, window: usize, waited: Duration) -> boo
 
 /// The part that is worth another connection most, if one is.
 pub(super) fn worst(sending: &[Sending<'_>], usual: Duration, goodput: &Goodput) -> Option<usize> {
-    if goodput.most <= 0.0 || goodput.is_full() {
+    if goodput.most <= 0.0 || goodput.share() > FULL {
         return None;
     }
-    let fresh = (usual.as_secs_f64() * FRESH).max(SHORTEST);
+    let fresh = goodput.fresh(usual);
     let left: f64 = sending.iter().flat_map(|part| part.paces).map(Pace::left).sum();
     let copy = sending.iter().flat_map(|part| part.paces).map(|pace| pace.length).fold(0.0, f64::max);
     let end = ((left * (1.0 + IN_VAIN) + copy) / goodput.most).max(fresh) * LATE;
     sending
         .iter()
-        .filter(|part| !part.paces.is_empty() && part.copies < part.allowed(usual))
+        .filter(|part| !part.paces.is_empty() && part.copies < part.allowed(fresh))
         .map(|part| (part.index, part.paces.iter().map(|pace| pace.needs(fresh)).fold(f64::INFINITY, f64::min)))
         .filter(|(_, needs)| *needs > end)
         .max_by(|one, other| one.1.total_cmp(&other.1))
@@ -277,6 +296,16 @@ mod tests {
     }
 
     #[test]
+    fn the_emptier_the_path_the_sooner_and_the_more() {
+        let at = |share: f64| Goodput { now: FAST * share, ..goodput(FAST) };
+        assert!((at(1.0).fresh(SECOND * 40) - 12.0).abs() < 0.01);
+        assert!((at(0.5).fresh(SECOND * 40) - 6.0).abs() < 0.01);
+        assert!((at(0.0).fresh(SECOND * 40) - 1.2).abs() < 0.01);
+        assert_eq!([1.0, 0.8, 0.0].map(|share| at(share).copies_at_once(100)), [0, 4, 20]);
+        assert_eq!(at(0.99).copies_at_once(4), 1);
+    }
+
+    #[test]
     fn a_connection_that_stands_still_needs_for_ever() {
         let start = Instant::now();
         let still = pace(start, &[0, 0, 0]);
@@ -301,7 +330,9 @@ mod tests {
         assert_eq!(worst_of(&[vec![slow.clone(), pace(at(6), &[])]], FAST), None);
         assert_eq!(worst_of(&[vec![slow.clone(), pace(at(4), &[50])]], FAST), None);
         assert_eq!(worst_of(&[vec![slow.clone(), pace(at(3), &[1, 2, 3])]], FAST), Some(0));
-        assert_eq!(worst_of(&[vec![slow.clone(), slow.clone(), slow.clone(), slow]], FAST), None);
+        // Three, and another for each of the four times that a fresh one would have needed.
+        assert_eq!(worst_of(&[vec![slow.clone(); 6]], FAST), Some(0));
+        assert_eq!(worst_of(&[vec![slow; 7]], FAST), None);
     }
 
     #[test]
