@@ -3,7 +3,7 @@
 //! Only the end of an object waits for its slowest connection; before that others use the time. So a part is sent again only
 //! when no part waits to be sent for the first time. What is left, at the goodput that the path has shown, takes some time
 //! however it is spread over connections; a part that will take longer than that and longer than a fresh connection would
-//! need is sent again, the slowest first, until the copies themselves make the end come later. A connection that loses
+//! need is sent again, the slowest first, until the copies themselves make the end come later or fill the path. A connection that loses
 //! packets early stays slow; a fresh one starts fast on a path that the end of the object has begun to empty. Once one copy
 //! is clearly ahead the others are given up.
 //!
