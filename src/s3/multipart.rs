@@ -88,6 +88,12 @@ pub struct UploadPart {
     pub crc: Crc64,
 }
 
+/// The address of a part.
+pub(super) fn name_part(query: &mut Query, number: PartNumber, upload: &UploadId) {
+    query.pair("partNumber", &number.get().to_string());
+    query.pair("uploadId", upload.as_str());
+}
+
 impl Operation for UploadPart {
     const NAME: &'static str = "UploadPart";
     const METHOD: Method = Method::PUT;
@@ -107,8 +113,7 @@ impl Operation for UploadPart {
     }
 
     fn query(&self, query: &mut Query) {
-        query.pair("partNumber", &self.number.get().to_string());
-        query.pair("uploadId", self.upload.as_str());
+        name_part(query, self.number, &self.upload);
     }
 
     fn headers(&self, headers: &mut Headers) {

@@ -1,7 +1,7 @@
 //! UploadPart for bytes that are not known yet when it is sent.
 
 use super::error::Unreadable;
-use super::multipart::UploadPart;
+use super::multipart::{UploadPart, name_part};
 use super::object::Written;
 use super::operation::{Answer, CRC64NVME, Head, Headers, Operation, Pace, Query, Repeat};
 use super::{Bucket, Key, PartNumber, UploadId, aws_chunked};
@@ -63,8 +63,7 @@ impl Operation for StreamedPart {
     }
 
     fn query(&self, query: &mut Query) {
-        query.pair("partNumber", &self.number.get().to_string());
-        query.pair("uploadId", self.upload.as_str());
+        name_part(query, self.number, &self.upload);
     }
 
     fn headers(&self, headers: &mut Headers) {
