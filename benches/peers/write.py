@@ -213,7 +213,7 @@ Each tool copies one object from one embedded server of this project, beside it,
 relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a client for whom BBR is not allowed. Relay, servers, client,
 and other work at the lowest priority share the cores: seconds at `good` and on loopback are those of this machine. CPU is user and system
 time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the pages of its mapped file in /tmp, where
-objects of 100 MiB and more wait, up to the budget of `--tmp-limit`. Figures are medians. Each line of performance.jsonl has the share of the
+parts of objects of 100 MiB and more are read ahead. Figures are medians. Each line of performance.jsonl has the share of the
 cores that other work took (`niced`) and left (`idle`).
 
 Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
