@@ -1,0 +1,252 @@
+//! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is written.
+
+use super::buffer::Ring;
+use super::decide::{self, Decision, Sameness};
+use super::job::Halt;
+use super::ordered::OrderedMd5;
+use super::pin::{self, Found};
+use super::pipeline::{Parts, send_parts};
+use super::plan::{EtagMode, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
+use super::put::{self, Committed};
+use super::report::{BufferKind, Fault, Outcome, Proof};
+use super::target::{self, AtTarget, integrity};
+use super::upload::Completion;
+use super::verify::{self, Expected, SourceCheck};
+use super::{PUT_FIRST_LIMIT, Work, buffering, fill};
+use crate::s3::ByteRange;
+use crate::s3::etag::ETag;
+use crate::s3::object::ObjectHead;
+use crate::s3::operation::Precondition;
+use crate::wire::body::Incoming;
+use std::sync::Arc;
+
+/// Connections to the target that are opened while the first look at it is under way: some, because it may show that
+/// there is nothing to send. The others are opened while the upload is begun.
+const EARLY_CONNECTIONS: u32 = 16;
+
+/// What a pass made of the target.
+pub(super) struct Enforced {
+    pub(super) source: Box<ObjectHead>,
+    pub(super) outcome: Outcome,
+    pub(super) at_target: AtTarget,
+    pub(super) source_proofs: Vec<Proof>,
+    pub(super) bytes: u64,
+    pub(super) parts: u32,
+}
+
+/// What a pass came to.
+pub(super) enum Pass {
+    Enforced(Enforced),
+    Gone,
+}
+
+impl Work<'_> {
+    /// Pins the source, looks at the target, and writes it if it differs.
+    pub(super) async fn pass(&self, refused_pin: &mut Option<ObjectHead>) -> Result<Pass, Halt> {
+        let job = self.job;
+        let hinted_large = job.size_hint.is_some_and(|size| size > PUT_FIRST_LIMIT);
+        let early_look = async { if hinted_large { Some(target::see_head(job, &self.notes).await) } else { None } };
+        let (found, early) = tokio::join!(pin::pin(job, &self.notes), early_look);
+        let (head, body) = match found? {
+            Found::Gone => return Ok(Pass::Gone),
+            Found::Object(head, body) => (head, body),
+        };
+        self.learn_spelling(refused_pin.take(), &head);
+        job.meter.begin(head.size);
+        if head.size > SINGLE_PUT_LIMIT {
+            job.target.client.warm(&job.target.bucket, EARLY_CONNECTIONS);
+        }
+        let result = async {
+            if self.goes_first(&head) {
+                return self.put_first(&head, body).await;
+            }
+            let seen = match early {
+                Some(seen) => match seen? {
+                    Some(mut seen) => {
+                        target::add_tags(job, &self.notes, &head, &mut seen).await?;
+                        Some(seen)
+                    }
+                    None => None,
+                },
+                None => target::see(job, &self.notes, &head).await?,
+            };
+            match decide::decide(&head, seen.as_ref()) {
+                Decision::Unchanged(by) => match seen {
+                    Some(seen) => Ok(self.unchanged(&head, AtTarget::unchanged(&seen, by), by)),
+                    None => Err(Fault::new("internal", "unchanged without a target").into()),
+                },
+                Decision::Write(condition) => self.write(&head, body, seen.as_ref(), condition).await,
+            }
+        }
+        .await;
+        if matches!(result, Err(Halt::Again(_))) {
+            *refused_pin = Some(*head);
+        }
+        result.map(Pass::Enforced)
+    }
+
+    /// Whether the conditional PUT goes before any look at the target.
+    fn goes_first(&self, head: &ObjectHead) -> bool {
+        let in_parts = self.job.options.etag == EtagMode::Preserve && head.etag.parts().is_some();
+        head.size <= PUT_FIRST_LIMIT && !in_parts
+    }
+
+    /// If a state was refused as replaced and the very same is there, the server compares ETags with our quotes.
+    fn learn_spelling(&self, refused: Option<ObjectHead>, found: &ObjectHead) {
+        if let Some(refused) = refused
+            && refused.etag.is_same_state(&found.etag)
+            && refused.version == found.version
+            && refused.last_modified == found.last_modified
+        {
+            self.job.source.client.spell_etags_bare();
+        }
+    }
+
+    fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
+        if by == Sameness::Recorded {
+            self.notes.remark("the target's metadata names this source; its content was not compared");
+        }
+        Enforced {
+            source: Box::new(head.clone()),
+            outcome: Outcome::Unchanged,
+            at_target,
+            source_proofs: Vec::new(),
+            bytes: 0,
+            parts: 0,
+        }
+    }
+
+    /// The small path: no look before the first PUT.
+    async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Enforced, Halt> {
+        let ring = self.job.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
+        self.put(head, body, None, Precondition::IfAbsent, ring).await
+    }
+
+    async fn write(
+        &self,
+        head: &ObjectHead,
+        body: Option<Box<Incoming>>,
+        seen: Option<&ObjectHead>,
+        condition: Precondition,
+    ) -> Result<Enforced, Halt> {
+        let job = self.job;
+        let layout = pin::layout(job, &self.notes, head).await?;
+        let plan = plan(head.size, &layout, job.options.etag, job.options.part_size)
+            .map_err(|error| Fault::new("configuration", error.to_string()))?;
+        let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
+        let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
+        match &plan {
+            Plan::Put { .. } => self.put(head, body, seen, condition, ring).await,
+            Plan::Parts(_) => {
+                drop(body);
+                self.parts(head, &layout, &plan, seen, condition, ring).await
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        head: &ObjectHead,
+        body: Option<Box<Incoming>>,
+        seen: Option<&ObjectHead>,
+        condition: Precondition,
+        ring: Ring,
+    ) -> Result<Enforced, Halt> {
+        let job = self.job;
+        let size = usize::try_from(head.size).map_err(|error| Fault::new("budget", error.to_string()))?;
+        let mut body = body;
+        let slot = tokio::select! {
+            biased;
+            slot = ring.slot(size) => slot,
+            // An open body holds a permit that somebody with a slot may need to fill it: it is asked for again later.
+            () = std::future::ready(()) => {
+                body = None;
+                ring.slot(size).await
+            }
+        };
+        let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
+        let under_way = job.meter.enter();
+        let range = ByteRange::new(0, head.size).ok();
+        let sealed = fill::fill(job, &self.notes, head, range, body, slot, ring.kind()).await?;
+        let made = Expected::of_put(sealed.digests());
+        let source_proofs = self.prove_source(head, &made, None)?;
+        let keeps_etag = made.etag.proves_same_content(&head.etag);
+        let style = put::style(job, head, keeps_etag, seen, Some(&sealed));
+        let committed = put::put(job, &self.notes, head, &sealed, condition, style).await?;
+        drop(under_way);
+        Ok(self.enforced(head, committed, source_proofs, 1, ring.kind()))
+    }
+
+    async fn parts(
+        &self,
+        head: &ObjectHead,
+        layout: &SourceLayout,
+        planned: &Plan,
+        seen: Option<&ObjectHead>,
+        condition: Precondition,
+        ring: Ring,
+    ) -> Result<Enforced, Halt> {
+        let Plan::Parts(cut) = planned else { return Err(Fault::new("internal", "parts without a layout").into()) };
+        let job = self.job;
+        let own_boundaries = match verify::source_check(head, layout, planned) {
+            SourceCheck::Nothing => None,
+            SourceCheck::Lengths(lengths) => Some(OrderedMd5::begin(lengths)),
+        };
+        let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
+        let style = put::style(job, head, keeps_etag, seen, None);
+        let kind = ring.kind();
+        let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
+        job.target.client.warm(&job.target.bucket, wanted);
+        let upload = self.uploads.begin(job, &self.notes, &style).await?;
+        let parts = Arc::new(Parts {
+            job: job.clone(),
+            notes: Arc::clone(&self.notes),
+            pinned: head.clone(),
+            upload: upload.clone(),
+            own_boundaries,
+            ring,
+        });
+        let sent = send_parts(Arc::clone(&parts), cut).await?;
+        let made = Expected::of_parts(&sent.digests);
+        let own = match &parts.own_boundaries {
+            Some(ordered) => ordered.finish().await,
+            None => None,
+        };
+        let source_proofs = self.prove_source(head, &made, own.as_ref())?;
+        let completion =
+            Completion { source: head, upload: &upload, parts: &sent.parts, sent: &made, condition, style: &style };
+        let committed = self.uploads.complete(job, &self.notes, completion).await?;
+        let mut enforced =
+            self.enforced(head, committed, source_proofs, u32::try_from(sent.parts.len()).unwrap_or(u32::MAX), kind);
+        if sent.all_md5 && enforced.outcome == Outcome::Copied {
+            enforced.at_target.proofs.push(Proof::PartMd5);
+        }
+        Ok(enforced)
+    }
+
+    fn prove_source(&self, head: &ObjectHead, made: &Expected, own: Option<&ETag>) -> Result<Vec<Proof>, Halt> {
+        let proofs = verify::source(head, made, own).map_err(|mismatch| integrity(&mismatch))?;
+        if proofs.is_empty() {
+            self.notes.remark("the source has no checksum and no ETag that the bytes could be held against");
+        }
+        Ok(proofs)
+    }
+
+    fn enforced(
+        &self,
+        head: &ObjectHead,
+        committed: Committed,
+        source_proofs: Vec<Proof>,
+        parts: u32,
+        kind: BufferKind,
+    ) -> Enforced {
+        match committed {
+            Committed::Written(at_target) => {
+                self.notes.with(|kept| kept.buffer = Some(kind));
+                let source = Box::new(head.clone());
+                Enforced { source, outcome: Outcome::Copied, at_target, source_proofs, bytes: head.size, parts }
+            }
+            Committed::Unchanged(at_target, by) => Enforced { source_proofs, ..self.unchanged(head, at_target, by) },
+        }
+    }
+}
