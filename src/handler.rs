@@ -8,7 +8,7 @@ use crate::engine::copy;
 use crate::engine::gate::Governed;
 use crate::engine::governor::Bounds;
 use crate::engine::hint::End;
-use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
@@ -261,6 +261,7 @@ impl Function {
             grace: margin / 4 * 3,
             buffers: Arc::clone(&self.buffers),
             meter: Arc::new(Meter::default()),
+            ongoing: Ongoing::default(),
         }
     }
 
@@ -282,7 +283,7 @@ impl Function {
     fn told(&self, report: &Report, event_time_ms: Option<i64>) {
         let json = report_json(report).to_string();
         match report.outcome {
-            Outcome::Failed => {
+            Outcome::Failed | Outcome::Resumable => {
                 error!(outcome = report.outcome.name(), key = report.source.key, report = json, "report")
             }
             Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => {

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Arrows point from the one who knows to the one who is known; `tests/tidy.rs` fails on one that runs up. `events` knows
-//! of the engine its report only: it turns payloads into tasks and reports into each caller's answer.
+//! of the engine its report and its tickets only: it turns payloads into tasks and reports into each caller's answer.
 //!
 //! - [`s3`]: the protocol as values. No socket, clock, environment, task or log; the time is passed in.
 //! - [`wire`]: sockets. [`wire::call::Client`] sends one operation until it is answered, refused, or not worth another
@@ -23,7 +23,8 @@
 //! - [`engine`]: one object. [`engine::copy`] pins the source, decides, plans, moves, proves, looks at the source again, and
 //!   leaves nothing open.
 //! - [`sync`]: what concerns many objects; so far the filter of keys.
-//! - [`events`], [`secrets`], [`settings`], [`telemetry`], [`handler`]: the function's edges.
+//! - [`events`], [`secrets`], [`settings`], [`telemetry`], [`handler`]: the function's edges; [`journal`]: what is open, on a
+//!   disk, for a process that is killed.
 //! - `cli`, `demo`: the command line; two embedded S3 servers with faults and a border, which demo, tests and benches share.
 //!
 //! # What holds
@@ -34,7 +35,8 @@
 //!   target did not show the ETag or CRC64NVME that our arithmetic gives; the report says which.
 //! - Part buffers never exceed their budget; they are reserved before a byte is asked for.
 //! - No upload is left open without the report saying so, and nothing runs on after the report.
-//! - No queue, scheduler or store of state of our own: what is remembered is in S3.
+//! - An upload is gone on with only by its ticket ([`engine::ticket`]), and only while the source is what it was.
+//! - No queue, scheduler or store of state of our own: what is remembered is in S3, and in tickets.
 //!
 //! Deliberately absent: an S3 SDK; unsigned or plain requests that nobody asked for; a switch that turns verification off.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
@@ -42,6 +44,7 @@
 pub mod engine;
 pub mod events;
 pub mod handler;
+pub mod journal;
 pub mod s3;
 pub mod secrets;
 pub mod settings;

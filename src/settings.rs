@@ -291,6 +291,14 @@ fn storage_class(text: &str) -> Result<String, String> {
     }
 }
 
+/// Where a program of the user's keeps what it wants to find again ("XDG Base Directory Specification"); `None` if the
+/// environment does not say.
+pub fn state_folder() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let own = variable("XDG_STATE_HOME").filter(|folder| folder.is_absolute());
+    Some(own.or_else(|| Some(variable("HOME")?.join(".local/state")))?.join("xpsync"))
+}
+
 /// A size that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is not a size: bytes, or a whole number with K, M, G or T (powers of 1,024), such as 64MiB")]

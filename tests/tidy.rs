@@ -6,20 +6,34 @@ use std::path::Path;
 use std::process::Command;
 
 /// Which floors a floor may name; with a path, only what is below it. `doctor` is an edge like `handler`.
-const FLOORS: [(&str, &[&str]); 12] = [
+const FLOORS: [(&str, &[&str]); 13] = [
     ("s3", &[]),
     ("wire", &["s3"]),
     ("engine", &["s3", "wire"]),
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
-    ("events", &["s3", "engine::report"]),
+    ("events", &["s3", "engine::plan::Layout", "engine::report", "engine::ticket"]),
+    ("journal", &["s3", "engine::ticket", "events"]),
     ("settings", &["s3", "wire", "engine", "sync::filter", "events"]),
     ("telemetry", &["s3", "engine"]),
-    ("handler", &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "doctor"]),
+    ("handler", &["s3", "wire", "engine", "sync", "secrets", "events", "journal", "settings", "telemetry", "doctor"]),
     ("doctor", &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler"]),
     (
         "cli",
-        &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler", "doctor", "demo"],
+        &[
+            "s3",
+            "wire",
+            "engine",
+            "sync",
+            "secrets",
+            "events",
+            "journal",
+            "settings",
+            "telemetry",
+            "handler",
+            "doctor",
+            "demo",
+        ],
     ),
     ("demo", &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler", "doctor"]),
 ];

@@ -1,15 +1,19 @@
 //! `xpsync cp`: one object, now.
 
 use super::args::{AutoOr, Buffer, Count, Cp, Size};
-use super::profile::resolve;
+use super::profile::{Reached, resolve};
 use super::{Exit, interrupted, show};
 use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
 use crate::engine::governor::{Bounds, FixedWindow};
-use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Outcome, Report};
+use crate::engine::ticket::WhenStopped;
+use crate::journal::{Before, Journal, Named, Names};
+use crate::s3::{Bucket, Key};
+use crate::settings::state_folder;
 use crate::wire::call::{Client, Config};
 use crate::wire::connect::{Connect, Network};
 use crate::wire::deadline::Deadline;
@@ -20,7 +24,7 @@ use std::time::Duration;
 
 /// From this size on, parts wait in /tmp, as in the function.
 const TMP_FROM: u64 = 100 << 20;
-/// How long aborting may take after an interrupt.
+/// How long aborting may take after an interrupt, where nothing can be kept.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Copies the object and shows what became of it.
@@ -53,7 +57,7 @@ fn exit(report: &Report) -> Exit {
         Outcome::Unchanged => Exit::Done,
         Outcome::Copied if report.is_proven() => Exit::Done,
         Outcome::Copied | Outcome::Superseded | Outcome::Ignored => Exit::Failed,
-        Outcome::Failed => match report.fault.as_ref().map(|fault| fault.class) {
+        Outcome::Failed | Outcome::Resumable => match report.fault.as_ref().map(|fault| fault.class) {
             Some("interrupted") => Exit::Interrupted,
             Some("configuration") => Exit::Usage,
             _ => Exit::Failed,
@@ -80,7 +84,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
         AutoOr::Auto => (Governed::new("target", Adaptive::new(at_target)), at_target.most),
         AutoOr::Own(Count(count)) => (Governed::new("target", FixedWindow::new(count)), count),
     };
-    let client = |side, gate: Governed, window, reached: super::profile::Reached| {
+    let client = |side, gate: Governed, window, reached: Reached| {
         let gate = Arc::new(gate);
         let config = Config::new(side, window);
         Client::new(config, reached.endpoint, reached.region, reached.keys, gate, Arc::clone(&connector))
@@ -89,6 +93,11 @@ async fn job(cp: &Cp) -> Result<Job, String> {
     let tmp = cp.tmp_limit.unwrap_or_else(|| default_tmp_limit(&tmp_dir));
     let limits = Limits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) };
     let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let names = Names {
+        source: named(&source, &cp.source.bucket, &key),
+        target: named(&target, &cp.target.bucket, &target_key),
+    };
+    let ongoing = ongoing(names).await;
     Ok(Job {
         source: Side {
             client: client("source", source_gate, at_source.most, source),
@@ -121,5 +130,35 @@ async fn job(cp: &Cp) -> Result<Job, String> {
         grace: GRACE,
         buffers: Arc::new(Buffers::new(limits)),
         meter: Arc::new(Meter::default()),
+        ongoing,
     })
+}
+
+fn named(end: &Reached, bucket: &Bucket, key: &Key) -> Named {
+    let endpoint = end.endpoint.locate(bucket, None).authority();
+    Named { endpoint, bucket: bucket.as_str().to_owned(), key: key.as_str().to_owned() }
+}
+
+/// What an earlier run of the same command has left. Where it cannot be written down what this one leaves, nothing is left.
+async fn ongoing(names: Names) -> Ongoing {
+    let Some(folder) = state_folder() else {
+        show::problem("neither XDG_STATE_HOME nor HOME is set: an interrupted copy cannot be gone on with");
+        return Ongoing::default();
+    };
+    let journal = Journal::new(folder.join("uploads"));
+    let opened = tokio::task::spawn_blocking(move || journal.open(names)).await;
+    match opened.unwrap_or_else(|_| Err(std::io::Error::other("its thread panicked"))) {
+        Ok(Some((entry, Before { ticket, intended }))) => {
+            Ongoing { ticket, intended, when_stopped: WhenStopped::Keep, ledger: Some(Arc::new(entry)) }
+        }
+        Ok(None) => {
+            show::problem("another xpsync copies the same object: if this one is interrupted, it begins anew");
+            Ongoing::default()
+        }
+        Err(error) => {
+            let folder = folder.display();
+            show::problem(&format!("{folder}: {error}: an interrupted copy cannot be gone on with"));
+            Ongoing::default()
+        }
+    }
 }

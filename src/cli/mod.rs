@@ -96,7 +96,7 @@ fn interrupted() -> std::io::Result<watch::Receiver<bool>> {
             if ask.send_replace(true) {
                 std::process::exit(130);
             }
-            show::problem("interrupted: aborting what is open; once more to exit at once");
+            show::problem("interrupted: no new parts; once more to exit at once");
         }
     });
     Ok(asked)

@@ -1,7 +1,7 @@
 //! What a person or a script sees: results on stdout, everything else on stderr.
 
 use crate::engine::job::Meter;
-use crate::engine::report::{Outcome, Report};
+use crate::engine::report::{Fault, Outcome, Report};
 use crate::events::answer::report_json;
 use crate::telemetry::write_line;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -69,6 +69,7 @@ pub(super) fn json(report: &Report) {
         "copied": count(Outcome::Copied),
         "unchanged": count(Outcome::Unchanged),
         "failed": count(Outcome::Failed),
+        "resumable": count(Outcome::Resumable),
         "bytes": report.bytes,
         "seconds": (report.seconds * 1e3).round() / 1e3,
     });
@@ -87,7 +88,11 @@ pub(super) fn text(report: &Report) {
     match report.outcome {
         Outcome::Copied => {
             let proofs: Vec<&str> = report.verified_by.iter().map(|proof| proof.name()).collect();
-            let parts = if report.parts == 1 { String::new() } else { format!(", {} parts", report.parts) };
+            let parts = match (report.parts, report.resumed_parts) {
+                (1, 0) => String::new(),
+                (parts, 0) => format!(", {parts} parts"),
+                (parts, resumed) => format!(", {parts} parts and {resumed} that were there"),
+            };
             write_line(&format!(
                 "copied {names}  {} in {:.1} s ({}/s){parts}, {}",
                 bytes(report.bytes),
@@ -98,17 +103,17 @@ pub(super) fn text(report: &Report) {
         }
         Outcome::Failed => {
             if let Some(fault) = &report.fault {
-                let ids = match (&fault.request_id, &fault.host_id) {
-                    (Some(id), Some(host)) => format!(" (request id {id}, host id {host})"),
-                    (Some(id), None) => format!(" (request id {id})"),
-                    (None, _) => String::new(),
-                };
-                problem(&format!("{names}: {}{ids}", fault.message));
-                if let Some(hint) = &fault.hint {
-                    problem(hint);
-                }
+                explain(&names, fault);
             }
             write_line(&format!("failed {names}"));
+        }
+        Outcome::Resumable => {
+            if let Some(fault) = &report.fault {
+                explain(&names, fault);
+            }
+            let parts = report.parts.saturating_add(report.resumed_parts);
+            problem(&format!("resumable: {parts} parts are kept; the same command goes on from there"));
+            write_line(&format!("resumable {names}"));
         }
         Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => {
             write_line(&format!("{} {names}", report.outcome.name()));
@@ -116,6 +121,19 @@ pub(super) fn text(report: &Report) {
     }
     if let Some(reason) = &report.reason {
         problem(reason);
+    }
+}
+
+/// Why something was not done, and what to do about it.
+fn explain(names: &str, fault: &Fault) {
+    let ids = match (&fault.request_id, &fault.host_id) {
+        (Some(id), Some(host)) => format!(" (request id {id}, host id {host})"),
+        (Some(id), None) => format!(" (request id {id})"),
+        (None, _) => String::new(),
+    };
+    problem(&format!("{names}: {}{ids}", fault.message));
+    if let Some(hint) = &fault.hint {
+        problem(hint);
     }
 }
 

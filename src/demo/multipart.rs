@@ -9,9 +9,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::attributes::Attributes;
 use super::conditions::WriteCondition;
-use super::content::{Algorithm, Content, Digest, combine, crc64nvme, hex, multipart_etag};
+use super::content::{Algorithm, Content, Digest, Intake, combine, crc64nvme, hex, multipart_etag};
 use super::refusal::Refusal;
 use super::store::{Draft, Encryption, Object, ObjectPart, State, Store, etag_under, random};
 
@@ -61,6 +63,19 @@ impl Upload {
     #[must_use]
     pub fn parts(&self) -> Vec<UploadedPart> {
         self.parts.values().cloned().collect()
+    }
+
+    fn keep(&mut self, number: u16, content: Content, digest: Digest) -> UploadedPart {
+        let part = UploadedPart {
+            number,
+            etag: etag_under(&self.encryption, hex(&digest.md5)),
+            size: digest.len,
+            modified: SystemTime::now(),
+            digest,
+            content,
+        };
+        self.parts.insert(number, part.clone());
+        part
     }
 
     /// Whether Create named CRC64NVME.
@@ -116,6 +131,18 @@ impl Store {
         self.state().uploads.remove(id);
     }
 
+    /// Puts other bytes in a part's place, under the checksum and the ETag that they have; nothing, if there is no such
+    /// upload.
+    pub fn replace_part(&self, id: &str, number: u16, bytes: impl Into<Bytes>) {
+        let mut intake = Intake::new(None);
+        intake.push(bytes.into());
+        let (content, digest) = intake.finish();
+        let mut state = self.state();
+        if let Some(upload) = state.uploads.get_mut(id) {
+            upload.keep(number, content, digest);
+        }
+    }
+
     pub(crate) fn create_upload(&self, bucket: &str, key: &str, create: CreateUpload) -> Result<Upload, Refusal> {
         let mut state = self.state();
         let encryption = state.bucket(bucket)?.config.encryption.clone();
@@ -164,16 +191,7 @@ impl Store {
         let mut state = self.state();
         state.upload(which)?;
         let upload = state.uploads.get_mut(which.id).ok_or_else(|| Refusal::of("NoSuchUpload"))?;
-        let part = UploadedPart {
-            number,
-            etag: etag_under(&upload.encryption, hex(&digest.md5)),
-            size: digest.len,
-            modified: SystemTime::now(),
-            digest,
-            content,
-        };
-        upload.parts.insert(number, part.clone());
-        Ok(part)
+        Ok(upload.keep(number, content, digest))
     }
 
     /// Parts above the marker, at most one page of them, and whether there are more.

@@ -8,7 +8,7 @@ use super::store::BucketConfig;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
-use crate::engine::job::{Buffering, Job, Meter, Options, Side, Trigger};
+use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::plan::EtagMode;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
@@ -141,6 +141,7 @@ impl Pair {
             grace: Duration::from_secs(10),
             buffers: Arc::new(Buffers::new(limits)),
             meter: Arc::new(Meter::default()),
+            ongoing: Ongoing::default(),
         })
     }
 }

@@ -5,6 +5,7 @@ use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::report::{BufferKind, Fault};
 use crate::s3::ByteRange;
+use crate::s3::checksum::{Digests, Running};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, ObjectHead};
 use crate::wire::attempt::Attempts;
@@ -69,6 +70,16 @@ pub(super) async fn feed(
 ) -> Result<(), Halt> {
     let mut feeding = Feeding { feed, length: range.bytes() };
     read(job, notes, pinned, Some(range), None, job.part().beside(), &mut feeding).await
+}
+
+/// Reads a range of the pinned object for its digests alone.
+///
+/// # Cancel safety
+/// The connection is closed.
+pub(super) async fn digest(job: &Job, notes: &Notes, pinned: &ObjectHead, range: ByteRange) -> Result<Digests, Halt> {
+    let mut tasting = Tasting { running: Running::default(), length: range.bytes() };
+    read(job, notes, pinned, Some(range), None, job.part(), &mut tasting).await?;
+    Ok(tasting.running.finish())
 }
 
 async fn read(
@@ -203,6 +214,33 @@ fn lost_slot() -> Fault {
 
 fn too_much(why: impl std::error::Error) -> Poured {
     Poured::Broken(Error::body(io::Error::new(io::ErrorKind::InvalidData, why.to_string())))
+}
+
+/// Bytes of which only the digests are wanted.
+struct Tasting {
+    running: Running,
+    length: u64,
+}
+
+impl Sink for Tasting {
+    fn filled(&self) -> u64 {
+        self.running.length()
+    }
+
+    fn missing(&self) -> u64 {
+        self.length - self.running.length()
+    }
+
+    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+        loop {
+            match body.next().await {
+                Ok(Some(bytes)) if bytes.len() as u64 > self.missing() => return Err(too_much(NotTaken::Overfull)),
+                Ok(Some(bytes)) => self.running.update(&bytes),
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(Poured::Broken(error)),
+            }
+        }
+    }
 }
 
 /// A part that is being sent.

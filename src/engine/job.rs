@@ -4,6 +4,7 @@ use super::buffer::Buffers;
 use super::hint::{End, hint};
 use super::plan::EtagMode;
 use super::report::{BufferKind, Fault, NotCarried, Place};
+use super::ticket::{Ledger, Ticket, WhenStopped};
 use crate::s3::error::Class;
 use crate::s3::object::ObjectHead;
 use crate::s3::{Bucket, Key};
@@ -85,6 +86,21 @@ pub struct Job {
     pub buffers: Arc<Buffers>,
     /// Shown while it goes on.
     pub meter: Arc<Meter>,
+    /// What came before, and what is left for later.
+    pub ongoing: Ongoing,
+}
+
+/// What an earlier invocation or process left, and what this one leaves to a later one. The default knows of none.
+#[derive(Clone, Default)]
+pub struct Ongoing {
+    /// An upload to go on with.
+    pub ticket: Option<Ticket>,
+    /// When, in seconds since 1970, a process that was killed meant to begin an upload that it has no ticket of.
+    pub intended: Option<i64>,
+    /// What becomes of an upload that cannot be finished.
+    pub when_stopped: WhenStopped,
+    /// Where open uploads are written down.
+    pub ledger: Option<Arc<dyn Ledger>>,
 }
 
 impl Job {
@@ -159,6 +175,8 @@ pub(super) enum Halt {
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
     /// The fault is reported if that happens too often.
     Again(Box<Fault>),
+    /// Somebody else goes on with the same upload and has sent a part of it once more: start again on what it has now.
+    Shared(Box<Fault>),
 }
 
 impl Halt {
@@ -180,7 +198,16 @@ pub(super) struct Notes {
     pub(super) retries: AtomicU32,
     pub(super) hedges: AtomicU32,
     pub(super) streamed: AtomicU32,
+    landed: Landed,
     kept: Mutex<Kept>,
+}
+
+/// Parts that came to be in the upload that is open.
+#[derive(Debug, Default)]
+struct Landed {
+    bytes: AtomicU64,
+    parts: AtomicU32,
+    resumed: AtomicU32,
 }
 
 /// The part of the notes that goes into the report as it is.
@@ -242,6 +269,28 @@ impl Notes {
             let history = std::mem::take(&mut kept.history);
             *kept = Kept { source: Some(place), buffer: kept.buffer, history, ..Kept::default() };
         });
+    }
+
+    /// Another upload is open: what landed in the last one does not count.
+    pub(super) fn begin_upload(&self) {
+        self.landed.bytes.store(0, Ordering::Relaxed);
+        self.landed.parts.store(0, Ordering::Relaxed);
+        self.landed.resumed.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn landed(&self, bytes: u64) {
+        self.landed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.landed.parts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn resumed(&self, parts: usize) {
+        self.landed.resumed.fetch_add(u32::try_from(parts).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Bytes and parts that were sent into the upload that is open, and parts of it that were there before.
+    pub(super) fn in_upload(&self) -> (u64, u32, u32) {
+        let Landed { bytes, parts, resumed } = &self.landed;
+        (bytes.load(Ordering::Relaxed), parts.load(Ordering::Relaxed), resumed.load(Ordering::Relaxed))
     }
 
     pub(super) fn count(&self, attempts: &Attempts) {

@@ -20,9 +20,12 @@ mod pipeline;
 pub mod plan;
 mod put;
 pub mod report;
+mod resume;
+mod sent;
 mod straggler;
 mod streamed;
 mod target;
+pub mod ticket;
 mod upload;
 pub mod verify;
 
@@ -38,6 +41,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use ticket::{Ticket, WhenStopped};
 use tokio::time::Instant;
 use upload::Uploads;
 
@@ -57,26 +61,36 @@ const MISMATCHES: u32 = 2;
 /// Not to be dropped before it is done: an upload may be left open. It ends by itself, at the job's deadline and its grace.
 pub async fn copy(job: &Job) -> Report {
     let began = Instant::now();
-    let work = Work { job, notes: Arc::new(Notes::default()), uploads: Uploads::default() };
+    let uploads = Uploads::adopting(job.ongoing.ticket.clone());
+    let work = Work { job, notes: Arc::new(Notes::default()), uploads };
     let ended = tokio::select! {
         biased;
         why = job.deadline.passed() => Ok(Err(stopped(why).into())),
         ended = caught(Box::pin(work.passes())) => ended,
     };
-    // Whatever way it ended, what is open by now is not wanted any more.
-    work.uploads.leave(job, &work.notes).await;
+    let ticket = match &ended {
+        Ok(Err(Halt::Failed(fault))) if fault.may_be_resumed() => work.keep(),
+        Ok(Ok(_) | Err(Halt::Failed(_) | Halt::Again(_) | Halt::Shared(_))) | Err(_) => None,
+    };
+    if ticket.is_none() {
+        // Whatever way it ended, what is open by now is not wanted any more.
+        work.uploads.leave(job, &work.notes).await;
+    }
     let ended = ended.unwrap_or_else(|panic| resume_unwind(panic));
     let kept = work.notes.with(|kept| kept.clone());
     let source = kept.source.clone().unwrap_or_else(|| job.source_place());
     let mut report = match ended {
         Ok(done) => done.report(source, job),
-        Err(Halt::Failed(fault)) => Report::failed(source, job.target_place(), *fault),
-        Err(Halt::Again(mut fault)) => {
+        Err(Halt::Failed(fault)) => match ticket {
+            Some(ticket) => work.resumable(source, *fault, ticket),
+            None => Report::failed(source, job.target_place(), *fault),
+        },
+        Err(Halt::Again(mut fault) | Halt::Shared(mut fault)) => {
             fault.message = format!("given up after several passes: {}", fault.message);
             Report::failed(source, job.target_place(), *fault)
         }
     };
-    if report.outcome == Outcome::Copied {
+    if matches!(report.outcome, Outcome::Copied | Outcome::Resumable) {
         report.buffer = kept.buffer;
     }
     report.not_carried = kept.not_carried;
@@ -110,6 +124,33 @@ enum Done {
 }
 
 impl Work<'_> {
+    /// The ticket of what is open, if it is to be kept.
+    fn keep(&self) -> Option<Ticket> {
+        match self.job.ongoing.when_stopped {
+            WhenStopped::Keep => self.uploads.keep(),
+            WhenStopped::Abort => None,
+        }
+    }
+
+    /// The report of work that was stopped and can be gone on with.
+    fn resumable(&self, source: Place, mut fault: Fault, ticket: Ticket) -> Report {
+        if fault.class == "deadline" {
+            fault.hint = Some("What was sent is kept; the next invocation goes on from there.".into());
+        }
+        let (bytes, parts, resumed_parts) = self.notes.in_upload();
+        let buffer = self.notes.with(|kept| kept.buffer);
+        Report {
+            outcome: Outcome::Resumable,
+            bytes,
+            parts,
+            resumed_parts,
+            buffer,
+            reason: Some(format!("upload {} is kept", ticket.upload.as_str())),
+            ticket: Some(Box::new(ticket)),
+            ..Report::failed(source, self.job.target_place(), fault)
+        }
+    }
+
     /// Passes until the target has what the source has now.
     async fn passes(&self) -> Result<Done, Halt> {
         let mut committed: Option<Enforced> = None;
@@ -130,7 +171,11 @@ impl Work<'_> {
                     why = *fault;
                     continue;
                 }
-                Err(failed) => return Err(failed),
+                Err(Halt::Shared(fault)) => {
+                    why = *fault;
+                    continue;
+                }
+                Err(failed @ Halt::Failed(_)) => return Err(failed),
             };
             let enforced = match pass {
                 Pass::Gone => return self.gone(committed),
@@ -142,7 +187,8 @@ impl Work<'_> {
                     // Of the same state everything that was proven then still holds.
                     Some(before) if before.source.etag.is_same_state(&enforced.source.etag) => before,
                     Some(before) => {
-                        Enforced { outcome: Outcome::Copied, bytes: before.bytes, parts: before.parts, ..enforced }
+                        let Enforced { bytes, parts, resumed_parts, .. } = before;
+                        Enforced { outcome: Outcome::Copied, bytes, parts, resumed_parts, ..enforced }
                     }
                     None => enforced,
                 }));
@@ -208,6 +254,7 @@ impl Done {
                 Report {
                     bytes: done.bytes,
                     parts: done.parts,
+                    resumed_parts: done.resumed_parts,
                     etag_preserved,
                     verified_by,
                     ..Report::new(done.outcome, source, target)

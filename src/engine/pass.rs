@@ -5,10 +5,12 @@ use super::decide::{self, Decision, Sameness};
 use super::job::Halt;
 use super::ordered::OrderedMd5;
 use super::pin::{self, Found};
-use super::pipeline::{Parts, send_parts};
+use super::pipeline::Parts;
 use super::plan::{EtagMode, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
 use super::put::{self, Committed};
 use super::report::{BufferKind, Fault, Outcome, Proof};
+use super::resume::Unread;
+use super::sent::Origin;
 use super::target::{self, AtTarget, integrity};
 use super::upload::Completion;
 use super::verify::{self, Expected, SourceCheck};
@@ -32,6 +34,7 @@ pub(super) struct Enforced {
     pub(super) source_proofs: Vec<Proof>,
     pub(super) bytes: u64,
     pub(super) parts: u32,
+    pub(super) resumed_parts: u32,
 }
 
 /// What a pass came to.
@@ -113,6 +116,7 @@ impl Work<'_> {
             source_proofs: Vec::new(),
             bytes: 0,
             parts: 0,
+            resumed_parts: 0,
         }
     }
 
@@ -197,29 +201,35 @@ impl Work<'_> {
         let kind = ring.kind();
         let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
         job.target.client.warm(&job.target.bucket, wanted);
-        let upload = self.uploads.begin(job, &self.notes, &style).await?;
+        let (upload, listed) = self.upload_for(head, cut, &style, &condition).await?;
         let parts = Arc::new(Parts {
             job: job.clone(),
             notes: Arc::clone(&self.notes),
             pinned: head.clone(),
             upload: upload.clone(),
             own_boundaries,
+            listed,
             ring,
         });
-        let sent = send_parts(Arc::clone(&parts), cut).await?;
-        let made = Expected::of_parts(&sent.digests);
+        let (sent, unread) = self.all_parts(&parts, cut, keeps_etag).await?;
+        let made = Expected::of_parts(&sent.digests());
         let own = match &parts.own_boundaries {
             Some(ordered) => ordered.finish().await,
             None => None,
         };
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
+        let named = sent.named();
         let completion =
-            Completion { source: head, upload: &upload, parts: &sent.parts, sent: &made, condition, style: &style };
+            Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
-        let mut enforced =
-            self.enforced(head, committed, source_proofs, u32::try_from(sent.parts.len()).unwrap_or(u32::MAX), kind);
-        if sent.all_md5 && enforced.outcome == Outcome::Copied {
-            enforced.at_target.proofs.push(Proof::PartMd5);
+        let mut enforced = self.enforced(head, committed, source_proofs, sent.count(Origin::Sent), kind);
+        if enforced.outcome == Outcome::Copied {
+            enforced.bytes = sent.bytes(Origin::Sent);
+            enforced.resumed_parts = sent.count(Origin::Kept);
+            // Of a part that was not read again, only its listing is known.
+            if sent.all_md5 && unread == Unread::None {
+                enforced.at_target.proofs.push(Proof::PartMd5);
+            }
         }
         Ok(enforced)
     }
@@ -244,7 +254,8 @@ impl Work<'_> {
             Committed::Written(at_target) => {
                 self.notes.with(|kept| kept.buffer = Some(kind));
                 let source = Box::new(head.clone());
-                Enforced { source, outcome: Outcome::Copied, at_target, source_proofs, bytes: head.size, parts }
+                let (bytes, resumed_parts) = (head.size, 0);
+                Enforced { source, outcome: Outcome::Copied, at_target, source_proofs, bytes, parts, resumed_parts }
             }
             Committed::Unchanged(at_target, by) => Enforced { source_proofs, ..self.unchanged(head, at_target, by) },
         }

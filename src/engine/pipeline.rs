@@ -3,21 +3,22 @@
 use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
-use super::job::{Halt, Job, Notes, UnderWay, fault_at};
+use super::job::{Halt, Job, Notes, UnderWay, fault_at, stopped};
 use super::ordered::OrderedMd5;
 use super::plan::Layout;
 use super::report::Fault;
+use super::resume::same_bytes;
+use super::sent::{Done, Origin, Sent, proven};
 use super::straggler::{self, Goodput, Pace};
 use super::streamed::stream;
-use super::target::integrity;
-use super::verify;
-use crate::s3::checksum::Digests;
 use crate::s3::error::Class;
-use crate::s3::multipart::{CompletedPart, UploadPart};
-use crate::s3::object::{ObjectHead, Written};
+use crate::s3::multipart::UploadPart;
+use crate::s3::object::ObjectHead;
+use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::attempt::{Attempts, Peer};
 use crate::wire::call::Wider;
+use crate::wire::deadline::Stopped;
 use crate::wire::error::Error;
 use crate::wire::gate::Permit;
 use std::collections::BTreeMap;
@@ -43,26 +44,9 @@ pub(super) struct Parts {
     pub(super) pinned: ObjectHead,
     pub(super) upload: UploadId,
     pub(super) own_boundaries: Option<OrderedMd5>,
+    /// What the upload has already, by the index of the part: not sent again if it is what is read now.
+    pub(super) listed: BTreeMap<usize, ListedPart>,
     pub(super) ring: Ring,
-}
-
-/// Parts that the target holds.
-pub(super) struct Sent {
-    /// As Complete names them, in order.
-    pub(super) parts: Vec<CompletedPart>,
-    /// What they were made of, in order.
-    pub(super) digests: Vec<Digests>,
-    /// Whether each one's ETag was its MD5.
-    pub(super) all_md5: bool,
-}
-
-/// A part that the target holds.
-pub(super) struct Done {
-    part: CompletedPart,
-    digests: Digests,
-    /// Whether its ETag was its MD5.
-    pub(super) is_md5: bool,
-    took: Duration,
 }
 
 /// A part that is being read or sent.
@@ -108,24 +92,34 @@ struct Flights {
     finished: f64,
     // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
     all_md5: bool,
+    // Whether a part that is begun now can be expected to end before the deadline.
+    in_time: bool,
 }
 
-/// Sends all parts of a layout. Slots are taken in the order of the parts, so that the earliest part never waits for a
+/// Sends all parts of a layout but those at hand. Slots are taken in the order of the parts, so that the earliest part never waits for a
 /// later one's memory. A part that need not wait for the border does not wait in memory either: it is streamed.
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
-pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sent, Halt> {
+pub(super) async fn send_parts(
+    parts: Arc<Parts>,
+    layout: &Layout,
+    mut at_hand: BTreeMap<usize, Done>,
+) -> Result<Sent, Halt> {
     let ranges = layout.ranges();
-    let mut done: Vec<Option<Done>> = Vec::new();
-    done.resize_with(ranges.len(), || None);
-    let mut waiting = ranges.iter().copied().enumerate().peekable();
+    let mut done: Vec<Option<Done>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
+    let missing: Vec<(usize, ByteRange)> =
+        ranges.into_iter().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
+    let mut waiting = missing.into_iter().peekable();
     let mut flights = Flights::new(Arc::clone(&parts));
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
     let mut reserving = None;
     while waiting.peek().is_some() || !flights.under_way.is_empty() {
+        if !flights.in_time && flights.under_way.is_empty() {
+            return Err(stopped(Stopped::Deadline).into());
+        }
         if reserving.is_none()
             && let Some((_, range)) = waiting.peek().filter(|_| flights.have_room())
         {
@@ -173,12 +167,9 @@ pub(super) async fn send_parts(parts: Arc<Parts>, layout: &Layout) -> Result<Sen
             _ = looks.tick() => flights.look(waiting.len()),
         }
     }
-    let mut sent = Sent { parts: Vec::new(), digests: Vec::new(), all_md5: flights.all_md5 };
-    for part in done {
-        let part = part.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
-        sent.parts.push(part.part);
-        sent.digests.push(part.digests);
-    }
+    let all: Option<Vec<Done>> = done.into_iter().collect();
+    let all = all.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
+    let sent = Sent { parts: all, all_md5: flights.all_md5 };
     tracing::debug!(
         key = parts.job.source.key.as_str(),
         parts = sent.parts.len(),
@@ -201,6 +192,7 @@ impl Flights {
             wider: None,
             finished: 0.0,
             all_md5: true,
+            in_time: true,
         }
     }
 
@@ -208,7 +200,8 @@ impl Flights {
     fn have_room(&self) -> bool {
         let window = self.parts.job.target.client.window() as usize;
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
-        self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
+        self.in_time
+            && self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or others
@@ -216,7 +209,7 @@ impl Flights {
     fn may_stream(&self) -> bool {
         let window = self.parts.job.target.client.window() as usize;
         let most = window.min(self.parts.job.options.parts_under_way.max(1));
-        self.parts.own_boundaries.is_none() && self.under_way.len() < most
+        self.in_time && self.parts.own_boundaries.is_none() && self.under_way.len() < most
     }
 
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
@@ -263,10 +256,17 @@ impl Flights {
                     copy.task.abort();
                     self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
                 }
-                self.parts.job.target.client.delivered(flight.range.bytes());
-                self.parts.job.meter.arrived(flight.range.bytes());
+                let bytes = flight.range.bytes();
+                self.parts.job.meter.arrived(bytes);
+                match done.origin {
+                    Origin::Sent => {
+                        self.parts.job.target.client.delivered(bytes);
+                        self.parts.notes.landed(bytes);
+                        self.took.push(done.took);
+                    }
+                    Origin::Kept => self.parts.notes.resumed(1),
+                }
                 self.all_md5 &= done.is_md5;
-                self.took.push(done.took);
                 Ok(Some((index, done)))
             }
             Err(halt) => {
@@ -281,6 +281,7 @@ impl Flights {
     /// object, sends the slowest once more where there is room.
     fn look(&mut self, left: usize) {
         let now = Instant::now();
+        self.in_time = left == 0 || self.parts.job.deadline.allows(self.usual(now), now);
         let window = self.parts.job.target.client.window() as usize;
         let beyond = (self.under_way.len() + left).saturating_sub(window);
         if self.wider.is_none() && self.took.is_empty() && straggler::is_one_wave(beyond, window, now - self.began) {
@@ -383,6 +384,11 @@ async fn one(
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }
+    if let Some(listed) = parts.listed.get(&index)
+        && same_bytes(listed, sealed.digests())
+    {
+        return Ok(Done::kept(listed, *sealed.digests()));
+    }
     *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealed.clone());
     send(Arc::clone(&parts), index, sealed, attempts).await
 }
@@ -420,16 +426,4 @@ pub(super) fn refused(error: &Error) -> Halt {
         | Class::Ambiguous
         | Class::Refused => fault_at(End::Target, error).into(),
     }
-}
-
-/// A part that the target says it has, held against the bytes.
-pub(super) fn proven(
-    number: PartNumber,
-    digests: &Digests,
-    written: Written,
-    attempts: &Attempts,
-) -> Result<Done, Halt> {
-    let is_md5 = verify::part(digests, &written).map_err(|mismatch| integrity(&mismatch))?;
-    let part = CompletedPart { number, etag: written.etag, crc: digests.crc };
-    Ok(Done { part, digests: *digests, is_md5, took: attempts.last_attempt() })
 }

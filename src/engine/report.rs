@@ -2,6 +2,7 @@
 //!
 //! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
 
+use super::ticket::Ticket;
 use crate::s3::error::{Class, Refusal};
 
 /// How it ended.
@@ -15,6 +16,8 @@ pub enum Outcome {
     Superseded,
     /// An event that asks for nothing.
     Ignored,
+    /// It was stopped, and what was sent is kept: `ticket` says how to go on, `fault` why it was stopped.
+    Resumable,
     /// It was not done; `fault` says why.
     Failed,
 }
@@ -27,6 +30,7 @@ impl Outcome {
             Self::Unchanged => "unchanged",
             Self::Superseded => "superseded",
             Self::Ignored => "ignored",
+            Self::Resumable => "resumable",
             Self::Failed => "failed",
         }
     }
@@ -161,6 +165,11 @@ impl Fault {
         }
     }
 
+    /// Whether what was sent so far is worth keeping: nothing was wrong with it.
+    pub(super) fn may_be_resumed(&self) -> bool {
+        self.class == "interrupted" || (self.may_pass() && self.class != "integrity")
+    }
+
     /// Whether the same job may succeed later without anybody's help.
     pub fn may_pass(&self) -> bool {
         [Class::Throttled.name(), Class::Transient.name(), Class::Ambiguous.name(), "network", "deadline", "integrity"]
@@ -214,8 +223,10 @@ pub struct Report {
     pub not_carried: Vec<NotCarried>,
     /// What is worth saying though nothing failed.
     pub reason: Option<String>,
-    /// Why it failed.
+    /// Why it failed, or was stopped.
     pub fault: Option<Box<Fault>>,
+    /// How to go on with it; whoever reports it decides where that is kept.
+    pub ticket: Option<Box<Ticket>>,
 }
 
 impl Report {
@@ -237,6 +248,7 @@ impl Report {
             not_carried: Vec::new(),
             reason: None,
             fault: None,
+            ticket: None,
         }
     }
 

@@ -6,8 +6,9 @@
 use super::fill::feed;
 use super::hint::End;
 use super::job::Halt;
-use super::pipeline::{Done, Parts, number, proven, refused};
+use super::pipeline::{Parts, number, refused};
 use super::report::Fault;
+use super::sent::{Done, proven};
 use crate::s3::ByteRange;
 use crate::s3::error::Class;
 use crate::s3::streamed::{Form, StreamedPart};

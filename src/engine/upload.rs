@@ -1,10 +1,12 @@
-//! A multipart upload's life: begun, completed or aborted, and never left behind.
+//! A multipart upload's life: begun, completed or aborted, or kept on purpose with its ticket; and never left behind.
 
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
+use super::plan::Layout;
 use super::put::Committed;
 use super::report::Fault;
 use super::target::{AtTarget, Attempted, Condition, Settled, prove};
+use super::ticket::{Ledger, Pin, Ticket};
 use super::verify::Expected;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
@@ -15,6 +17,7 @@ use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
 use crate::wire::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -27,6 +30,9 @@ const ABORT_PAUSE: Duration = Duration::from_millis(200);
 /// How much earlier than ours, by the server's clock, an upload of an unanswered attempt can have been begun: the time
 /// that those attempts took, and this for the clock's grain.
 const CLOCK_GRAIN: i64 = 2;
+/// How long after it was meant to be begun an upload of a process that was killed can have been begun, in seconds: a Create
+/// over the border with some attempts. What came later is left to the sweep.
+const CREATE_SECONDS: i64 = 30;
 
 type Creation = JoinHandle<Result<UploadId, Error>>;
 
@@ -46,36 +52,101 @@ pub(super) struct Completion<'a> {
     pub(super) style: &'a Style,
 }
 
+/// What an upload is begun for.
+pub(super) struct Beginning<'a> {
+    /// What the object is given.
+    pub(super) style: &'a Style,
+    /// The state of the source.
+    pub(super) pin: Pin,
+    /// How it is cut.
+    pub(super) layout: &'a Layout,
+    /// What has to hold at the target.
+    pub(super) condition: &'a Precondition,
+}
+
+/// What is open at the target.
+#[derive(Clone)]
+enum Open {
+    /// An upload that nobody can go on with.
+    Bare(UploadId),
+    /// One that can be gone on with.
+    Ticketed(Ticket),
+}
+
 /// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut off in
 /// the middle of it does not lose the id.
 #[derive(Default)]
 pub(super) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
-    open: Mutex<Option<UploadId>>,
+    open: Mutex<Option<Open>>,
+    /// Whether somebody else may go on with it too: a ticket can be delivered twice.
+    adopted: bool,
 }
 
 impl Uploads {
-    fn set(&self, upload: Option<UploadId>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = upload;
+    /// With an upload that somebody else has begun, if there is a ticket for one.
+    pub(super) fn adopting(ticket: Option<Ticket>) -> Self {
+        Self { creating: Default::default(), adopted: ticket.is_some(), open: Mutex::new(ticket.map(Open::Ticketed)) }
+    }
+
+    fn set(&self, open: Option<Open>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
     }
 
     fn get(&self) -> Option<UploadId> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|open| match open {
+            Open::Bare(upload) => upload.clone(),
+            Open::Ticketed(ticket) => ticket.upload.clone(),
+        })
+    }
+
+    /// The ticket of the upload that is open, if there is one.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        match &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Open::Ticketed(ticket)) => Some(ticket.clone()),
+            Some(Open::Bare(_)) | None => None,
+        }
+    }
+
+    /// The ticket of the upload that is open, to be kept: none while another one is being begun.
+    pub(super) fn keep(&self) -> Option<Ticket> {
+        let is_beginning = self.creating.try_lock().map_or(true, |creating| creating.is_some());
+        if is_beginning { None } else { self.ticket() }
     }
 
     /// Begins an upload, and ends those that unanswered attempts may have begun.
     ///
     /// # Cancel safety
     /// All of it is done all the same, and [`Self::leave`] waits for it.
-    pub(super) async fn begin(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+    pub(super) async fn begin(
+        &self,
+        job: &Job,
+        notes: &Arc<Notes>,
+        beginning: Beginning<'_>,
+    ) -> Result<UploadId, Halt> {
+        let Beginning { style, pin, layout, condition } = beginning;
+        write_down(job, notes, |ledger| ledger.intends()).await;
         let mut creating = self.creating.lock().await;
         let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone())));
         let joined = task.await;
         *creating = None;
         let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
         let upload = answer.map_err(|error| fault_at(End::Target, &error))?;
-        self.set(Some(upload.clone()));
+        let (layout, condition) = (layout.clone(), condition.clone());
+        let ticket = Ticket { upload: upload.clone(), pin, layout, condition };
+        self.set(Some(Open::Ticketed(ticket.clone())));
+        notes.begin_upload();
+        write_down(job, notes, move |ledger| ledger.begun(&ticket)).await;
         Ok(upload)
+    }
+
+    /// What was open is not any more.
+    ///
+    /// # Cancel safety
+    /// The ledger may still name it; whoever goes by that finds it gone.
+    pub(super) async fn close(&self, job: &Job, notes: &Notes) {
+        self.set(None);
+        write_down(job, notes, |ledger| ledger.ended()).await;
     }
 
     /// Completes the upload under a condition, deciding anew while the target changes.
@@ -106,24 +177,27 @@ impl Uploads {
             notes.count(&attempts);
             let error = match answer {
                 Ok(written) => {
-                    self.set(None);
+                    self.close(job, notes).await;
                     return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
                 }
                 Err(error) => error,
             };
             if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-                return Err(fault_at(End::Target, &error).into());
+                let fault = fault_at(End::Target, &error);
+                // Opaque ETags differ each time a part is sent, by whomever.
+                let is_shared = self.adopted && error.code() == Some("InvalidPart");
+                return Err(if is_shared { Halt::Shared(Box::new(fault)) } else { fault.into() });
             }
             let code = error.code().map(str::to_owned);
             let attempted = Attempted { source, sent, written: &style.attributes, error, attempts: &attempts };
             match condition.settle(job, notes, attempted).await? {
                 Settled::Ours(seen) => {
-                    self.set(None);
+                    self.close(job, notes).await;
                     return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
                 }
                 Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
                 Settled::Write if code.as_deref() == Some("NoSuchUpload") => {
-                    self.set(None);
+                    self.close(job, notes).await;
                     return Err(Halt::replaced("the upload was aborted by somebody else"));
                 }
                 // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
@@ -148,7 +222,7 @@ impl Uploads {
             if let Some(creating) = self.creating.lock().await.take()
                 && let Ok(Ok(upload)) = creating.await
             {
-                self.set(Some(upload));
+                self.set(Some(Open::Bare(upload)));
             }
             match self.get() {
                 Some(upload) => abort(job, &upload).await,
@@ -161,7 +235,7 @@ impl Uploads {
             Err(_) => Some(format!("no answer within {:?}", job.grace)),
         };
         match (gone, self.get()) {
-            (None, _) => self.set(None),
+            (None, _) => self.close(job, notes).await,
             (Some(why), Some(upload)) => {
                 notes.remark_for_good(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
             }
@@ -181,8 +255,11 @@ async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, E
     let operation = CreateMultipartUpload { bucket, key, style };
     let answer = job.target.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
+    let tried = attempts.unanswered().then(|| began.elapsed());
     match &answer {
-        Ok(upload) if attempts.unanswered() => abort_unanswered(&job, &notes, upload, began.elapsed()).await,
+        Ok(upload) if tried.is_some() || job.ongoing.intended.is_some() => {
+            abort_unanswered(&job, &notes, upload, tried).await;
+        }
         // Without one that is known to be ours, nothing says which of those under the key are.
         Err(_) if attempts.unanswered() => {
             notes.remark_for_good("an unanswered CreateMultipartUpload may have left an upload open");
@@ -215,7 +292,7 @@ async fn abort(job: &Job, upload: &UploadId) -> Result<(), Error> {
             Ok(_) => sleep(ABORT_PAUSE).await,
         }
     }
-    let alive = std::io::Error::other("it still lists parts");
+    let alive = io::Error::other("it still lists parts");
     Err(Error::body(alive))
 }
 
@@ -236,10 +313,21 @@ async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, H
     }
 }
 
-/// Aborts the uploads that unanswered attempts of ours may have begun: of this key, by the initiator of the one we know,
-/// begun while we tried. Another invocation's upload of the same seconds would be among them; it finds its upload gone
+/// Writes something into the job's ledger, if it has one; a disk that does not take it is no reason not to copy.
+async fn write_down(job: &Job, notes: &Notes, write: impl FnOnce(&dyn Ledger) -> io::Result<()> + Send + 'static) {
+    let Some(ledger) = job.ongoing.ledger.clone() else { return };
+    let written = tokio::task::spawn_blocking(move || write(&*ledger)).await;
+    if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
+        notes.remark_for_good(format!(
+            "what is open could not be written down, so a process that is killed cannot be gone on from: {error}"
+        ));
+    }
+}
+
+/// Aborts the uploads that unanswered attempts of ours may have begun, or a process that was killed before it knew its
+/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the same seconds would be among them; it finds its upload gone
 /// and begins again, while an orphan would be paid for until somebody finds it.
-async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Duration) {
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) {
     let mut list = ListMultipartUploads {
         bucket: job.target.bucket.clone(),
         prefix: job.target.key.as_str().to_owned(),
@@ -267,11 +355,15 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Dura
     }
     let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return };
     let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return };
-    let earliest = begun - i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2) - CLOCK_GRAIN;
+    let seconds = |tried: Duration| i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2);
+    let of_these = tried.map(|tried| begun - seconds(tried) - CLOCK_GRAIN..=begun + CLOCK_GRAIN);
+    let of_the_killed = job.ongoing.intended.map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
     for upload in &open {
         let is_orphan = upload.upload != *ours
             && upload.initiator.as_ref() == Some(initiator)
-            && upload.initiated.is_some_and(|at| (earliest..=begun + CLOCK_GRAIN).contains(&at));
+            && upload
+                .initiated
+                .is_some_and(|at| [&of_these, &of_the_killed].into_iter().flatten().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(job, &upload.upload).await {
             notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
         }

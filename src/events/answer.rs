@@ -57,10 +57,10 @@ impl Answer {
     }
 }
 
-/// The class of the first report that failed.
+/// The class of the first report that failed, or was stopped.
 fn first_failure(reports: &[Report]) -> Option<&'static str> {
     let failed = reports.iter().find(|report| match report.outcome {
-        Outcome::Failed => true,
+        Outcome::Failed | Outcome::Resumable => true,
         Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => false,
     })?;
     Some(failed.fault.as_ref().map_or("internal", |fault| fault.class))

@@ -1,6 +1,7 @@
 //! What an invocation's payload asks for, and what its caller is told: bytes in, tasks out; reports in, an answer out.
 //!
-//! Owns the shapes of AWS's events and nothing of what is done about them. Knows `s3` and `engine::report` only; no
+//! Owns the shapes of AWS's events and nothing of what is done about them. Knows `s3`, `engine::report` and
+//! `engine::ticket` only; no
 //! socket, clock, environment or log.
 //!
 //! Every accepted event means "reconcile this key with the source's state now": the version id, ETag and type in it
@@ -12,6 +13,7 @@ mod envelope;
 mod eventbridge;
 mod notification;
 pub mod refusal;
+pub mod ticket;
 
 use crate::s3::{Bucket, Key};
 use aws_smithy_types::date_time::{DateTime, Format};

@@ -247,6 +247,15 @@ pub enum Precondition {
 }
 
 impl Precondition {
+    /// Whether both ask for the same: the text of an ETag is all that counts within a bucket.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::IfAbsent, Self::IfAbsent) => true,
+            (Self::IfMatch(one), Self::IfMatch(two)) => one.is_same_state(two),
+            (Self::IfAbsent | Self::IfMatch(_), _) => false,
+        }
+    }
+
     /// Spells it.
     pub fn set(&self, headers: &mut Headers) {
         match self {

@@ -1,0 +1,226 @@
+//! Going on with an upload that another invocation or process has begun.
+//!
+//! What is listed is kept where it can be shown to be the source's: unread, if parts carry checksums and what they combine
+//! to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in the source's
+//! region, and compared. What does not fit is sent again over it.
+
+use super::Work;
+use super::fill::digest;
+use super::hint::End;
+use super::job::{Halt, Job, Notes, fault_at};
+use super::pipeline::{Parts, send_parts};
+use super::plan::Layout;
+use super::report::Fault;
+use super::sent::{Done, Sent};
+use super::ticket::{Pin, part_md5};
+use super::upload::Beginning;
+use super::verify::{self, Expected};
+use crate::s3::checksum::Digests;
+use crate::s3::error::Class;
+use crate::s3::etag::ETagKind;
+use crate::s3::object::{ObjectHead, Style};
+use crate::s3::operation::Precondition;
+use crate::s3::uploads::{ListParts, ListedPart};
+use crate::s3::{ByteRange, UploadId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Parts that are read again at a time: the source is near, and digests keep two cores busy at less.
+const REREADS: usize = 16;
+
+/// Whether parts are in the object of which only a listing was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// None.
+    None,
+    /// Some.
+    Some,
+}
+
+/// What an upload was found to hold.
+enum Listed {
+    /// These parts of the layout, by index.
+    Parts(BTreeMap<usize, ListedPart>),
+    /// It is not there any more: completed or aborted.
+    Gone,
+    /// Parts that the layout does not have; they could not be left out of Complete ("CompleteMultipartUpload": the list of
+    /// parts must be complete).
+    Foreign,
+}
+
+impl Work<'_> {
+    /// The upload to send parts into, and what it has already: the one of the ticket if it fits, or a new one.
+    pub(super) async fn upload_for(
+        &self,
+        source: &ObjectHead,
+        layout: &Layout,
+        style: &Style,
+        condition: &Precondition,
+    ) -> Result<(UploadId, BTreeMap<usize, ListedPart>), Halt> {
+        let (job, notes) = (self.job, &self.notes);
+        let pin = Pin::of(source, style);
+        if let Some(ticket) = self.uploads.ticket() {
+            let listed = if ticket.holds(&pin, layout) {
+                listed(job, notes, &ticket.upload, layout).await?
+            } else {
+                Listed::Foreign
+            };
+            match listed {
+                Listed::Parts(parts) => {
+                    tracing::info!(
+                        key = job.source.key.as_str(),
+                        upload = ticket.upload.as_str(),
+                        parts = parts.len(),
+                        same_condition = ticket.condition.is_same(condition),
+                        "gone on with"
+                    );
+                    return Ok((ticket.upload, parts));
+                }
+                Listed::Gone => {
+                    self.uploads.close(job, notes).await;
+                    return Err(Halt::replaced("the upload that was to be gone on with is not there any more"));
+                }
+                Listed::Foreign => {
+                    notes.remark_for_good("what an earlier invocation had sent was of another state, and was aborted");
+                    self.uploads.leave(job, notes).await;
+                }
+            }
+        }
+        let beginning = Beginning { style, pin, layout, condition };
+        Ok((self.uploads.begin(job, notes, beginning).await?, BTreeMap::new()))
+    }
+
+    /// All parts of the upload: those that are kept, and the others sent.
+    pub(super) async fn all_parts(
+        &self,
+        parts: &Arc<Parts>,
+        layout: &Layout,
+        keeps_etag: bool,
+    ) -> Result<(Sent, Unread), Halt> {
+        let head = &parts.pinned;
+        // Parts whose bytes are wanted in order go through slots, and are compared there.
+        if parts.own_boundaries.is_some() || parts.listed.is_empty() {
+            return Ok((send_parts(Arc::clone(parts), layout, BTreeMap::new()).await?, Unread::None));
+        }
+        let at_hand = if may_stay_unread(head, keeps_etag, parts.listed.values()) {
+            let unread = parts.listed.iter().filter_map(|(index, listed)| Some((*index, unread(listed)?))).collect();
+            self.count_kept(&unread, layout);
+            let sent = send_parts(Arc::clone(parts), layout, unread).await?;
+            if shows_the_source(head, &sent) {
+                return Ok((sent, Unread::Some));
+            }
+            tracing::warn!(
+                key = self.job.source.key.as_str(),
+                "kept parts do not make the source; they are read again"
+            );
+            sent.into_sent()
+        } else {
+            BTreeMap::new()
+        };
+        let mut known = reread(parts, layout, &at_hand).await?;
+        self.count_kept(&known, layout);
+        known.extend(at_hand);
+        Ok((send_parts(Arc::clone(parts), layout, known).await?, Unread::None))
+    }
+
+    fn count_kept(&self, kept: &BTreeMap<usize, Done>, layout: &Layout) {
+        let ranges = layout.ranges();
+        let bytes = kept.keys().filter_map(|index| ranges.get(*index)).map(|range| range.bytes()).sum();
+        self.job.meter.arrived(bytes);
+        self.notes.resumed(kept.len());
+    }
+}
+
+/// All parts that an upload has.
+async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: &Layout) -> Result<Listed, Halt> {
+    let mut list = ListParts {
+        bucket: job.target.bucket.clone(),
+        key: job.target.key.clone(),
+        upload: upload.clone(),
+        after: None,
+    };
+    let mut all = Vec::new();
+    loop {
+        let mut attempts = job.part();
+        let answer = job.target.client.call(&list, &mut attempts).await;
+        notes.count(&attempts);
+        match answer {
+            Ok(page) => {
+                all.extend(page.parts);
+                match page.next {
+                    Some(next) => list.after = Some(next),
+                    None => return Ok(fitting(all, &layout.ranges())),
+                }
+            }
+            Err(error) if error.class() == Class::Missing => return Ok(Listed::Gone),
+            Err(error) => return Err(fault_at(End::Target, &error).into()),
+        }
+    }
+}
+
+/// The parts that have the length that the layout gives them; others are sent again.
+fn fitting(all: Vec<ListedPart>, ranges: &[ByteRange]) -> Listed {
+    if all.iter().any(|part| part.number.index() >= ranges.len()) {
+        return Listed::Foreign;
+    }
+    let fits = |part: &ListedPart| ranges.get(part.number.index()).is_some_and(|range| range.bytes() == part.size);
+    Listed::Parts(all.into_iter().filter(fits).map(|part| (part.number.index(), part)).collect())
+}
+
+/// Whether what all parts combine to can be held against something that the source says of itself.
+fn may_stay_unread<'a>(
+    source: &ObjectHead,
+    keeps_etag: bool,
+    mut listed: impl Iterator<Item = &'a ListedPart>,
+) -> bool {
+    let is_digest = matches!(source.etag.kind(), ETagKind::Multipart(..));
+    (source.crc.is_some() || (keeps_etag && is_digest)) && listed.all(|part| unread(part).is_some())
+}
+
+/// A part as its listing describes it: with a checksum, and an ETag that can be the MD5.
+fn unread(listed: &ListedPart) -> Option<Done> {
+    let digests = Digests { length: listed.size, md5: part_md5(&listed.etag)?, crc: listed.crc? };
+    Some(Done::kept(listed, digests))
+}
+
+/// Whether the parts make what the source says that it is.
+fn shows_the_source(source: &ObjectHead, sent: &Sent) -> bool {
+    verify::source(source, &Expected::of_parts(&sent.digests()), None).is_ok_and(|proofs| !proofs.is_empty())
+}
+
+/// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks like
+/// an MD5 and is none, so where there is a checksum it says nothing.
+pub(super) fn same_bytes(listed: &ListedPart, read: &Digests) -> bool {
+    let by_etag = || part_md5(&listed.etag) == Some(read.md5);
+    listed.size == read.length && listed.crc.map_or_else(by_etag, |crc| crc == read.crc)
+}
+
+/// Reads the ranges of listed parts again, but for those that were sent meanwhile, and keeps the parts that are what is
+/// read.
+async fn reread(
+    parts: &Arc<Parts>,
+    layout: &Layout,
+    sent: &BTreeMap<usize, Done>,
+) -> Result<BTreeMap<usize, Done>, Halt> {
+    let ranges = layout.ranges();
+    let mut waiting = parts.listed.keys().copied().filter(|index| !sent.contains_key(index));
+    // Dropped with this: its tasks end, their sockets close.
+    let mut reading = JoinSet::new();
+    let mut kept = BTreeMap::new();
+    loop {
+        while reading.len() < REREADS
+            && let Some(index) = waiting.next()
+        {
+            let (parts, range) = (Arc::clone(parts), ranges[index]);
+            reading.spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range).await) });
+        }
+        let Some(joined) = reading.join_next().await else { return Ok(kept) };
+        let (index, read) =
+            joined.map_err(|error| Fault::new("internal", format!("a task that reads a part ended: {error}")))?;
+        let read = read?;
+        if let Some(listed) = parts.listed.get(&index).filter(|listed| same_bytes(listed, &read)) {
+            kept.insert(index, Done::kept(listed, read));
+        }
+    }
+}

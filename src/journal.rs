@@ -1,0 +1,371 @@
+//! Uploads that are open, on the disk of the process that opened them: what a killed process can be gone on from.
+//!
+//! One file for a pair of objects, removed when nothing is open any more. A file is a log of lines, each on the disk before
+//! the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so that two
+//! processes never go on with one upload; the lock ends with the process, however it ends.
+
+use crate::engine::ticket::{Ledger, Ticket};
+use crate::events::ticket::{read_ticket, ticket_json};
+use crate::s3::etag::hex;
+use md5::{Digest as _, Md5};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The ending of a file of ours.
+const EXTENSION: &str = "jsonl";
+/// Lines longer than this are not ours: a ticket of 10,000 uneven parts has a tenth of it.
+const LONGEST: u64 = 4 << 20;
+
+/// One object, as an entry names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The endpoint that it is reached at, since two servers can have a bucket of one name.
+    pub endpoint: String,
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// What is copied where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// From here.
+    pub source: Named,
+    /// To there.
+    pub target: Named,
+}
+
+/// A folder of entries.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    folder: PathBuf,
+}
+
+/// What an entry says that was begun and never ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Before {
+    /// An upload that is open.
+    pub ticket: Option<Ticket>,
+    /// When, in seconds since 1970, an upload was meant to be begun of which no more is known.
+    pub intended: Option<i64>,
+}
+
+/// The entry of a pair, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct Entry {
+    path: PathBuf,
+    names: Names,
+    file: Mutex<File>,
+}
+
+impl Journal {
+    /// The journal in a folder, which need not be there yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Takes the entry of a pair, with what was left in it; `None` if another process works on the same pair.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn open(&self, names: Names) -> io::Result<Option<(Entry, Before)>> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        self.take(self.folder.join(file_name(&names)), Some(names))
+    }
+
+    /// Takes every entry that a process left which is gone.
+    ///
+    /// # Errors
+    /// Those of the disk; a folder that is not there has none.
+    pub fn left(&self) -> io::Result<Vec<(Entry, Before)>> {
+        let mut left = Vec::new();
+        for path in self.files()? {
+            left.extend(self.take(path, None)?);
+        }
+        Ok(left)
+    }
+
+    /// The ids of all uploads that any process goes on with or could.
+    ///
+    /// # Errors
+    /// Those of the disk; a folder that is not there has none.
+    pub fn uploads(&self) -> io::Result<Vec<String>> {
+        let mut uploads = Vec::new();
+        for path in self.files()? {
+            let mut file = match File::open(&path) {
+                Ok(file) => file,
+                // Its work has just ended.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let (_, before) = read(&mut file)?;
+            uploads.extend(before.ticket.map(|ticket| ticket.upload.as_str().to_owned()));
+        }
+        Ok(uploads)
+    }
+
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let listing = match std::fs::read_dir(&self.folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut files = Vec::new();
+        for entry in listing {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Locks a file and reads it; without names they are those in it.
+    fn take(&self, path: PathBuf, names: Option<Names>) -> io::Result<Option<(Entry, Before)>> {
+        loop {
+            let opened = OpenOptions::new().read(true).append(true).create(names.is_some()).open(&path);
+            let mut file = match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && names.is_none() => return Ok(None),
+                opened => opened?,
+            };
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            // Whoever held the lock before may have removed the file between our opening and our locking it.
+            if file.metadata()?.nlink() == 0 {
+                continue;
+            }
+            let (found, before) = read(&mut file)?;
+            return Ok(match names.or(found) {
+                Some(names) => {
+                    sync_folder(&self.folder)?;
+                    Some((Entry { path, names, file: Mutex::new(file) }, before))
+                }
+                // Nobody can tell what it was about.
+                None => {
+                    std::fs::remove_file(&path)?;
+                    None
+                }
+            });
+        }
+    }
+}
+
+impl Entry {
+    /// What it is about.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, what: &str, value: &Value) -> io::Result<()> {
+        let mut line = json!({ "names": self.names, what: value }).to_string();
+        line.push('\n');
+        let mut file = self.file();
+        file.write_all(line.as_bytes())?;
+        file.sync_data()
+    }
+}
+
+impl Ledger for Entry {
+    fn intends(&self) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.add("intended", &json!(now))
+    }
+
+    fn begun(&self, ticket: &Ticket) -> io::Result<()> {
+        self.add("ticket", &ticket_json(ticket))
+    }
+
+    fn ended(&self) -> io::Result<()> {
+        let file = self.file();
+        file.set_len(0)?;
+        file.sync_data()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // An entry of nothing is not worth a file; one that cannot be removed says nothing.
+        if self.file().metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The name of a pair's file. Each text is preceded by its length, so that no two pairs are the same bytes.
+fn file_name(names: &Names) -> String {
+    let mut md5 = Md5::new();
+    for Named { endpoint, bucket, key } in [&names.source, &names.target] {
+        for text in [endpoint, bucket, key] {
+            md5.update((text.len() as u64).to_be_bytes());
+            md5.update(text);
+        }
+    }
+    format!("{}.{EXTENSION}", hex(&md5.finalize()))
+}
+
+/// What the whole lines of a file say, the last one first; a line that was torn by a kill or a full disk says nothing.
+fn read(file: &mut File) -> io::Result<(Option<Names>, Before)> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let (mut names, mut before) = (None, Before::default());
+    for line in lines {
+        names = line.get("names").and_then(|names| Names::deserialize(names).ok()).or(names);
+        if let Some(intended) = line.get("intended").and_then(Value::as_i64) {
+            before = Before { ticket: None, intended: Some(intended) };
+        }
+        if let Some(ticket) = line.get("ticket").and_then(read_ticket) {
+            before = Before { ticket: Some(ticket), intended: None };
+        }
+    }
+    Ok((names, before))
+}
+
+/// A file is on the disk only once its folder is.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::plan::Layout;
+    use crate::engine::ticket::Pin;
+    use crate::s3::UploadId;
+    use crate::s3::operation::Precondition;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("xpsync-journal-{}-{name}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            Self(path)
+        }
+
+        fn journal(&self) -> Journal {
+            Journal::new(self.0.join("a/b"))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn names(key: &str) -> Names {
+        let named = |bucket: &str| Named { endpoint: "https://e".into(), bucket: bucket.into(), key: key.into() };
+        Names { source: named("a"), target: named("b") }
+    }
+
+    fn ticket(id: &str) -> Ticket {
+        let (etag, style) = ("e".to_owned(), "s".to_owned());
+        Ticket {
+            upload: UploadId::new(id).unwrap(),
+            pin: Pin { etag, version: None, size: 9, last_modified: None, style },
+            layout: Layout::Even { part: 5, size: 9 },
+            condition: Precondition::IfAbsent,
+        }
+    }
+
+    fn ours(journal: &Journal, key: &str) -> (Entry, Before) {
+        journal.open(names(key)).unwrap().unwrap()
+    }
+
+    fn with_ticket(id: &str) -> Before {
+        Before { ticket: Some(ticket(id)), intended: None }
+    }
+
+    #[test]
+    fn what_was_begun_and_not_ended_is_found_again() {
+        let folder = Folder::new("again");
+        let journal = folder.journal();
+        let (entry, before) = ours(&journal, "k");
+        assert_eq!(before, Before::default());
+        entry.intends().unwrap();
+        entry.begun(&ticket("one")).unwrap();
+        drop(entry);
+        let (entry, before) = ours(&journal, "k");
+        assert_eq!(before, with_ticket("one"));
+        assert_eq!(journal.uploads().unwrap(), ["one"]);
+        entry.ended().unwrap();
+        drop(entry);
+        assert_eq!(ours(&journal, "k").1, Before::default());
+    }
+
+    #[test]
+    fn nothing_stays_of_what_has_ended() {
+        let folder = Folder::new("ended");
+        let journal = folder.journal();
+        let (entry, _) = ours(&journal, "k");
+        entry.begun(&ticket("one")).unwrap();
+        entry.ended().unwrap();
+        drop(entry);
+        assert_eq!(journal.files().unwrap(), Vec::<PathBuf>::new());
+        assert!(journal.left().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_upload_that_was_only_meant_to_be_begun_is_told_with_its_time() {
+        let folder = Folder::new("meant");
+        let (entry, _) = ours(&folder.journal(), "k");
+        entry.intends().unwrap();
+        drop(entry);
+        let before = ours(&folder.journal(), "k").1;
+        assert!(before.ticket.is_none() && before.intended.is_some_and(|at| at > 1_700_000_000), "{before:?}");
+    }
+
+    #[test]
+    fn a_torn_line_leaves_what_was_before_it() {
+        let folder = Folder::new("torn");
+        let journal = folder.journal();
+        let (entry, _) = ours(&journal, "k");
+        entry.begun(&ticket("one")).unwrap();
+        entry.begun(&ticket("two")).unwrap();
+        drop(entry);
+        let path = journal.files().unwrap().remove(0);
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for length in [whole.len() - 2, first + 2, first + 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(ours(&journal, "k").1, with_ticket("one"), "{length}");
+        }
+        for garbage in [&b""[..], b"\0\0\0\0", b"{}\n", b"\xff\n[]\n"] {
+            std::fs::write(&path, garbage).unwrap();
+            assert_eq!(ours(&journal, "k").1, Before::default());
+        }
+    }
+
+    #[test]
+    fn an_entry_is_one_process_s_at_a_time_and_pairs_are_told_apart() {
+        let folder = Folder::new("locked");
+        let journal = folder.journal();
+        let (held, _) = ours(&journal, "k");
+        assert!(journal.open(names("k")).unwrap().is_none());
+        let (other, _) = ours(&journal, "l");
+        other.begun(&ticket("one")).unwrap();
+        assert!(journal.left().unwrap().is_empty(), "both are held");
+        drop((held, other));
+        let left = journal.left().unwrap();
+        assert_eq!(left.len(), 1);
+        assert_eq!((left[0].0.names(), &left[0].1), (&names("l"), &with_ticket("one")));
+    }
+}
