@@ -1,88 +1,12 @@
-//! The `xpsync` binary as a process: flags, exit statuses, what goes to stdout, and a clean end after Ctrl-C.
+//! The `xpsync` binary as a process: flags, exit statuses, and what goes to stdout.
 
-use bytes::Bytes;
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
+mod rig;
+
+use rig::shell::{World, text};
 use std::time::Duration;
-use tokio::process::{Child, Command};
-use xpsync::demo::attributes::Attributes;
+use tokio::process::Child;
 use xpsync::demo::border::BorderConfig;
-use xpsync::demo::faults::{Action, Fault};
-use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-
-/// Two servers and the configuration of a user who has a profile for each.
-struct World {
-    pair: Pair,
-    folder: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl World {
-    async fn new() -> Self {
-        Self::over(None).await
-    }
-
-    async fn over(border: Option<BorderConfig>) -> Self {
-        let pair = Pair::start(border).await.unwrap();
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("cp-{:016x}", fastrand::u64(..)));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (source, target) = (source_keys(), target_keys());
-        let config = format!(
-            "[profile china]\nregion = {SOURCE_REGION}\nendpoint_url = {}\n[profile global]\nregion = {TARGET_REGION}\n\
-             endpoint_url = {}\n",
-            pair.source.endpoint(),
-            pair.target_endpoint()
-        );
-        let profile = |name: &str, id: &str, secret: &str| {
-            format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
-        };
-        let credentials = profile("china", &source.access_key, &source.secret_key)
-            + &profile("global", &target.access_key, &target.secret_key);
-        std::fs::write(folder.join("config"), config).unwrap();
-        std::fs::write(folder.join("credentials"), credentials).unwrap();
-        std::fs::write(folder.join("ca.pem"), pair.authority().pem()).unwrap();
-        Self { pair, folder }
-    }
-
-    fn put(&self, key: &str, length: usize) {
-        let mut bytes = vec![0; length];
-        fastrand::Rng::with_seed(length as u64).fill(&mut bytes);
-        self.pair.source.store().put(SOURCE_BUCKET, key, Bytes::from(bytes), Attributes::default()).unwrap();
-    }
-
-    fn start(&self, flags: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_xpsync"))
-            .args(flags)
-            .env_clear()
-            .env("AWS_CONFIG_FILE", self.folder.join("config"))
-            .env("AWS_SHARED_CREDENTIALS_FILE", self.folder.join("credentials"))
-            .env("AWS_CA_BUNDLE", self.folder.join("ca.pem"))
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
-    }
-
-    /// `xpsync cp` of a key with both profiles.
-    async fn cp(&self, key: &str, flags: &[&str]) -> Output {
-        let (source, target) = (format!("s3://{SOURCE_BUCKET}/{key}"), format!("s3://{TARGET_BUCKET}/"));
-        let profiles = ["--source-profile", "china", "--target-profile", "global"];
-        let all = [&["cp", &source, &target], &profiles[..], flags].concat();
-        self.start(&all).wait_with_output().await.unwrap()
-    }
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
+use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET, source_keys, target_keys};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_says_what_it_proved_and_ends_with_zero() {
@@ -175,24 +99,6 @@ async fn wrong_usage_and_configuration_end_with_two() {
     let help = world.start(&["cp", "--help"]).wait_with_output().await.unwrap();
     assert_eq!(help.status.code(), Some(0));
     assert!(text(&help.stdout).contains("--memory-limit"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_aborts_what_is_open_and_ends_with_130() {
-    let world = World::new().await;
-    world.put("k", 20 << 20);
-    world.pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(None)).always());
-    let (source, target) = (format!("s3://{SOURCE_BUCKET}/k"), format!("s3://{TARGET_BUCKET}/"));
-    let child = world.start(&["cp", &source, &target, "--source-profile", "china", "--target-profile", "global"]);
-    while !world.pair.target.seen().iter().any(|seen| seen.operation == "UploadPart") {
-        tokio::task::yield_now().await;
-    }
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let done = child.wait_with_output().await.unwrap();
-    assert_eq!(done.status.code(), Some(130), "{}", text(&done.stderr));
-    assert!(world.pair.target.open_uploads().is_empty());
-    assert!(world.pair.target.store().get(TARGET_BUCKET, "k").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test binary uses its own part of it")]
 
+pub(crate) mod shell;
 pub(crate) mod world;
 
 use bytes::Bytes;
