@@ -81,6 +81,19 @@ impl Journal {
         self.take(self.folder.join(file_name(&names)), Some(names))
     }
 
+    /// The entry of a pair, to be taken when something is begun.
+    pub fn later(&self, names: Names) -> Later {
+        Later { journal: self.clone(), names, entry: Mutex::new(None) }
+    }
+
+    /// Forgets what a pair's entry says, unless somebody works on it: it is known elsewhere.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn forget(&self, names: Names) -> io::Result<()> {
+        self.open(names)?.map_or(Ok(()), |(entry, _)| entry.ended())
+    }
+
     /// Takes every entry that a process left which is gone.
     ///
     /// # Errors
@@ -162,6 +175,41 @@ impl Journal {
     }
 }
 
+/// The entry of a pair that is taken only once something is begun: most objects need none.
+#[derive(Debug)]
+pub struct Later {
+    journal: Journal,
+    names: Names,
+    entry: Mutex<Option<Entry>>,
+}
+
+impl Later {
+    fn with(&self, write: impl FnOnce(&Entry) -> io::Result<()>) -> io::Result<()> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(Ok(()), write)
+    }
+}
+
+impl Ledger for Later {
+    fn intends(&self) -> io::Result<()> {
+        let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if entry.is_none() {
+            // Of two who copy the same pair at once, one has the entry.
+            *entry = self.journal.open(self.names.clone())?.map(|(entry, _)| entry);
+        }
+        entry.as_ref().map_or(Ok(()), Entry::intends)
+    }
+
+    fn begun(&self, ticket: &Ticket) -> io::Result<()> {
+        self.with(|entry| entry.begun(ticket))
+    }
+
+    fn ended(&self) -> io::Result<()> {
+        self.with(Entry::ended)?;
+        *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+}
+
 impl Entry {
     /// What it is about.
     pub fn names(&self) -> &Names {
@@ -201,7 +249,7 @@ impl Ledger for Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         // An entry of nothing is not worth a file; one that cannot be removed says nothing.
-        if self.file().metadata().is_ok_and(|metadata| metadata.len() == 0) {
+        if self.file().metadata().is_ok_and(|metadata| metadata.len() == 0 && metadata.nlink() > 0) {
             let _ = std::fs::remove_file(&self.path);
         }
     }

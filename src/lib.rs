@@ -23,7 +23,7 @@
 //! - [`engine`]: one object. [`engine::copy`] pins the source, decides, plans, moves, proves, looks at the source again, and
 //!   leaves nothing open.
 //! - [`sync`]: what concerns many objects; so far the filter of keys.
-//! - [`events`], [`secrets`], [`settings`], [`telemetry`], [`handler`]: the function's edges; [`journal`]: what is open, on a
+//! - [`events`], [`secrets`], [`queue`], [`settings`], [`telemetry`], [`handler`]: the function's edges; [`journal`]: what is open, on a
 //!   disk, for a process that is killed.
 //! - `cli`, `demo`: the command line; two embedded S3 servers with faults and a border, which demo, tests and benches share.
 //!
@@ -45,6 +45,7 @@ pub mod engine;
 pub mod events;
 pub mod handler;
 pub mod journal;
+pub mod queue;
 pub mod s3;
 pub mod secrets;
 pub mod settings;

@@ -71,6 +71,10 @@ pub struct FunctionSettings {
     pub ca_bundle: Option<PathBuf>,
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub function_name: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`.
+    pub queue_endpoint: Option<String>,
+    /// `TMPDIR`, which Lambda does not set: where part buffers and the journal of open uploads are.
+    pub tmp_dir: PathBuf,
 }
 
 /// All that is wrong with the environment; never a secret value.
@@ -149,8 +153,9 @@ impl Variables {
         }
         let source_credentials = self.source_credentials();
         let secret_id = self.required("SECRET_ID");
-        let secrets_endpoint =
-            self.optional("AWS_ENDPOINT_URL_SECRETS_MANAGER", |url| Endpoint::overridden(url).map(|_| url.to_owned()));
+        let url = |url: &str| Endpoint::overridden(url).map(|_| url.to_owned());
+        let secrets_endpoint = self.optional("AWS_ENDPOINT_URL_SECRETS_MANAGER", url);
+        let queue_endpoint = self.optional("AWS_ENDPOINT_URL_SQS", url);
         let target_prefix = self.optional("TARGET_PREFIX", |prefix| match prefix.len() {
             ..Key::MAX_BYTES => Ok(prefix.to_owned()),
             long => Err(format!("has {long} bytes and leaves a key none of its {}", Key::MAX_BYTES)),
@@ -187,6 +192,8 @@ impl Variables {
             heap_budget: (memory.unwrap_or(DEFAULT_MEMORY_MIB) - RESERVED_MIB) * MIB / 2,
             ca_bundle: self.text("AWS_CA_BUNDLE").map(PathBuf::from),
             function_name: self.text("AWS_LAMBDA_FUNCTION_NAME").map(str::to_owned),
+            queue_endpoint,
+            tmp_dir: self.text("TMPDIR").unwrap_or("/tmp").into(),
         })
     }
 

@@ -6,17 +6,21 @@ use std::path::Path;
 use std::process::Command;
 
 /// Which floors a floor may name; with a path, only what is below it. `doctor` is an edge like `handler`.
-const FLOORS: [(&str, &[&str]); 13] = [
+const FLOORS: [(&str, &[&str]); 14] = [
     ("s3", &[]),
     ("wire", &["s3"]),
     ("engine", &["s3", "wire"]),
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
     ("events", &["s3", "engine::plan::Layout", "engine::report", "engine::ticket"]),
+    ("queue", &["s3"]),
     ("journal", &["s3", "engine::ticket", "events"]),
     ("settings", &["s3", "wire", "engine", "sync::filter", "events"]),
     ("telemetry", &["s3", "engine"]),
-    ("handler", &["s3", "wire", "engine", "sync", "secrets", "events", "journal", "settings", "telemetry", "doctor"]),
+    (
+        "handler",
+        &["s3", "wire", "engine", "sync", "secrets", "queue", "events", "journal", "settings", "telemetry", "doctor"],
+    ),
     ("doctor", &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler"]),
     (
         "cli",

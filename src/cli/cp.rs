@@ -56,7 +56,7 @@ fn exit(report: &Report) -> Exit {
     match report.outcome {
         Outcome::Unchanged => Exit::Done,
         Outcome::Copied if report.is_proven() => Exit::Done,
-        Outcome::Copied | Outcome::Superseded | Outcome::Ignored => Exit::Failed,
+        Outcome::Copied | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => Exit::Failed,
         Outcome::Failed | Outcome::Resumable => match report.fault.as_ref().map(|fault| fault.class) {
             Some("interrupted") => Exit::Interrupted,
             Some("configuration") => Exit::Usage,

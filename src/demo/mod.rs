@@ -31,6 +31,7 @@ mod listener;
 
 pub mod border;
 pub mod pair;
+pub mod queue;
 pub mod vault;
 
 pub mod run;

@@ -124,12 +124,15 @@ enum Done {
 }
 
 impl Work<'_> {
-    /// The ticket of what is open, if it is to be kept.
+    /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it.
     fn keep(&self) -> Option<Ticket> {
-        match self.job.ongoing.when_stopped {
-            WhenStopped::Keep => self.uploads.keep(),
-            WhenStopped::Abort => None,
-        }
+        let ticket = match self.job.ongoing.when_stopped {
+            WhenStopped::Keep => self.uploads.keep()?,
+            WhenStopped::Abort => return None,
+        };
+        let is_ours = self.job.ongoing.ticket.as_ref().is_none_or(|brought| brought.upload != ticket.upload);
+        let (_, sent, resumed) = self.notes.in_upload();
+        (!is_ours || sent > 0 || resumed > 0).then_some(ticket)
     }
 
     /// The report of work that was stopped and can be gone on with.

@@ -3,7 +3,7 @@
 //! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
 
 use super::ticket::Ticket;
-use crate::s3::error::{Class, Refusal};
+use crate::s3::error::{Class, Refusal, Remedy};
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Outcome {
     Superseded,
     /// An event that asks for nothing.
     Ignored,
+    /// It was left to another invocation, which will report it.
+    HandedOver,
     /// It was stopped, and what was sent is kept: `ticket` says how to go on, `fault` why it was stopped.
     Resumable,
     /// It was not done; `fault` says why.
@@ -30,6 +32,7 @@ impl Outcome {
             Self::Unchanged => "unchanged",
             Self::Superseded => "superseded",
             Self::Ignored => "ignored",
+            Self::HandedOver => "handed_over",
             Self::Resumable => "resumable",
             Self::Failed => "failed",
         }
@@ -121,6 +124,8 @@ pub struct Fault {
     pub attempts: u32,
     /// What to do about it, in a sentence.
     pub hint: Option<String>,
+    /// What another attempt could have mended, of what S3 refused; not reported.
+    pub remedy: Option<Remedy>,
 }
 
 impl Fault {
@@ -138,6 +143,7 @@ impl Fault {
             key: None,
             attempts: 0,
             hint: None,
+            remedy: None,
         }
     }
 
@@ -162,6 +168,7 @@ impl Fault {
             key: refusal.key.clone(),
             attempts,
             hint: None,
+            remedy: refusal.remedy.clone(),
         }
     }
 

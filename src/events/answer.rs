@@ -2,8 +2,10 @@
 //!
 //! The names and the order of a report's fields are a contract: scripts outside the project read them.
 
+use super::disposition::is_failure;
 use super::refusal::NotAccepted;
-use crate::engine::report::{Fault, Outcome, Place, Proof, Report};
+use super::ticket::ticket_json;
+use crate::engine::report::{Fault, Place, Proof, Report};
 use crate::s3::Bucket;
 use serde_json::{Value, json};
 
@@ -32,13 +34,9 @@ impl Answer {
         Self::unless_failed(reports.iter().map(report_json).collect(), reports)
     }
 
-    /// To SQS: the ids of the messages to keep, being those of which a report failed.
-    pub fn of_messages<'a>(messages: impl IntoIterator<Item = (&'a str, &'a [Report])>) -> Self {
-        let failures: Vec<_> = messages
-            .into_iter()
-            .filter(|(_, reports)| first_failure(reports).is_some())
-            .map(|(id, _)| json!({ "itemIdentifier": id }))
-            .collect();
+    /// To SQS: the ids of the messages to keep.
+    pub fn of_messages<'a>(kept: impl IntoIterator<Item = &'a str>) -> Self {
+        let failures: Vec<_> = kept.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
         Self::Success(json!({ "batchItemFailures": failures }))
     }
 
@@ -59,15 +57,20 @@ impl Answer {
 
 /// The class of the first report that failed, or was stopped.
 fn first_failure(reports: &[Report]) -> Option<&'static str> {
-    let failed = reports.iter().find(|report| match report.outcome {
-        Outcome::Failed | Outcome::Resumable => true,
-        Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => false,
-    })?;
+    let failed = reports.iter().find(|report| is_failure(report))?;
     Some(failed.fault.as_ref().map_or("internal", |fault| fault.class))
 }
 
-/// The report of one object as JSON.
+/// The report of one object as JSON. One that can be gone on with has its ticket besides: `{"op":"continue"}` takes it.
 pub fn report_json(report: &Report) -> Value {
+    let mut value = plain_json(report);
+    if let (Some(ticket), Some(fields)) = (&report.ticket, value.as_object_mut()) {
+        fields.insert("ticket".to_owned(), ticket_json(ticket));
+    }
+    value
+}
+
+fn plain_json(report: &Report) -> Value {
     json!({
         "outcome": report.outcome.name(),
         "source": {
@@ -124,7 +127,7 @@ fn fault_json(fault: &Fault) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::report::{BufferKind, NotCarried};
+    use crate::engine::report::{BufferKind, NotCarried, Outcome};
 
     fn place(bucket: &str) -> Place {
         Place { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..Place::default() }
@@ -226,12 +229,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_answered_with_the_messages_that_failed() {
-        let mixed = [copied(), failed("event")];
-        let done = [copied()];
-        let messages = [("m1", &done[..]), ("m2", &mixed[..]), ("m3", &[][..])];
-        let Answer::Success(value) = Answer::of_messages(messages) else { panic!() };
+        let Answer::Success(value) = Answer::of_messages(["m2"]) else { panic!() };
         assert_eq!(value.to_string(), r#"{"batchItemFailures":[{"itemIdentifier":"m2"}]}"#);
-        let Answer::Success(value) = Answer::of_messages([("m1", &done[..])]) else { panic!() };
+        let Answer::Success(value) = Answer::of_messages([]) else { panic!() };
         assert_eq!(value.to_string(), r#"{"batchItemFailures":[]}"#);
     }
 

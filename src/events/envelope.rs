@@ -4,7 +4,7 @@
 //! depth: each may hold any other.
 
 use super::refusal::{NotAccepted, quoted};
-use super::{Invocation, Item, MAX_WRAPPING, Message, kind, notification, parse, recognise, text};
+use super::{Delivery, Invocation, Item, MAX_WRAPPING, Message, kind, notification, parse, recognise, text};
 use crate::s3::Bucket;
 use serde_json::Value;
 
@@ -88,7 +88,18 @@ fn message(record: &Value, source: &Bucket, depth: usize) -> Result<Message, Not
         Some(body @ Value::String(_)) => items(open(body, source, depth)),
         _ => vec![Err(missing("body"))],
     };
-    Ok(Message { id: id.to_owned(), items })
+    Ok(Message { id: id.to_owned(), items, delivery: delivery(record) })
+}
+
+/// A message that was put together by hand has no receipt, and is answered all the same.
+fn delivery(record: &Value) -> Option<Delivery> {
+    let receives = text(record, "/attributes/ApproximateReceiveCount").and_then(|count| count.parse().ok());
+    Some(Delivery {
+        queue: text(record, "/eventSourceARN")?.to_owned(),
+        receipt: text(record, "/receiptHandle")?.to_owned(),
+        receives: receives.unwrap_or(1),
+        body: text(record, "/body")?.to_owned(),
+    })
 }
 
 /// A batch inside a message has nobody to answer to: its messages count as the outer one's items.

@@ -32,5 +32,6 @@ pub(super) fn read(event: &Value, source: &Bucket) -> Result<Task, NotAccepted> 
         size_hint: event.pointer("/detail/object/size").and_then(Value::as_u64),
         event_time_ms: text(event, "/time").and_then(time_ms),
         event: name.to_owned(),
+        continued: None,
     })
 }

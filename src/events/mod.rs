@@ -9,12 +9,15 @@
 //! treated as absent; only the bucket's name and the key have to be right.
 
 pub mod answer;
+pub mod continuation;
+pub mod disposition;
 mod envelope;
 mod eventbridge;
 mod notification;
 pub mod refusal;
 pub mod ticket;
 
+use crate::engine::ticket::Ticket;
 use crate::s3::{Bucket, Key};
 use aws_smithy_types::date_time::{DateTime, Format};
 use refusal::NotAccepted;
@@ -41,6 +44,30 @@ pub struct Message {
     pub id: String,
     /// What its body asks for, whatever it was wrapped in. The message failed if one of these did.
     pub items: Vec<Item>,
+    /// What SQS knows it by, if SQS delivered it itself.
+    pub delivery: Option<Delivery>,
+}
+
+/// What SQS says of a message that it delivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The ARN of its queue.
+    pub queue: String,
+    /// By which its visibility can be changed.
+    pub receipt: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
+    /// Its body.
+    pub body: String,
+}
+
+/// Where an earlier invocation left an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Continued {
+    /// The upload to go on with; without one the object was only sent on, to have an invocation of its own.
+    pub ticket: Option<Ticket>,
+    /// How many invocations in a row came no further.
+    pub fruitless: u32,
 }
 
 /// What one event asks for.
@@ -56,6 +83,8 @@ pub enum Task {
         event_time_ms: Option<i64>,
         /// The event's own name, such as `Object Created` or `ObjectCreated:Put`.
         event: String,
+        /// Where an earlier invocation left it, if one did.
+        continued: Option<Box<Continued>>,
     },
     /// Nothing: an event that says nothing about content.
     Ignored {
@@ -97,6 +126,8 @@ fn recognise(value: &Value, source: &Bucket, depth: usize) -> Result<Invocation,
         Ok(Invocation::One(Task::Ignored { what: notification::TEST_EVENT.to_owned(), key: None }))
     } else if has("invocationSchemaVersion") {
         Err(NotAccepted::NotOffered("an invocation by S3 Batch Operations"))
+    } else if text(value, "/op") == Some(continuation::OP) {
+        continuation::read(value, source).map(Invocation::One)
     } else if has("op") || has("BatchInput") || has("Items") {
         Err(NotAccepted::NotOffered("a task of a Step Functions state machine"))
     } else {
@@ -107,7 +138,8 @@ fn recognise(value: &Value, source: &Bucket, depth: usize) -> Result<Invocation,
 /// `{"test_key": "path/to/file"}`: somebody tries the function by hand; the key is literal.
 fn test_key(key: &Value) -> Result<Task, NotAccepted> {
     let key = key.as_str().ok_or(NotAccepted::Missing { field: "test_key", event: "the test payload".to_owned() })?;
-    Ok(Task::Reconcile { key: Key::new(key)?, size_hint: None, event_time_ms: None, event: "test_key".to_owned() })
+    let key = Key::new(key)?;
+    Ok(Task::Reconcile { key, size_hint: None, event_time_ms: None, event: "test_key".to_owned(), continued: None })
 }
 
 /// A string somewhere below `value`.

@@ -35,6 +35,7 @@ pub(super) fn read(record: &Value, source: &Bucket) -> Result<Task, NotAccepted>
         event_time_ms: text(record, "/eventTime").and_then(time_ms),
         // A record that does not say what happened still says where; looking there is always right.
         event: name.unwrap_or("S3 notification").to_owned(),
+        continued: None,
     })
 }
 

@@ -16,7 +16,7 @@ fn source() -> Bucket {
 }
 
 fn work(key: &str, event: &str, size_hint: Option<u64>, event_time_ms: Option<i64>) -> Task {
-    Task::Reconcile { key: Key::new(key).unwrap(), size_hint, event_time_ms, event: event.to_owned() }
+    Task::Reconcile { key: Key::new(key).unwrap(), size_hint, event_time_ms, event: event.to_owned(), continued: None }
 }
 
 fn ignored(what: &str, key: Option<&str>) -> Task {

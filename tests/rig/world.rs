@@ -2,11 +2,13 @@
 
 use super::{At, pair};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use xpsync::demo::keys::KeyPair;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
+use xpsync::demo::queue::{QUEUE_ARN, Queue};
 use xpsync::demo::vault::Vault;
 use xpsync::events::answer::Answer;
 use xpsync::handler::Function;
@@ -20,11 +22,52 @@ pub(crate) const SECRET: &str = "target-keys";
 pub(crate) struct World {
     pub(crate) pair: Pair,
     pub(crate) vault: Vault,
+    pub(crate) queue: Queue,
     pub(crate) function: Arc<Function>,
+    pub(crate) folder: PathBuf,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 pub(crate) fn secret_of(keys: &KeyPair) -> String {
     json!({ "aws_access_key_id": keys.access_key, "aws_secret_access_key": keys.secret_key }).to_string()
+}
+
+/// A function's process.
+fn start(
+    pair: &Pair,
+    vault: &Vault,
+    queue: &Queue,
+    folder: &Path,
+    variables: &[(&str, &str)],
+    around: impl FnOnce(Arc<dyn Connect>, &Pair) -> Arc<dyn Connect>,
+) -> Arc<Function> {
+    let (source, target) = (pair.source.endpoint(), pair.target_endpoint());
+    let (secrets, queues) = (vault.endpoint(), queue.endpoint());
+    let (id, key) = (source_keys().access_key, source_keys().secret_key);
+    let pairs = [
+        ("SOURCE_REGION", SOURCE_REGION),
+        ("SOURCE_BUCKET", SOURCE_BUCKET),
+        ("TARGET_REGION", TARGET_REGION),
+        ("TARGET_BUCKET", TARGET_BUCKET),
+        ("SECRET_ID", SECRET),
+        ("SOURCE_ENDPOINT_URL", &source),
+        ("TARGET_ENDPOINT_URL", &target),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+        ("AWS_ENDPOINT_URL_SQS", &queues),
+        ("TMPDIR", folder.to_str().unwrap()),
+        ("AWS_ACCESS_KEY_ID", &id),
+        ("AWS_SECRET_ACCESS_KEY", &key),
+    ];
+    let pairs = pairs.iter().chain(variables).map(|(name, value)| (String::from(*name), String::from(*value)));
+    let settings = FunctionSettings::from_pairs(pairs).unwrap();
+    let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
+    let connector = around(Arc::new(Network::new(tls)), pair);
+    Function::new(settings, &connector, Box::new(|_| {}))
 }
 
 impl World {
@@ -40,26 +83,16 @@ impl World {
         let pair = pair().await;
         let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
         vault.set(SECRET, &secret_of(&target_keys()));
-        let (source, target, secrets) = (pair.source.endpoint(), pair.target_endpoint(), vault.endpoint());
-        let (id, key) = (source_keys().access_key, source_keys().secret_key);
-        let pairs = [
-            ("SOURCE_REGION", SOURCE_REGION),
-            ("SOURCE_BUCKET", SOURCE_BUCKET),
-            ("TARGET_REGION", TARGET_REGION),
-            ("TARGET_BUCKET", TARGET_BUCKET),
-            ("SECRET_ID", SECRET),
-            ("SOURCE_ENDPOINT_URL", &source),
-            ("TARGET_ENDPOINT_URL", &target),
-            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
-            ("AWS_ACCESS_KEY_ID", &id),
-            ("AWS_SECRET_ACCESS_KEY", &key),
-        ];
-        let pairs = pairs.iter().chain(variables).map(|(name, value)| (String::from(*name), String::from(*value)));
-        let settings = FunctionSettings::from_pairs(pairs).unwrap();
-        let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
-        let connector = around(Arc::new(Network::new(tls)), &pair);
-        let function = Function::new(settings, &connector, Box::new(|_| {}));
-        Self { pair, vault, function }
+        let queue = Queue::start(Some(pair.authority().as_ref())).await.unwrap();
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("function-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir_all(&folder).unwrap();
+        let function = start(&pair, &vault, &queue, &folder, variables, around);
+        Self { pair, vault, queue, function, folder }
+    }
+
+    /// The same world after the function's process has died: /tmp is as it was, nothing else is.
+    pub(crate) fn restart(&mut self) {
+        self.function = start(&self.pair, &self.vault, &self.queue, &self.folder, &[], |network, _| network);
     }
 
     pub(crate) async fn handle(&self, payload: &Value) -> Answer {
@@ -97,6 +130,14 @@ pub(crate) fn created(key: &str) -> Value {
 
 pub(crate) fn message(id: &str, body: &Value) -> Value {
     json!({ "messageId": id, "eventSource": "aws:sqs", "body": body.to_string() })
+}
+
+/// A message as Lambda hands it over: with its queue, its receipt and how often it came.
+pub(crate) fn delivered(id: &str, body: &Value, receives: u32) -> Value {
+    json!({
+        "messageId": id, "eventSource": "aws:sqs", "eventSourceARN": QUEUE_ARN, "receiptHandle": format!("receipt of {id}"),
+        "attributes": { "ApproximateReceiveCount": receives.to_string() }, "body": body.to_string(),
+    })
 }
 
 pub(crate) fn batch(messages: impl IntoIterator<Item = (String, Value)>) -> Value {

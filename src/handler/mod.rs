@@ -1,6 +1,10 @@
 //! The function: payload bytes and a deadline in, an answer out. The same in Lambda, in the demonstration and in tests.
 //!
-//! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API.
+//! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API. What is done
+//! about messages of the queue is in [`batch`], what a killed sandbox left in [`left`].
+
+mod batch;
+mod left;
 
 use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
@@ -12,6 +16,8 @@ use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger}
 use crate::engine::report::{Fault, Outcome, Place, Report};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
+use crate::journal::Journal;
+use crate::queue::Queues;
 use crate::s3::Key;
 use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
@@ -22,7 +28,7 @@ use crate::wire::deadline::Deadline;
 use crate::wire::keys::{Fixed, Kept};
 use crate::wire::room::Room;
 use crate::wire::sdk;
-use std::path::PathBuf;
+use left::Left;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -62,6 +68,8 @@ pub struct Function {
     buffers: Arc<Buffers>,
     records: Arc<Semaphore>,
     parts_under_way: usize,
+    queues: Queues,
+    journal: Journal,
     on_told: OnTold,
 }
 
@@ -95,13 +103,20 @@ impl Function {
         );
         let limits = Limits {
             memory: settings.heap_budget,
-            tmp_dir: PathBuf::from("/tmp"),
+            tmp_dir: settings.tmp_dir.clone(),
             tmp: TmpLimit::ShareOfFree(TMP_SHARE),
         };
         let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
         let buffers = Arc::new(Buffers::new(limits));
         let parts_under_way = at_target.most as usize;
-        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, on_told })
+        let queues = Queues::new(
+            &settings.source.region,
+            settings.source_credentials.clone(),
+            settings.queue_endpoint.as_deref(),
+            sdk::http_client(Arc::clone(connector)),
+        );
+        let journal = Journal::new(settings.tmp_dir.join("xpsync-uploads"));
+        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, queues, journal, on_told })
     }
 
     /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
@@ -133,25 +148,17 @@ impl Function {
         };
         match invocation {
             Invocation::One(task) => {
-                let reports = self.records(vec![Ok(task)], deadline).await;
+                let reports = Box::pin(self.in_turn(vec![Ok(task)], None, deadline)).await;
                 match reports.first() {
                     Some(report) => Answer::of_one(report),
                     None => Answer::of_notifications(&reports),
                 }
             }
-            Invocation::Notifications(items) => Answer::of_notifications(&self.records(items, deadline).await),
-            Invocation::Messages(messages) => {
-                let counts: Vec<(String, usize)> = messages.iter().map(|m| (m.id.clone(), m.items.len())).collect();
-                let items = messages.into_iter().flat_map(|message| message.items).collect();
-                let reports = self.records(items, deadline).await;
-                let mut rest = reports.as_slice();
-                let answered = counts.iter().map(|(id, count)| {
-                    let (own, others) = rest.split_at((*count).min(rest.len()));
-                    rest = others;
-                    (id.as_str(), own)
-                });
-                Answer::of_messages(answered.collect::<Vec<_>>())
+            Invocation::Notifications(items) => {
+                Answer::of_notifications(&Box::pin(self.in_turn(items, None, deadline)).await)
             }
+            // Boxed, because what it waits for is deep in an SDK.
+            Invocation::Messages(messages) => Box::pin(self.messages(messages, deadline)).await,
         }
     }
 
@@ -171,9 +178,7 @@ impl Function {
     }
 
     /// Works on records, each in a task of its own, and reports in their order.
-    async fn records(self: &Arc<Self>, items: Vec<Item>, deadline: Instant) -> Vec<Report> {
-        let began = Instant::now();
-        let wanted = self.expect(&items);
+    async fn records(self: &Arc<Self>, items: Vec<Item>, left: &Arc<Left>, deadline: Instant) -> Vec<Report> {
         let tasks: Vec<(Place, Option<i64>, JoinHandle<Report>)> = items
             .into_iter()
             .map(|item| {
@@ -182,8 +187,8 @@ impl Function {
                     Ok(Task::Ignored { key, .. }) => (self.source_place(key.as_ref()), None),
                     Err(_) => (self.source_place(None), None),
                 };
-                let function = Arc::clone(self);
-                (place, time, tokio::spawn(async move { function.record(item, deadline).await }))
+                let (function, left) = (Arc::clone(self), Arc::clone(left));
+                (place, time, tokio::spawn(async move { function.record(item, &left, deadline).await }))
             })
             .collect();
         let mut reports = Vec::with_capacity(tasks.len());
@@ -196,24 +201,16 @@ impl Function {
             self.told(&report, time);
             reports.push(report);
         }
-        if wanted > 0 {
-            (self.on_told)(Told::Invocation(&telemetry::Invocation {
-                bytes: reports.iter().map(|report| report.bytes).sum(),
-                seconds: began.elapsed().as_secs_f64(),
-                source_window: self.source.window(),
-                target_window: self.target.window(),
-            }));
-        }
         reports
     }
 
-    async fn record(&self, item: Item, deadline: Instant) -> Report {
-        let (key, size_hint) = match item {
+    async fn record(&self, item: Item, left: &Left, deadline: Instant) -> Report {
+        let (key, size_hint, continued) = match item {
             Err(refused) => return refused.report(&self.settings.source.bucket, &self.settings.target.bucket),
             Ok(Task::Ignored { what, key }) => {
                 return self.ignored(key.as_ref(), format!("{what} says nothing about content"));
             }
-            Ok(Task::Reconcile { key, size_hint, .. }) => (key, size_hint),
+            Ok(Task::Reconcile { key, size_hint, continued, .. }) => (key, size_hint, continued),
         };
         if !self.settings.filter.includes(key.as_str()) {
             return self.ignored(Some(&key), "excluded by EXCLUDE and INCLUDE".to_owned());
@@ -227,7 +224,8 @@ impl Function {
         };
         // Closed never: the semaphore lives as long as the function.
         let _turn = self.records.acquire().await;
-        self.with_secret(copy(&self.job(key, target_key, size_hint, deadline)).await)
+        let ongoing = self.ongoing(&key, &target_key, left, continued.as_deref());
+        self.with_secret(copy(&self.job(key, target_key, size_hint, deadline, ongoing)).await)
     }
 
     /// Names the secret where its keys were refused, or may have been: keys of another user, account or partition.
@@ -242,7 +240,7 @@ impl Function {
         report
     }
 
-    fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant) -> Job {
+    fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant, ongoing: Ongoing) -> Job {
         let margin = MARGIN.min(deadline.saturating_duration_since(Instant::now()) / 4);
         Job {
             source: Side { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
@@ -261,7 +259,7 @@ impl Function {
             grace: margin / 4 * 3,
             buffers: Arc::clone(&self.buffers),
             meter: Arc::new(Meter::default()),
-            ongoing: Ongoing::default(),
+            ongoing,
         }
     }
 
@@ -286,7 +284,7 @@ impl Function {
             Outcome::Failed | Outcome::Resumable => {
                 error!(outcome = report.outcome.name(), key = report.source.key, report = json, "report")
             }
-            Outcome::Copied | Outcome::Unchanged | Outcome::Superseded | Outcome::Ignored => {
+            Outcome::Copied | Outcome::Unchanged | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {
                 info!(outcome = report.outcome.name(), key = report.source.key, report = json, "report");
             }
         }

@@ -1,0 +1,100 @@
+//! What a sandbox finds of an earlier process of its own: after a crash or a timeout, /tmp is as it was.
+//!
+//! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the queue, so
+//! that nothing waits for chance to bring the key to this sandbox again.
+
+use super::Function;
+use crate::engine::job::Ongoing;
+use crate::engine::ticket::{Ledger, WhenStopped};
+use crate::events::continuation::continuation;
+use crate::events::{Continued, Item, Task};
+use crate::journal::{Before, Entry, Named, Names};
+use crate::queue::QueueArn;
+use crate::s3::endpoint::Endpoint;
+use crate::s3::{Bucket, Key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many invocations in a row may come no further with an object before its upload is given up: one that stalls for the
+/// length of three has a border that is closed, or an object that cannot be moved in one.
+const FRUITLESS: u32 = 3;
+
+/// Entries of the journal that nobody has taken yet, by the source's key.
+#[derive(Default)]
+pub(super) struct Left(Mutex<BTreeMap<String, (Entry, Before)>>);
+
+impl Left {
+    fn take(&self, key: &Key) -> Option<(Entry, Before)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key.as_str())
+    }
+}
+
+impl Function {
+    /// Looks at what was left, keeps what these records go on with, and leaves the rest to the queue.
+    pub(super) async fn look_at_left(&self, items: &[Item], queue: Option<&QueueArn>, deadline: Instant) -> Arc<Left> {
+        let journal = self.journal.clone();
+        // The usual case costs one look at a folder that is not there.
+        let found = tokio::task::spawn_blocking(move || journal.left()).await;
+        let found = match found.unwrap_or_else(|_| Err(std::io::Error::other("its thread panicked"))) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(error = error.to_string(), "the journal of open uploads could not be read");
+                return Arc::default();
+            }
+        };
+        let wanted: BTreeSet<&str> = items
+            .iter()
+            .filter_map(|item| match item {
+                Ok(Task::Reconcile { key, .. }) => Some(key.as_str()),
+                Ok(Task::Ignored { .. }) | Err(_) => None,
+            })
+            .collect();
+        let left = Left::default();
+        for (entry, before) in found {
+            let names = entry.names().clone();
+            let Ok(key) = Key::new(&names.source.key) else { continue };
+            if self.names(&key, &names.target.key) != names {
+                // Of a function of another configuration, which may come back.
+                continue;
+            }
+            if wanted.contains(key.as_str()) {
+                left.0.lock().unwrap_or_else(PoisonError::into_inner).insert(names.source.key, (entry, before));
+            } else if let (Some(queue), Some(ticket)) = (queue, before.ticket) {
+                let size = ticket.pin.size;
+                let at = Continued { ticket: Some(ticket), fruitless: 0 };
+                let body = continuation(&self.settings.source.bucket, &key, Some(size), None, &at);
+                if self.sent(queue, &body, Duration::ZERO, deadline).await {
+                    let _ = entry.ended();
+                }
+            }
+        }
+        Arc::new(left)
+    }
+
+    /// What came before for a key, and where it is written down what comes now.
+    pub(super) fn ongoing(&self, key: &Key, target: &Key, left: &Left, continued: Option<&Continued>) -> Ongoing {
+        let fruitless = continued.map_or(0, |continued| continued.fruitless);
+        let when_stopped = if fruitless < FRUITLESS { WhenStopped::Keep } else { WhenStopped::Abort };
+        let (ledger, before): (Arc<dyn Ledger>, Before) = match left.take(key) {
+            Some((entry, before)) => (Arc::new(entry), before),
+            None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), Before::default()),
+        };
+        let ticket = continued.and_then(|continued| continued.ticket.clone()).or(before.ticket);
+        Ongoing { ticket, intended: before.intended, when_stopped, ledger: Some(ledger) }
+    }
+
+    /// A pair of objects as the journal names it.
+    pub(super) fn names(&self, key: &Key, target: &str) -> Names {
+        let named = |endpoint: &Endpoint, bucket: &Bucket, key: &str| Named {
+            endpoint: endpoint.locate(bucket, None).authority(),
+            bucket: bucket.to_string(),
+            key: key.to_owned(),
+        };
+        Names {
+            source: named(&self.settings.source.endpoint, &self.settings.source.bucket, key.as_str()),
+            target: named(&self.settings.target.endpoint, &self.settings.target.bucket, target),
+        }
+    }
+}
