@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
 use http_body::{Frame, SizeHint};
 use md5::{Digest as _, Md5};
+use ring::digest::{Context as Sha, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 /// Bytes in pieces.
 #[derive(Clone, Debug, Default)]
@@ -117,11 +118,15 @@ pub enum Algorithm {
     Crc32,
     /// `x-amz-checksum-crc32c`
     Crc32C,
+    /// `x-amz-checksum-sha1`
+    Sha1,
+    /// `x-amz-checksum-sha256`
+    Sha256,
 }
 
 impl Algorithm {
     /// Those there are.
-    pub const ALL: [Self; 3] = [Self::Crc64Nvme, Self::Crc32, Self::Crc32C];
+    pub const ALL: [Self; 5] = [Self::Crc64Nvme, Self::Crc32, Self::Crc32C, Self::Sha1, Self::Sha256];
 
     /// As it is written in `x-amz-checksum-algorithm`.
     #[must_use]
@@ -130,6 +135,8 @@ impl Algorithm {
             Self::Crc64Nvme => "CRC64NVME",
             Self::Crc32 => "CRC32",
             Self::Crc32C => "CRC32C",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
         }
     }
 
@@ -140,22 +147,81 @@ impl Algorithm {
             Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
             Self::Crc32 => "x-amz-checksum-crc32",
             Self::Crc32C => "x-amz-checksum-crc32c",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
         }
     }
 
-    fn engine(self) -> CrcAlgorithm {
+    fn begin(self) -> Summing {
         match self {
-            Self::Crc64Nvme => CrcAlgorithm::Crc64Nvme,
-            Self::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
-            Self::Crc32C => CrcAlgorithm::Crc32Iscsi,
+            Self::Crc64Nvme => Summing::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme), 8),
+            Self::Crc32 => Summing::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc), 4),
+            Self::Crc32C => Summing::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi), 4),
+            Self::Sha1 => Summing::Sha(Sha::new(&SHA1_FOR_LEGACY_USE_ONLY)),
+            Self::Sha256 => Summing::Sha(Sha::new(&SHA256)),
         }
     }
 
-    /// The wire form: base64 of the value's bytes, big end first.
-    fn encode(self, value: u64) -> String {
+    /// The checksum of bytes that are at hand, as they are.
+    fn raw(self, bytes: &[u8]) -> Vec<u8> {
+        let mut summing = self.begin();
+        summing.update(bytes);
+        summing.finish()
+    }
+
+    /// The checksum of an object put together from these parts: of all bytes, or of the parts' checksums.
+    #[must_use]
+    pub fn of_parts(self, parts: &[Bytes], kind: ChecksumType) -> Checksum {
+        let value = match kind {
+            ChecksumType::FullObject => STANDARD.encode(self.raw(&parts.concat())),
+            ChecksumType::Composite => {
+                let sums: Vec<u8> = parts.iter().flat_map(|part| self.raw(part)).collect();
+                format!("{}-{}", STANDARD.encode(self.raw(&sums)), parts.len())
+            }
+        };
+        Checksum { algorithm: self, kind, value }
+    }
+}
+
+/// A checksum that is being computed.
+enum Summing {
+    /// A CRC of so many bytes.
+    Crc(crc_fast::Digest, usize),
+    Sha(Sha),
+}
+
+impl Summing {
+    fn update(&mut self, bytes: &[u8]) {
         match self {
-            Self::Crc64Nvme => STANDARD.encode(value.to_be_bytes()),
-            Self::Crc32 | Self::Crc32C => STANDARD.encode(&value.to_be_bytes()[4..]),
+            Self::Crc(digest, _) => digest.update(bytes),
+            Self::Sha(context) => context.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Crc(digest, bytes) => digest.finalize().to_be_bytes()[8 - bytes..].to_vec(),
+            Self::Sha(context) => context.finish().as_ref().to_vec(),
+        }
+    }
+}
+
+/// What a checksum is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChecksumType {
+    /// All bytes.
+    FullObject,
+    /// The parts' checksums.
+    Composite,
+}
+
+impl ChecksumType {
+    /// As headers have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
         }
     }
 }
@@ -165,6 +231,8 @@ impl Algorithm {
 pub struct Checksum {
     /// Which one.
     pub algorithm: Algorithm,
+    /// What it is of.
+    pub kind: ChecksumType,
     /// The wire form.
     pub value: String,
 }
@@ -198,7 +266,11 @@ impl Digest {
 /// A raw CRC64NVME in wire form.
 #[must_use]
 pub fn crc64nvme(value: u64) -> Checksum {
-    Checksum { algorithm: Algorithm::Crc64Nvme, value: Algorithm::Crc64Nvme.encode(value) }
+    Checksum {
+        algorithm: Algorithm::Crc64Nvme,
+        kind: ChecksumType::FullObject,
+        value: STANDARD.encode(value.to_be_bytes()),
+    }
 }
 
 /// The CRC64NVME of two bodies one after the other.
@@ -233,7 +305,7 @@ pub struct Intake {
     content: Content,
     md5: Md5,
     crc64nvme: crc_fast::Digest,
-    named: Option<(Algorithm, crc_fast::Digest)>,
+    named: Option<(Algorithm, Summing)>,
 }
 
 impl Intake {
@@ -246,7 +318,7 @@ impl Intake {
             crc64nvme: crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme),
             named: named
                 .filter(|algorithm| *algorithm != Algorithm::Crc64Nvme)
-                .map(|algorithm| (algorithm, crc_fast::Digest::new(algorithm.engine()))),
+                .map(|algorithm| (algorithm, algorithm.begin())),
         }
     }
 
@@ -263,8 +335,11 @@ impl Intake {
     /// What came in, and its digests.
     #[must_use]
     pub fn finish(self) -> (Content, Digest) {
-        let named =
-            self.named.map(|(algorithm, digest)| Checksum { algorithm, value: algorithm.encode(digest.finalize()) });
+        let named = self.named.map(|(algorithm, summing)| Checksum {
+            algorithm,
+            kind: ChecksumType::FullObject,
+            value: STANDARD.encode(summing.finish()),
+        });
         let digest = Digest {
             len: self.content.len(),
             md5: self.md5.finalize().into(),

@@ -32,6 +32,13 @@ pub(crate) const DOCUMENT_LIMIT: usize = 4 << 20;
 /// GetObject and HeadObject: the same answer but for the bytes.
 pub(crate) fn read(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
     let object = current(ask)?;
+    if object.encryption == Encryption::Customer {
+        // "Using server-side encryption with customer-provided keys": nobody else learns more than that.
+        return Err(Refusal::of("InvalidRequest").because(
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to \
+             retrieve the object.",
+        ));
+    }
     check_read(ask.headers, &object)?;
     let gives_bytes = ask.call.operation == Operation::GetObject;
     if gives_bytes && object.attributes.is_archived() {
@@ -39,7 +46,7 @@ pub(crate) fn read(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
         return Err(Refusal::of("InvalidObjectState").detail("StorageClass", class));
     }
     let wants_checksum = ask.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
-    if (gives_bytes || wants_checksum) && matches!(object.encryption, Encryption::Kms(_)) {
+    if (gives_bytes || wants_checksum) && object.encryption.asks_kms() {
         ask.policy.require(&["kms:Decrypt"], &ask.call.bucket, &ask.call.key)?;
     }
 
@@ -197,7 +204,7 @@ pub(crate) async fn put(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
     let condition = WriteCondition::of(ask.headers)?;
     let encryption = encryption(ask.headers);
     let default = ask.store.bucket(&ask.call.bucket)?.encryption;
-    if matches!(encryption.as_ref().unwrap_or(&default), Encryption::Kms(_)) {
+    if encryption.as_ref().unwrap_or(&default).asks_kms() {
         ask.policy.require(&["kms:GenerateDataKey"], &ask.call.bucket, &ask.call.key)?;
     }
     let (store, call) = (ask.store, ask.call);
@@ -256,7 +263,7 @@ pub(crate) enum Proof {
     None,
     /// One that was compared.
     Checked(Checksum),
-    /// One of an algorithm that is not computed here (SHA, MD5, XXHASH); it is taken on trust and not kept.
+    /// One of an algorithm that is not computed here (SHA512, MD5, XXHASH); it is taken on trust and not kept.
     Unsupported,
 }
 
@@ -315,9 +322,10 @@ pub(crate) fn encryption(headers: &HeaderMap) -> Option<Encryption> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match text("x-amz-server-side-encryption")? {
         "AES256" => Some(Encryption::Aes256),
-        _ => {
+        method => {
             let key = text("x-amz-server-side-encryption-aws-kms-key-id");
-            Some(Encryption::Kms(key.unwrap_or("arn:aws:kms:us-west-2:111122223333:key/aws-s3").to_owned()))
+            let key = key.unwrap_or("arn:aws:kms:us-west-2:111122223333:key/aws-s3").to_owned();
+            Some(if method == "aws:kms:dsse" { Encryption::Dsse(key) } else { Encryption::Kms(key) })
         }
     }
 }
@@ -333,9 +341,13 @@ pub(crate) fn write_encryption(headers: &mut HeaderMap, encryption: &Encryption)
     let header = HeaderName::from_static("x-amz-server-side-encryption");
     match encryption {
         Encryption::Plain => {}
+        Encryption::Customer => {
+            insert(headers, HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"), "AES256");
+        }
         Encryption::Aes256 => insert(headers, header, "AES256"),
-        Encryption::Kms(key) => {
-            insert(headers, header, "aws:kms");
+        Encryption::Kms(key) | Encryption::Dsse(key) => {
+            let is_dsse = matches!(encryption, Encryption::Dsse(_));
+            insert(headers, header, if is_dsse { "aws:kms:dsse" } else { "aws:kms" });
             insert(headers, HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id"), key);
         }
     }
@@ -349,7 +361,7 @@ fn write_version(headers: &mut HeaderMap, object: &Object) {
 
 pub(crate) fn write_checksum(headers: &mut HeaderMap, checksum: &Checksum) {
     insert(headers, HeaderName::from_static(checksum.algorithm.header()), &checksum.value);
-    insert(headers, HeaderName::from_static("x-amz-checksum-type"), "FULL_OBJECT");
+    insert(headers, HeaderName::from_static("x-amz-checksum-type"), checksum.kind.name());
 }
 
 /// Sets a header; a value that HTTP cannot carry is left out.

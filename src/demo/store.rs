@@ -26,6 +26,18 @@ pub enum Encryption {
     Aes256,
     /// SSE-KMS under this key; ETags are opaque.
     Kms(String),
+    /// Two layers under this key; ETags are opaque.
+    Dsse(String),
+    /// A customer's key, without which nothing can be read; no bucket's default, only an object's.
+    Customer,
+}
+
+impl Encryption {
+    /// Whether KMS is asked for a key.
+    #[must_use]
+    pub fn asks_kms(&self) -> bool {
+        matches!(self, Self::Kms(_) | Self::Dsse(_))
+    }
 }
 
 /// A bucket's switches.
@@ -325,6 +337,15 @@ impl Store {
         }
     }
 
+    /// Gives the current object another stored checksum, or none, as its client would have that wrote it.
+    pub fn set_checksum(&self, bucket: &str, key: &str, checksum: Option<Checksum>) {
+        let mut state = self.state();
+        let versions = state.buckets.get_mut(bucket).and_then(|bucket| bucket.keys.get_mut(key));
+        if let Some(Version { entry: Entry::Object(object), .. }) = versions.and_then(|versions| versions.last_mut()) {
+            Arc::make_mut(object).checksum = checksum;
+        }
+    }
+
     /// Checks that a bucket is there and reads its switches.
     pub(crate) fn bucket(&self, name: &str) -> Result<BucketConfig, Refusal> {
         self.state().bucket(name).map(|bucket| bucket.config.clone())
@@ -461,7 +482,7 @@ impl State {
 pub(crate) fn etag_under(encryption: &Encryption, digest: String) -> String {
     match encryption {
         Encryption::Plain | Encryption::Aes256 => digest,
-        Encryption::Kms(_) => {
+        Encryption::Kms(_) | Encryption::Dsse(_) | Encryption::Customer => {
             let opaque: Vec<u8> = (0..16).map(|_| fastrand::u8(..)).collect();
             match digest.split_once('-') {
                 Some((_, parts)) => format!("{}-{parts}", hex(&opaque)),

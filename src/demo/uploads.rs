@@ -16,7 +16,6 @@ use super::objects::{
 };
 use super::refusal::Refusal;
 use super::service::{Ask, whole_body};
-use super::store::Encryption;
 
 const ACCOUNT: &str = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be";
 
@@ -29,7 +28,7 @@ pub(crate) fn create(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
         encryption: encryption(ask.headers),
     };
     let default = ask.store.bucket(&ask.call.bucket)?.encryption;
-    if matches!(create.encryption.as_ref().unwrap_or(&default), Encryption::Kms(_)) {
+    if create.encryption.as_ref().unwrap_or(&default).asks_kms() {
         // Multipart under KMS decrypts too, when the parts are put together.
         ask.policy.require(&["kms:GenerateDataKey", "kms:Decrypt"], &ask.call.bucket, &ask.call.key)?;
     }

@@ -8,6 +8,7 @@
 
 use super::report::BufferKind;
 use crate::s3::checksum::{Digests, Running};
+use crate::s3::sums::Algorithm;
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;
@@ -348,6 +349,12 @@ pub struct Slot {
 pub struct Overfull;
 
 impl Slot {
+    /// The same, still empty, with another checksum that runs along.
+    #[must_use]
+    pub fn with(self, algorithm: Option<Algorithm>) -> Self {
+        Self { running: self.running.with(algorithm), ..self }
+    }
+
     /// How many bytes are in it.
     pub fn filled(&self) -> usize {
         usize::try_from(self.running.length()).unwrap_or(usize::MAX)

@@ -114,6 +114,7 @@ pub(super) mod tests {
             version: None,
             last_modified: None,
             crc,
+            stored: None,
             encryption,
             storage_class: None,
             parts_count: None,

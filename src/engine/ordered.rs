@@ -1,26 +1,27 @@
-//! The source's own ETag over parts that arrive in any order: MD5 over its boundaries, on a thread of its own.
+//! What the source says of its bytes in order, over parts that arrive in any: its ETag or its stored checksum, over its own
+//! boundaries, on a thread of its own.
 //!
-//! Needed only where the source has no stored checksum and was put together otherwise than it is sent. A part's slot is
-//! held until its turn has come; since slots are taken in the order of the parts, the part whose turn it is always has one.
+//! Needed only where the source stores no checksum to which those of parts can be combined, and was put together otherwise
+//! than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the parts, the
+//! part whose turn it is always has one.
 
-use crate::s3::etag::ETag;
+use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
-use md5::{Digest as _, Md5};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 /// The running digest.
-pub(super) struct OrderedMd5 {
+pub(super) struct Ordered {
     parts: Sender<(usize, Bytes)>,
-    result: tokio::sync::Mutex<Option<JoinHandle<Option<ETag>>>>,
+    result: tokio::sync::Mutex<Option<JoinHandle<Option<Stored>>>>,
 }
 
-impl OrderedMd5 {
+impl Ordered {
     /// Begins a digest over consecutive runs of these lengths.
-    pub(super) fn begin(lengths: Vec<u64>) -> Self {
+    pub(super) fn begin(algorithm: Algorithm, lengths: Vec<u64>) -> Self {
         let (parts, arriving) = channel();
-        let task = tokio::task::spawn_blocking(move || digest(&lengths, &arriving));
+        let task = tokio::task::spawn_blocking(move || digest(algorithm, &lengths, &arriving));
         Self { parts, result: tokio::sync::Mutex::new(Some(task)) }
     }
 
@@ -30,17 +31,18 @@ impl OrderedMd5 {
         let _ = self.parts.send((index, bytes));
     }
 
-    /// The ETag, once all parts have come; `None` if they do not fill the lengths.
-    pub(super) async fn finish(&self) -> Option<ETag> {
+    /// The checksum, once all parts have come: of the bytes if there is one run, of the runs' checksums if there are
+    /// several; `None` if they do not fill the lengths.
+    pub(super) async fn finish(&self) -> Option<Stored> {
         let task = self.result.lock().await.take()?;
         task.await.ok().flatten()
     }
 }
 
-fn digest(lengths: &[u64], arriving: &Receiver<(usize, Bytes)>) -> Option<ETag> {
+fn digest(algorithm: Algorithm, lengths: &[u64], arriving: &Receiver<(usize, Bytes)>) -> Option<Stored> {
     let mut early = BTreeMap::new();
     let mut turn = 0;
-    let mut runs = Runs::new(lengths);
+    let mut runs = Runs::new(algorithm, lengths);
     while !runs.are_full() {
         // Ends when the copy was given up and the sender dropped.
         let (index, bytes) = arriving.recv().ok()?;
@@ -54,15 +56,28 @@ fn digest(lengths: &[u64], arriving: &Receiver<(usize, Bytes)>) -> Option<ETag> 
 }
 
 struct Runs<'a> {
+    algorithm: Algorithm,
     lengths: &'a [u64],
-    done: Vec<[u8; 16]>,
+    done: Vec<Sum>,
     left: u64,
-    md5: Md5,
+    running: RunningSum,
 }
 
 impl<'a> Runs<'a> {
-    fn new(lengths: &'a [u64]) -> Self {
-        Self { lengths, done: Vec::new(), left: lengths.first().copied().unwrap_or(0), md5: Md5::new() }
+    fn new(algorithm: Algorithm, lengths: &'a [u64]) -> Self {
+        let left = lengths.first().copied().unwrap_or(0);
+        let mut runs = Self { algorithm, lengths, done: Vec::new(), left, running: RunningSum::new(algorithm) };
+        runs.close();
+        runs
+    }
+
+    /// Ends the run that is full, and those after it that hold nothing: a last part may be empty.
+    fn close(&mut self) {
+        while self.left == 0 && !self.are_full() {
+            let running = std::mem::replace(&mut self.running, RunningSum::new(self.algorithm));
+            self.done.push(running.finish());
+            self.left = self.lengths.get(self.done.len()).copied().unwrap_or(0);
+        }
     }
 
     fn are_full(&self) -> bool {
@@ -73,24 +88,17 @@ impl<'a> Runs<'a> {
         while !bytes.is_empty() && !self.are_full() {
             let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
             let (now, rest) = bytes.split_at(taken);
-            self.md5.update(now);
+            self.running.update(now);
             self.left -= now.len() as u64;
             bytes = rest;
-            if self.left == 0 {
-                self.done.push(std::mem::take(&mut self.md5).finalize().into());
-                self.left = self.lengths.get(self.done.len()).copied().unwrap_or(0);
-            }
+            self.close();
         }
     }
 
-    fn finish(self) -> Option<ETag> {
+    fn finish(self) -> Option<Stored> {
         match self.done.as_slice() {
-            [] => None,
-            [whole] => Some(ETag::of_content(*whole)),
-            several => {
-                let count = u16::try_from(several.len()).ok()?;
-                Some(ETag::of_parts(Md5::digest(several.concat()).into(), count))
-            }
+            [whole] => Some(Stored::full(*whole)),
+            several => Stored::composite(several),
         }
     }
 }
@@ -99,28 +107,47 @@ impl<'a> Runs<'a> {
 mod tests {
     use super::*;
     use crate::s3::checksum::{Digests, combine};
+    use crate::s3::etag::ETag;
 
-    async fn of(lengths: &[u64], parts: &[(usize, &'static [u8])]) -> Option<ETag> {
-        let ordered = OrderedMd5::begin(lengths.to_vec());
+    const PARTS: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
+
+    async fn of(algorithm: Algorithm, lengths: &[u64], parts: &[(usize, &'static [u8])]) -> Option<Stored> {
+        let ordered = Ordered::begin(algorithm, lengths.to_vec());
         for (index, bytes) in parts {
             ordered.take(*index, Bytes::from_static(bytes));
         }
-        let OrderedMd5 { parts, result } = ordered;
+        let Ordered { parts, result } = ordered;
         drop(parts);
         result.into_inner()?.await.unwrap()
     }
 
     #[tokio::test]
     async fn parts_in_any_order_make_the_etag_of_the_source() {
-        let parts: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
+        let md5 = async |lengths| of(Algorithm::Md5, lengths, &PARTS).await.and_then(|stored| stored.etag());
         let whole = ETag::of_content(Digests::of(b"hello world").md5);
-        assert_eq!(of(&[11], &parts).await, Some(whole));
+        assert_eq!(md5(&[11]).await, Some(whole));
         let two = combine(&[Digests::of(b"hello "), Digests::of(b"world")]).etag;
-        assert_eq!(of(&[6, 5], &parts).await, Some(two));
+        assert_eq!(md5(&[6, 5]).await, Some(two));
+    }
+
+    #[tokio::test]
+    async fn parts_in_any_order_make_the_stored_checksum_of_the_source() {
+        for algorithm in Algorithm::ALL {
+            let sum = |bytes| Sum::of(algorithm, bytes);
+            assert_eq!(of(algorithm, &[11], &PARTS).await, Some(Stored::full(sum(b"hello world"))));
+            assert_eq!(of(algorithm, &[6, 5], &PARTS).await, Stored::composite(&[sum(b"hello "), sum(b"world")]));
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_that_hold_nothing_count() {
+        let two = Stored::composite(&[Sum::of(Algorithm::Md5, b"hello world"), Sum::of(Algorithm::Md5, b"")]);
+        assert_eq!(of(Algorithm::Md5, &[11, 0], &PARTS).await, two);
+        assert_eq!(of(Algorithm::Md5, &[0], &[]).await, Some(Stored::full(Sum::of(Algorithm::Md5, b""))));
     }
 
     #[tokio::test]
     async fn a_missing_part_makes_no_etag() {
-        assert_eq!(of(&[11], &[(1, b"lo "), (2, b"world")]).await, None);
+        assert_eq!(of(Algorithm::Md5, &[11], &[(1, b"lo "), (2, b"world")]).await, None);
     }
 }

@@ -3,10 +3,10 @@
 use super::buffer::Ring;
 use super::decide::{self, Decision, Sameness};
 use super::job::Halt;
-use super::ordered::OrderedMd5;
+use super::ordered::Ordered;
 use super::pin::{self, Found};
 use super::pipeline::Parts;
-use super::plan::{EtagMode, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
+use super::plan::{EtagMode, Layout, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
 use super::put::{self, Committed};
 use super::report::{BufferKind, Fault, Outcome, Proof};
 use super::resume::Unread;
@@ -16,9 +16,9 @@ use super::upload::Completion;
 use super::verify::{self, Expected, SourceCheck};
 use super::{PUT_FIRST_LIMIT, Work, buffering, fill};
 use crate::s3::ByteRange;
-use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
+use crate::s3::sums::Stored;
 use crate::wire::body::Incoming;
 use std::sync::Arc;
 
@@ -123,7 +123,13 @@ impl Work<'_> {
     /// The small path: no look before the first PUT.
     async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Enforced, Halt> {
         let ring = self.job.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
-        self.put(head, body, None, Precondition::IfAbsent, ring).await
+        // Of a single part; those of several are larger, but for the last.
+        let layout = match head.etag.parts() {
+            Some(1) if head.size > 0 => SourceLayout::Parts(Layout::Even { part: head.size, size: head.size }),
+            Some(_) => SourceLayout::Unknown,
+            None => SourceLayout::Single,
+        };
+        self.put(head, &layout, body, None, Precondition::IfAbsent, ring).await
     }
 
     async fn write(
@@ -140,7 +146,7 @@ impl Work<'_> {
         let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
         let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
         match &plan {
-            Plan::Put { .. } => self.put(head, body, seen, condition, ring).await,
+            Plan::Put { .. } => self.put(head, &layout, body, seen, condition, ring).await,
             Plan::Parts(_) => {
                 drop(body);
                 self.parts(head, &layout, &plan, seen, condition, ring).await
@@ -151,12 +157,14 @@ impl Work<'_> {
     async fn put(
         &self,
         head: &ObjectHead,
+        layout: &SourceLayout,
         body: Option<Box<Incoming>>,
         seen: Option<&ObjectHead>,
         condition: Precondition,
         ring: Ring,
     ) -> Result<Enforced, Halt> {
         let job = self.job;
+        let planned = Plan::Put { size: head.size };
         let size = usize::try_from(head.size).map_err(|error| Fault::new("budget", error.to_string()))?;
         let mut body = body;
         let slot = tokio::select! {
@@ -171,9 +179,18 @@ impl Work<'_> {
         let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
         let under_way = job.meter.enter();
         let range = ByteRange::new(0, head.size).ok();
+        let slot = slot.with(verify::part_sum(head, layout, &planned));
         let sealed = fill::fill(job, &self.notes, head, range, body, slot, ring.kind()).await?;
         let made = Expected::of_put(sealed.digests());
-        let source_proofs = self.prove_source(head, &made, None)?;
+        let own = match verify::source_check(head, layout, &planned) {
+            SourceCheck::Nothing => None,
+            SourceCheck::Lengths(algorithm, lengths) => {
+                let ordered = Ordered::begin(algorithm, lengths);
+                ordered.take(0, sealed.bytes().clone());
+                ordered.finish().await
+            }
+        };
+        let source_proofs = self.prove_source(head, &made, own.as_ref())?;
         let keeps_etag = made.etag.proves_same_content(&head.etag);
         let style = put::style(job, head, keeps_etag, seen, Some(&sealed));
         let committed = put::put(job, &self.notes, head, &sealed, condition, style).await?;
@@ -194,7 +211,7 @@ impl Work<'_> {
         let job = self.job;
         let own_boundaries = match verify::source_check(head, layout, planned) {
             SourceCheck::Nothing => None,
-            SourceCheck::Lengths(lengths) => Some(OrderedMd5::begin(lengths)),
+            SourceCheck::Lengths(algorithm, lengths) => Some(Ordered::begin(algorithm, lengths)),
         };
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
         let style = put::style(job, head, keeps_etag, seen, None);
@@ -209,6 +226,7 @@ impl Work<'_> {
             upload: upload.clone(),
             own_boundaries,
             listed,
+            sum: verify::part_sum(head, layout, planned),
             ring,
         });
         let (sent, unread) = self.all_parts(&parts, cut, keeps_etag).await?;
@@ -234,7 +252,7 @@ impl Work<'_> {
         Ok(enforced)
     }
 
-    fn prove_source(&self, head: &ObjectHead, made: &Expected, own: Option<&ETag>) -> Result<Vec<Proof>, Halt> {
+    fn prove_source(&self, head: &ObjectHead, made: &Expected, own: Option<&Stored>) -> Result<Vec<Proof>, Halt> {
         let proofs = verify::source(head, made, own).map_err(|mismatch| integrity(&mismatch))?;
         if proofs.is_empty() {
             self.notes.remark("the source has no checksum and no ETag that the bytes could be held against");

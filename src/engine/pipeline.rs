@@ -4,7 +4,7 @@ use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
 use super::job::{Halt, Job, Notes, UnderWay, fault_at, stopped};
-use super::ordered::OrderedMd5;
+use super::ordered::Ordered;
 use super::plan::Layout;
 use super::report::Fault;
 use super::resume::same_bytes;
@@ -14,6 +14,7 @@ use super::streamed::stream;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
 use crate::s3::object::ObjectHead;
+use crate::s3::sums::Algorithm;
 use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::attempt::{Attempts, Peer};
@@ -43,7 +44,9 @@ pub(super) struct Parts {
     pub(super) notes: Arc<Notes>,
     pub(super) pinned: ObjectHead,
     pub(super) upload: UploadId,
-    pub(super) own_boundaries: Option<OrderedMd5>,
+    pub(super) own_boundaries: Option<Ordered>,
+    /// What is computed of each part besides, so that the parts show the source's stored checksum.
+    pub(super) sum: Option<Algorithm>,
     /// What the upload has already, by the index of the part: not sent again if it is what is read now.
     pub(super) listed: BTreeMap<usize, ListedPart>,
     pub(super) ring: Ring,
@@ -380,7 +383,7 @@ async fn one(
     attempts: Attempts,
 ) -> Result<Done, Halt> {
     let kind = parts.ring.kind();
-    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
+    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot.with(parts.sum), kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }

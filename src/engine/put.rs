@@ -9,6 +9,7 @@ use super::verify::Expected;
 use crate::s3::error::Class;
 use crate::s3::object::{ObjectHead, PutObject, Style};
 use crate::s3::operation::Precondition;
+use crate::s3::sums::Checksum;
 
 /// What a commit came to.
 pub(super) enum Committed {
@@ -37,7 +38,7 @@ pub(super) async fn put(
             bucket: job.target.bucket.clone(),
             key: job.target.key.clone(),
             bytes: sealed.bytes().clone(),
-            crc: Some(sent.crc),
+            checksum: Some(Checksum::Crc64Nvme(sent.crc)),
             precondition: Some(condition.now.clone()),
             style: style.clone(),
         };

@@ -14,7 +14,7 @@ use crate::s3::error::Class;
 use crate::s3::streamed::{Form, StreamedPart};
 use crate::wire::attempt::Attempts;
 use crate::wire::error::Error;
-use crate::wire::stream::Torn;
+use crate::wire::stream::{Feed, Torn};
 use std::sync::Arc;
 
 /// Streams a part until the target has it, byte for byte.
@@ -50,7 +50,10 @@ async fn until_it_is_there(
     // The refusal of a trailer, while the part is tried without.
     let mut with_trailer: Option<Error> = None;
     loop {
-        let source = |line| feed(&parts.job, &parts.notes, &parts.pinned, range, line);
+        let source = |mut line: Feed| {
+            line.begin(parts.sum);
+            feed(&parts.job, &parts.notes, &parts.pinned, range, line)
+        };
         let error = match client.stream(&part, attempts, source).await {
             Ok((written, digests)) => {
                 let done = proven(part.number, &digests, written, attempts)?;

@@ -5,6 +5,7 @@ use super::report::Proof;
 use crate::s3::checksum::{Crc64, Digests, Whole, combine};
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::{ObjectHead, Written};
+use crate::s3::sums::{Algorithm, Stored};
 use thiserror::Error;
 
 /// Bytes that are not what they should be.
@@ -41,18 +42,25 @@ pub struct Expected {
     pub etag: ETag,
     /// The CRC64NVME.
     pub crc: Crc64,
+    /// The checksums of the source's algorithm that the bytes make, if that is another one.
+    pub stored: Vec<Stored>,
 }
 
 impl Expected {
     /// Of one PUT.
     pub fn of_put(digests: &Digests) -> Self {
-        Self { size: digests.length, etag: ETag::of_content(digests.md5), crc: digests.crc }
+        Self {
+            size: digests.length,
+            etag: ETag::of_content(digests.md5),
+            crc: digests.crc,
+            stored: digests.sum.map(Stored::full).into_iter().collect(),
+        }
     }
 
     /// Of parts in order.
     pub fn of_parts(parts: &[Digests]) -> Self {
-        let Whole { length, crc, etag } = combine(parts);
-        Self { size: length, etag, crc }
+        let Whole { length, crc, etag, stored } = combine(parts);
+        Self { size: length, etag, crc, stored }
     }
 
     /// Whether an object at the target is what we sent: the answer to a write that was not answered.
@@ -61,13 +69,14 @@ impl Expected {
     }
 }
 
-/// What has to be computed besides the parts' own digests to prove the source by its ETag.
+/// What has to be computed besides the parts' own digests to prove the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceCheck {
     /// Nothing: a stored checksum, or the parts' digests, show it; or nothing can.
     Nothing,
-    /// An MD5 over these lengths in order, and the MD5 of those if there are several: the source's own boundaries.
-    Lengths(Vec<u64>),
+    /// A checksum over these lengths in order, and that of those if there are several: the source's own boundaries. An
+    /// MD5 makes the ETag.
+    Lengths(Algorithm, Vec<u64>),
 }
 
 /// Decides how the source is proven.
@@ -75,24 +84,50 @@ pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> 
     if source.crc.is_some() {
         return SourceCheck::Nothing;
     }
-    match (source.etag.kind(), layout, plan) {
-        (ETagKind::ContentMd5(_), _, Plan::Parts(_)) => SourceCheck::Lengths(vec![source.size]),
-        (ETagKind::Multipart(..), SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned => {
-            SourceCheck::Nothing
-        }
-        (ETagKind::Multipart(..), SourceLayout::Parts(own), _) => {
-            SourceCheck::Lengths(own.ranges().iter().map(|range| range.bytes()).collect())
-        }
-        (
-            ETagKind::ContentMd5(_)
-            | ETagKind::Multipart(..)
-            | ETagKind::OpaqueMultipart(_)
-            | ETagKind::Opaque
-            | ETagKind::Unknown,
-            _,
-            _,
-        ) => SourceCheck::Nothing,
+    let own = match layout {
+        SourceLayout::Parts(own) if !is_sent_as_it_is(layout, plan) => Some(own),
+        SourceLayout::Parts(_) | SourceLayout::Single | SourceLayout::Unknown => None,
+    };
+    let own = own.map(|own| own.ranges().iter().map(|range| range.bytes()).collect::<Vec<u64>>());
+    let whole = match plan {
+        Plan::Parts(_) => Some(vec![source.size]),
+        Plan::Put { .. } => None,
+    };
+    let by_etag = match source.etag.kind() {
+        ETagKind::ContentMd5(_) => whole.clone(),
+        ETagKind::Multipart(..) => own.clone(),
+        ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => None,
+    };
+    let stored = source.stored.map(|stored| (stored.sum.algorithm(), stored.parts));
+    let by_checksum = match stored {
+        Some((algorithm, None)) => whole.filter(|_| !algorithm.combines()),
+        Some((_, Some(parts))) => own.filter(|own| own.len() == usize::from(parts)),
+        None => None,
+    };
+    match (by_etag, by_checksum.zip(stored)) {
+        // One digest in order is enough, and the better of the two is a SHA; a CRC has fewer bits than the ETag.
+        (_, Some((lengths, (algorithm, _)))) if algorithm.tells_content() => SourceCheck::Lengths(algorithm, lengths),
+        (Some(lengths), _) => SourceCheck::Lengths(Algorithm::Md5, lengths),
+        (None, Some((lengths, (algorithm, _)))) => SourceCheck::Lengths(algorithm, lengths),
+        (None, None) => SourceCheck::Nothing,
     }
+}
+
+/// Which checksum is computed of each part besides its MD5 and CRC64NVME: the source's own, where those of the parts show
+/// it. A source that has none, or one that they cannot show, costs nothing.
+pub fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> Option<Algorithm> {
+    let stored = source.stored.filter(|_| source.crc.is_none())?;
+    let algorithm = stored.sum.algorithm();
+    let is_shown = match (stored.parts, plan) {
+        (None, Plan::Put { .. }) => true,
+        (None, Plan::Parts(_)) => algorithm.combines(),
+        (Some(_), Plan::Put { .. } | Plan::Parts(_)) => is_sent_as_it_is(layout, plan),
+    };
+    is_shown.then_some(algorithm)
+}
+
+fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
+    matches!((layout, plan), (SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned)
 }
 
 /// Holds what was read against what the source says of itself. An empty list means that the source says nothing that could
@@ -100,7 +135,7 @@ pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> 
 ///
 /// # Errors
 /// [`Mismatch::Source`].
-pub fn source(head: &ObjectHead, made: &Expected, by_own_boundaries: Option<&ETag>) -> Result<Vec<Proof>, Mismatch> {
+pub fn source(head: &ObjectHead, made: &Expected, in_order: Option<&Stored>) -> Result<Vec<Proof>, Mismatch> {
     let mismatch = |what, expected: String, found: String| Err(Mismatch::Source { what, expected, found });
     if made.size != head.size {
         return mismatch("size", head.size.to_string(), made.size.to_string());
@@ -118,7 +153,7 @@ pub fn source(head: &ObjectHead, made: &Expected, by_own_boundaries: Option<&ETa
             _,
         ) => false,
     };
-    if let Some(own) = by_own_boundaries {
+    if let Some(own) = in_order.and_then(Stored::etag).filter(|own| same_shape(own, &head.etag)) {
         if !own.proves_same_content(&head.etag) {
             return mismatch("ETag", head.etag.to_string(), own.to_string());
         }
@@ -134,9 +169,28 @@ pub fn source(head: &ObjectHead, made: &Expected, by_own_boundaries: Option<&ETa
     match head.crc {
         Some(crc) if crc == made.crc => proofs.push(Proof::SourceChecksum),
         Some(crc) => return mismatch("checksum", crc.header(), made.crc.header()),
-        None => {}
+        None => {
+            if let Some(stored) = &head.stored
+                && holds(stored, made, in_order)?
+            {
+                proofs.push(Proof::SourceChecksum);
+            }
+        }
     }
     Ok(proofs)
+}
+
+/// Holds the bytes against a stored checksum of another algorithm. False if nothing like it was computed.
+fn holds(stored: &Stored, made: &Expected, in_order: Option<&Stored>) -> Result<bool, Mismatch> {
+    let is_alike = |own: &&Stored| own.parts == stored.parts && own.sum.algorithm() == stored.sum.algorithm();
+    let in_order = in_order.filter(is_alike);
+    let Some(own) = in_order.or_else(|| made.stored.iter().find(is_alike)) else { return Ok(false) };
+    match own == stored {
+        true => Ok(true),
+        // As with ETags: of as many parts with other boundaries.
+        false if own.parts.is_some() && in_order.is_none() => Ok(false),
+        false => Err(Mismatch::Source { what: "checksum", expected: stored.header(), found: own.header() }),
+    }
 }
 
 /// Holds a part's answer against what was sent. True if its ETag was the MD5.
@@ -189,7 +243,9 @@ mod tests {
     use super::super::decide::tests::head;
     use super::super::plan::Layout;
     use super::*;
+    use crate::s3::checksum::Running;
     use crate::s3::encryption::Encryption;
+    use crate::s3::sums::Sum;
 
     fn parts() -> [Digests; 2] {
         [Digests::of(b"hello "), Digests::of(b"world")]
@@ -203,7 +259,8 @@ mod tests {
     fn the_source_is_proven_by_checksum_or_etag_or_not_at_all() {
         let made = Expected::of_parts(&parts());
         let md5 = ETag::of_content(whole().md5);
-        let check = |etag: &str, encryption, crc, own: Option<&ETag>, expected: &[Proof]| {
+        let whole_md5 = Stored::full(Sum::Md5(whole().md5));
+        let check = |etag: &str, encryption, crc, own: Option<&Stored>, expected: &[Proof]| {
             assert_eq!(source(&head(11, etag, encryption, crc), &made, own).unwrap(), expected, "{etag}");
         };
         check(made.etag.as_str(), Encryption::None, None, None, &[Proof::SourceETag]);
@@ -216,7 +273,7 @@ mod tests {
         );
         check("opaque", Encryption::Kms(None), Some(whole().crc), None, &[Proof::SourceChecksum]);
         check(md5.as_str(), Encryption::None, None, None, &[]);
-        check(md5.as_str(), Encryption::None, None, Some(&md5), &[Proof::SourceETag]);
+        check(md5.as_str(), Encryption::None, None, Some(&whole_md5), &[Proof::SourceETag]);
     }
 
     #[test]
@@ -227,9 +284,9 @@ mod tests {
         assert!(source(&head(11, "opaque", Encryption::None, Some(Crc64::of(b"x"))), &made, None).is_err());
         assert!(source(&head(12, made.etag.as_str(), Encryption::None, None), &made, None).is_err());
         let in_parts = Expected::of_parts(&parts());
-        let other = ETag::of_content([9; 16]);
+        let other = Stored::full(Sum::Md5([9; 16]));
         assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&other)).is_ok());
-        let own = ETag::of_content(whole().md5);
+        let own = Stored::full(Sum::Md5(whole().md5));
         assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&own)).is_err());
     }
 
@@ -262,12 +319,77 @@ mod tests {
         let pieced = head(30, &multipart, Encryption::None, None);
         let layout = |part| Layout::Even { part, size: 30 };
         let planned = Plan::Parts(layout(10));
-        assert_eq!(source_check(&single, &SourceLayout::Single, &planned), SourceCheck::Lengths(vec![30]));
+        assert_eq!(
+            source_check(&single, &SourceLayout::Single, &planned),
+            SourceCheck::Lengths(Algorithm::Md5, vec![30])
+        );
         assert_eq!(source_check(&single, &SourceLayout::Single, &Plan::Put { size: 30 }), SourceCheck::Nothing);
         assert_eq!(source_check(&stored, &SourceLayout::Single, &planned), SourceCheck::Nothing);
         let own = SourceLayout::Parts(layout(20));
-        assert_eq!(source_check(&pieced, &own, &planned), SourceCheck::Lengths(vec![20, 10]));
+        assert_eq!(source_check(&pieced, &own, &planned), SourceCheck::Lengths(Algorithm::Md5, vec![20, 10]));
         assert_eq!(source_check(&pieced, &SourceLayout::Parts(layout(10)), &planned), SourceCheck::Nothing);
         assert_eq!(source_check(&pieced, &SourceLayout::Unknown, &planned), SourceCheck::Nothing);
+    }
+
+    #[test]
+    fn a_stored_checksum_is_shown_by_the_parts_where_it_can_be_and_in_order_where_not() {
+        let layout = |part| Layout::Even { part, size: 30 };
+        let opaque = |stored| ObjectHead { stored: Some(stored), ..head(30, "opaque", Encryption::Kms(None), None) };
+        let plain = |stored| ObjectHead {
+            stored: Some(stored),
+            ..head(30, "0cc175b9c0f1b6a831c399e269772661", Encryption::None, None)
+        };
+        let (put, tens, own) = (Plan::Put { size: 30 }, Plan::Parts(layout(10)), SourceLayout::Parts(layout(20)));
+        let same = SourceLayout::Parts(layout(10));
+        let sum = |algorithm| Sum::of(algorithm, b"");
+        let full = |algorithm| Stored::full(sum(algorithm));
+        let composite = |algorithm, parts| Stored { sum: sum(algorithm), parts: Some(parts) };
+        let check =
+            |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, lengths: Option<(Algorithm, &[u64])>| {
+                let expected =
+                    lengths.map_or(SourceCheck::Nothing, |(by, lengths)| SourceCheck::Lengths(by, lengths.to_vec()));
+                assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
+                assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");
+            };
+        use Algorithm::{Crc32, Crc32C, Md5, Sha256};
+        let single = SourceLayout::Single;
+        check(&opaque(full(Sha256)), &single, &put, Some(Sha256), None);
+        check(&opaque(full(Sha256)), &single, &tens, None, Some((Sha256, &[30])));
+        check(&plain(full(Sha256)), &single, &tens, None, Some((Sha256, &[30])));
+        check(&opaque(full(Crc32C)), &single, &tens, Some(Crc32C), None);
+        check(&plain(full(Crc32)), &single, &tens, Some(Crc32), Some((Md5, &[30])));
+        check(&opaque(composite(Crc32, 3)), &same, &tens, Some(Crc32), None);
+        check(&opaque(composite(Crc32, 2)), &own, &tens, None, Some((Crc32, &[20, 10])));
+        check(&opaque(composite(Crc32, 2)), &own, &put, None, Some((Crc32, &[20, 10])));
+        // Boundaries that nobody knows, or that are not those of the checksum.
+        check(&opaque(composite(Crc32, 2)), &SourceLayout::Unknown, &tens, None, None);
+        check(&opaque(composite(Crc32, 3)), &own, &tens, None, None);
+        // A CRC64NVME needs no other.
+        let both = ObjectHead { crc: Some(Crc64::EMPTY), ..opaque(full(Crc32)) };
+        check(&both, &single, &tens, None, None);
+    }
+
+    #[test]
+    fn another_stored_checksum_proves_the_source_or_convicts_the_bytes() {
+        let (kms, algorithm) = (Encryption::Kms(None), Algorithm::Sha256);
+        let digests = |bytes: &[u8]| {
+            let mut running = Running::default().with(Some(algorithm));
+            running.update(bytes);
+            running.finish()
+        };
+        let of = |stored| ObjectHead { stored: Some(stored), ..head(11, "opaque", kms.clone(), None) };
+        let full = |bytes| Stored::full(Sum::of(algorithm, bytes));
+        let composite = |a, b| Stored::composite(&[Sum::of(algorithm, a), Sum::of(algorithm, b)]).unwrap();
+        let put = Expected::of_put(&digests(b"hello world"));
+        let in_parts = Expected::of_parts(&[digests(b"hello "), digests(b"world")]);
+        let proven = Ok(vec![Proof::SourceChecksum]);
+        assert_eq!(source(&of(full(b"hello world")), &put, None), proven);
+        assert!(source(&of(full(b"hello_world")), &put, None).is_err());
+        assert_eq!(source(&of(composite(b"hello ", b"world")), &in_parts, None), proven);
+        assert_eq!(source(&of(composite(b"hello", b" world")), &in_parts, None), Ok(vec![]));
+        let in_order = composite(b"hello", b" world");
+        assert_eq!(source(&of(in_order), &in_parts, Some(&in_order)), proven);
+        assert!(source(&of(composite(b"hello", b"_world")), &in_parts, Some(&in_order)).is_err());
+        assert_eq!(source(&of(full(b"hello world")), &in_parts, None), Ok(vec![]));
     }
 }

@@ -4,6 +4,7 @@
 //! combined from those of the parts because a CRC is linear.
 
 use super::etag::ETag;
+use super::sums::{Algorithm, RunningSum, Stored, Sum};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc64fast_nvme::Digest as CrcDigest;
@@ -86,6 +87,8 @@ pub struct Digests {
     pub md5: [u8; 16],
     /// Their CRC64NVME.
     pub crc: Crc64,
+    /// The checksum by which their source is proven, where it stores another one.
+    pub sum: Option<Sum>,
 }
 
 impl Digests {
@@ -97,17 +100,18 @@ impl Digests {
     }
 }
 
-/// Both digests over bytes as they arrive.
+/// The digests over bytes as they arrive.
 #[derive(Clone)]
 pub struct Running {
     length: u64,
     md5: Md5,
     crc: CrcDigest,
+    sum: Option<RunningSum>,
 }
 
 impl Default for Running {
     fn default() -> Self {
-        Self { length: 0, md5: Md5::new(), crc: CrcDigest::new() }
+        Self { length: 0, md5: Md5::new(), crc: CrcDigest::new(), sum: None }
     }
 }
 
@@ -118,12 +122,21 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
+    /// Begins another checksum beside them, before the first byte: who is asked for none pays for none.
+    #[must_use]
+    pub fn with(self, algorithm: Option<Algorithm>) -> Self {
+        Self { sum: algorithm.map(RunningSum::new), ..self }
+    }
+
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        // Both digests read a piece while it is in the first-level cache.
+        // All digests read a piece while it is in the first-level cache.
         for piece in bytes.chunks(16 << 10) {
             self.md5.update(piece);
             self.crc.write(piece);
+            if let Some(sum) = &mut self.sum {
+                sum.update(piece);
+            }
         }
         self.length += bytes.len() as u64;
     }
@@ -135,7 +148,12 @@ impl Running {
 
     /// The digests of all that was taken.
     pub fn finish(self) -> Digests {
-        Digests { length: self.length, md5: self.md5.finalize().into(), crc: Crc64(self.crc.sum64()) }
+        Digests {
+            length: self.length,
+            md5: self.md5.finalize().into(),
+            crc: Crc64(self.crc.sum64()),
+            sum: self.sum.map(RunningSum::finish),
+        }
     }
 }
 
@@ -148,18 +166,30 @@ pub struct Whole {
     pub crc: Crc64,
     /// The ETag that a multipart upload of these parts gets.
     pub etag: ETag,
+    /// What its other checksums would be, if the parts have one: of all bytes, and of the parts' checksums.
+    pub stored: Vec<Stored>,
 }
 
 /// Combines parts in order.
 pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
     let (mut length, mut crc, mut count, mut md5) = (0, Crc64::EMPTY, 0_u16, Md5::new());
+    let (mut sums, mut full) = (Vec::new(), None);
     for part in parts {
+        full = match (count, full, part.sum) {
+            (0, _, sum) => sum,
+            (_, Some(before), Some(sum)) => Sum::followed_by(before, sum, part.length),
+            (_, None, _) | (_, _, None) => None,
+        };
+        sums.extend(part.sum);
         crc = crc.followed_by(part.crc, part.length);
         length += part.length;
         md5.update(part.md5);
         count = count.saturating_add(1);
     }
-    Whole { length, crc, etag: ETag::of_parts(md5.finalize().into(), count) }
+    let composite =
+        Some(sums).filter(|sums| sums.len() == usize::from(count)).and_then(|sums| Stored::composite(&sums));
+    let stored = full.map(Stored::full).into_iter().chain(composite).collect();
+    Whole { length, crc, etag: ETag::of_parts(md5.finalize().into(), count), stored }
 }
 
 #[cfg(test)]
@@ -207,6 +237,26 @@ mod tests {
     #[test]
     fn the_md5_of_nothing_is_the_known_one() {
         assert_eq!(hex(&Digests::of(b"").md5), "d41d8cd98f00b204e9800998ecf8427e");
+    }
+
+    #[test]
+    fn parts_make_the_checksums_that_all_of_them_have() {
+        let part = |bytes: &[u8], algorithm| {
+            let mut running = Running::default().with(algorithm);
+            running.update(bytes);
+            running.finish()
+        };
+        let stored = |first, second| combine(&[part(b"hello ", first), part(b"world", second)]).stored;
+        let composite =
+            |algorithm| Stored::composite(&[Sum::of(algorithm, b"hello "), Sum::of(algorithm, b"world")]).unwrap();
+        let (crc, sha) = (Algorithm::Crc32, Algorithm::Sha256);
+        assert_eq!(stored(Some(crc), Some(crc)), [Stored::full(Sum::of(crc, b"hello world")), composite(crc)]);
+        assert_eq!(stored(Some(sha), Some(sha)), [composite(sha)]);
+        for (first, second) in [(None, None), (Some(crc), None), (None, Some(crc)), (Some(crc), Some(sha))] {
+            assert_eq!(stored(first, second), []);
+        }
+        // A whole of one part is that part.
+        assert_eq!(combine(&[part(b"a", Some(sha))]).stored[0], Stored::full(Sum::of(sha, b"a")));
     }
 
     proptest! {

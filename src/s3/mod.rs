@@ -16,6 +16,7 @@ pub mod object;
 pub mod operation;
 pub mod sign;
 pub mod streamed;
+pub mod sums;
 pub mod uploads;
 pub mod xml;
 

@@ -5,7 +5,8 @@ use super::checksum::Crc64;
 use super::encryption::Encryption;
 use super::error::Unreadable;
 use super::etag::ETag;
-use super::operation::{Answer, CRC64NVME, Head, Headers, Operation, Pace, Precondition, Query, Repeat};
+use super::operation::{Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat};
+use super::sums::{Checksum, Stored};
 use super::{Bucket, ByteRange, ContentRange, Key, PartNumber, VersionId, xml};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -25,6 +26,8 @@ pub struct ObjectHead {
     pub last_modified: Option<String>,
     /// The CRC64NVME of the whole object, if S3 stores one and was asked for it.
     pub crc: Option<Crc64>,
+    /// Its checksum, if S3 stores another one that is read, and was asked for it.
+    pub stored: Option<Stored>,
     /// How it is encrypted.
     pub encryption: Encryption,
     /// `x-amz-storage-class`; absent for STANDARD.
@@ -52,15 +55,12 @@ impl ObjectHead {
             return Err(Unreadable::header("etag"));
         }
         let length = head.number("content-length").ok_or_else(|| Unreadable::header("content-length"))?;
-        let content_range = match head.text("content-range") {
-            Some(text) => Some(ContentRange::parse(text).map_err(|error| Unreadable::new(error.to_string()))?),
-            None => None,
-        };
+        let content_range = head.text("content-range").map(ContentRange::parse).transpose();
+        let content_range = content_range.map_err(|error| Unreadable::new(error.to_string()))?;
         if content_range.is_some_and(|c| c.range.bytes() != length) {
             return Err(Unreadable::new("Content-Range and Content-Length disagree"));
         }
         let (attributes, unread) = Attributes::from_head(head);
-        let parts_count = head.number("x-amz-mp-parts-count").and_then(|count| u16::try_from(count).ok());
         // "Checking object integrity": a range that is exactly a part comes with the part's checksum, not the object's.
         let is_whole = content_range.is_none_or(|c| c.range.bytes() == c.size);
         Ok(Self {
@@ -69,9 +69,10 @@ impl ObjectHead {
             version: head.version(),
             last_modified: head.text("last-modified").map(str::to_owned),
             crc: head.crc().filter(|_| is_whole),
+            stored: Stored::from_head(head).filter(|_| is_whole),
             encryption,
             storage_class: head.text("x-amz-storage-class").map(str::to_owned),
-            parts_count,
+            parts_count: head.number("x-amz-mp-parts-count").and_then(|count| count.try_into().ok()),
             tag_count: head.number("x-amz-tagging-count"),
             range: content_range.map(|c| c.range),
             length,
@@ -229,8 +230,8 @@ pub struct PutObject {
     pub key: Key,
     /// The bytes.
     pub bytes: Bytes,
-    /// Their CRC64NVME; S3 refuses bytes that do not have it (BadDigest).
-    pub crc: Option<Crc64>,
+    /// Their checksum, which S3 stores; it refuses bytes that do not have it (BadDigest).
+    pub checksum: Option<Checksum>,
     /// What must hold at the target.
     pub precondition: Option<Precondition>,
     /// What the object is given.
@@ -263,7 +264,7 @@ impl Style {
 impl PutObject {
     /// Unconditional, without attributes and checksum.
     pub fn new(bucket: Bucket, key: Key, bytes: Bytes) -> Self {
-        Self { bucket, key, bytes, crc: None, precondition: None, style: Style::default() }
+        Self { bucket, key, bytes, checksum: None, precondition: None, style: Style::default() }
     }
 }
 
@@ -315,7 +316,7 @@ impl Operation for PutObject {
     fn query(&self, _: &mut Query) {}
 
     fn headers(&self, headers: &mut Headers) {
-        headers.optional(CRC64NVME, self.crc.map(Crc64::header).as_deref());
+        headers.optional_pair(self.checksum.map(Checksum::header));
         if let Some(precondition) = &self.precondition {
             precondition.set(headers);
         }
@@ -502,6 +503,7 @@ mod tests {
     use super::super::encryption::Encryption;
     use super::super::etag::ETagKind;
     use super::super::operation::spelled::{head, reply, request};
+    use super::super::sums::{Algorithm, Sum};
     use super::*;
 
     const CRC: &str = "rosUhgp5mIg=";
@@ -722,7 +724,7 @@ mod tests {
         style.kms_key = Some("arn:aws:kms:us-west-2:111122223333:key/k".into());
         let mut put = PutObject::new(bucket(), key(), Bytes::from_static(b"123456789"));
         put.style = style;
-        put.crc = Some(Crc64::of(b"123456789"));
+        put.checksum = Some(Checksum::Crc64Nvme(Crc64::of(b"123456789")));
         put.precondition = Some(Precondition::IfAbsent);
         assert_eq!(
             request(&put),
@@ -738,6 +740,8 @@ mod tests {
              \n123456789"
         );
         put.precondition = Some(Precondition::IfMatch(ETag::listed("a")));
+        put.checksum = Some(Checksum::Other(Sum::of(Algorithm::Crc32, b"123456789")));
+        assert!(request(&put).contains("\nx-amz-checksum-crc32: y/Q5Jg==\nx-amz-meta-family"));
         assert!(request(&put).contains("\nif-match: \"a\"\n"));
     }
 

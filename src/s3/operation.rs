@@ -220,6 +220,13 @@ impl Headers {
         }
     }
 
+    /// Sets a header, if there is one.
+    pub fn optional_pair(&mut self, header: Option<(&str, String)>) {
+        if let Some((name, value)) = header {
+            self.set(name, &value);
+        }
+    }
+
     /// Sets `Content-MD5`, which some operations require of their document.
     pub fn content_md5(&mut self, body: &[u8]) {
         self.set("content-md5", &STANDARD.encode(Md5::digest(body)));

@@ -14,6 +14,7 @@ use crate::s3::aws_chunked::{Framing, Piece};
 use crate::s3::checksum::{Digests, Running};
 use crate::s3::object::Written;
 use crate::s3::streamed::{Form, StreamedPart};
+use crate::s3::sums::Algorithm;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -65,6 +66,11 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Begins another checksum of the part, before its first byte.
+    pub fn begin(&mut self, algorithm: Option<Algorithm>) {
+        self.running = std::mem::take(&mut self.running).with(algorithm);
+    }
+
     /// Hands over the next bytes, as soon as there is room.
     ///
     /// # Errors
