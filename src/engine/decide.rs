@@ -1,5 +1,6 @@
 //! Whether the target already has what the source has, and under which condition it may be written: pure.
 
+use super::given;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::object::ObjectHead;
@@ -23,6 +24,8 @@ pub enum Sameness {
     ETag,
     /// Equal size and equal full-object CRC64NVME.
     Crc64Nvme,
+    /// Equal size and equal full-object checksums of another kind that is as good.
+    Checksum,
     /// The target's metadata names the source.
     Recorded,
     /// Nothing shows it.
@@ -52,6 +55,9 @@ pub fn sameness(source: &ObjectHead, target: &ObjectHead) -> Sameness {
         (Some(_), Some(_)) => return Sameness::Different,
         (None, _) | (_, None) => {}
     }
+    if let Some(shown) = given::sameness(source, target) {
+        return shown;
+    }
     if is_recorded(source, target) { Sameness::Recorded } else { Sameness::Different }
 }
 
@@ -71,7 +77,7 @@ pub fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
     match sameness(source, target) {
         Sameness::Different => {}
         same if carried(&source.attributes).agree(&carried(&target.attributes)) => return Decision::Unchanged(same),
-        Sameness::ETag | Sameness::Crc64Nvme | Sameness::Recorded => {}
+        Sameness::ETag | Sameness::Crc64Nvme | Sameness::Checksum | Sameness::Recorded => {}
     }
     Decision::Write(Precondition::IfMatch(target.etag.clone()))
 }

@@ -10,6 +10,7 @@ mod buffering;
 pub mod decide;
 mod fill;
 pub mod gate;
+pub mod given;
 pub mod governor;
 pub mod hint;
 pub mod job;

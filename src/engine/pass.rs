@@ -2,12 +2,13 @@
 
 use super::buffer::Ring;
 use super::decide::{self, Decision, Sameness};
+use super::given;
 use super::job::Halt;
 use super::ordered::Ordered;
 use super::pin::{self, Found};
 use super::pipeline::Parts;
 use super::plan::{EtagMode, Layout, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
-use super::put::{self, Committed};
+use super::put::{self, Committed, Putting};
 use super::report::{BufferKind, Fault, Outcome, Proof};
 use super::resume::Unread;
 use super::sent::Origin;
@@ -106,8 +107,12 @@ impl Work<'_> {
     }
 
     fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
-        if by == Sameness::Recorded {
-            self.notes.remark("the target's metadata names this source; its content was not compared");
+        match by {
+            Sameness::Recorded => {
+                self.notes.remark("the target's metadata names this source; its content was not compared");
+            }
+            Sameness::Checksum => self.notes.remark("the target stores the same checksum as the source"),
+            Sameness::ETag | Sameness::Crc64Nvme | Sameness::Different => {}
         }
         Enforced {
             source: Box::new(head.clone()),
@@ -191,9 +196,8 @@ impl Work<'_> {
             }
         };
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
-        let keeps_etag = made.etag.proves_same_content(&head.etag);
-        let style = put::style(job, head, keeps_etag, seen, Some(&sealed));
-        let committed = put::put(job, &self.notes, head, &sealed, condition, style).await?;
+        let putting = Putting::new(job, head, seen, &sealed, condition);
+        let committed = put::put(job, &self.notes, head, &sealed, putting).await?;
         drop(under_way);
         Ok(self.enforced(head, committed, source_proofs, 1, ring.kind()))
     }
@@ -244,6 +248,7 @@ impl Work<'_> {
         if enforced.outcome == Outcome::Copied {
             enforced.bytes = sent.bytes(Origin::Sent);
             enforced.resumed_parts = sent.count(Origin::Kept);
+            given::note(&self.notes, head, planned, None);
             // Of a part that was not read again, only its listing is known.
             if sent.all_md5 && unread == Unread::None {
                 enforced.at_target.proofs.push(Proof::PartMd5);

@@ -2,11 +2,15 @@
 
 use super::buffer::Sealed;
 use super::decide::{Sameness, carried, with_record};
+use super::given::{self, ETags};
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
+use super::plan::Plan;
 use super::target::{AtTarget, Attempted, Condition, Settled, prove};
 use super::verify::Expected;
+use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
+use crate::s3::etag::ETag;
 use crate::s3::object::{ObjectHead, PutObject, Style};
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Checksum;
@@ -19,6 +23,48 @@ pub(super) enum Committed {
     Unchanged(AtTarget, Sameness),
 }
 
+/// How an object is put.
+pub(super) struct Putting {
+    condition: Condition,
+    checksum: Checksum,
+    style: Style,
+}
+
+impl Putting {
+    /// Decides it for bytes that are held against the source already.
+    pub(super) fn new(
+        job: &Job,
+        source: &ObjectHead,
+        seen: Option<&ObjectHead>,
+        sealed: &Sealed,
+        condition: Precondition,
+    ) -> Self {
+        let is_opaque = expects_opaque(job, seen) || job.target.client.expects_opaque_etags();
+        let etags = if is_opaque { ETags::Opaque } else { ETags::Digests };
+        let made = sealed.digests();
+        let checksum = given::by_put(source, made, etags);
+        let keeps_etag = ETag::of_content(made.md5).proves_same_content(&source.etag);
+        let mut style = style(job, source, keeps_etag, seen, Some(made.crc));
+        if given::tells_content(checksum) {
+            style.attributes = carried(&source.attributes);
+        }
+        Self { condition: Condition::new(condition), checksum, style }
+    }
+
+    /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given took
+    /// the place of the one that proves them. Once for each target.
+    fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
+        job.target.client.expect_opaque_etags();
+        self.checksum = Checksum::Crc64Nvme(sent.crc);
+        self.style.attributes = with_record(source, Some(sent.crc));
+        self.condition.now = Precondition::IfMatch(etag);
+    }
+
+    fn note_left_behind(&self, notes: &Notes, source: &ObjectHead) {
+        given::note(notes, source, &Plan::Put { size: source.size }, Some(self.checksum));
+    }
+}
+
 /// Puts the object under a condition, deciding anew while the target changes.
 ///
 /// # Cancel safety
@@ -28,19 +74,17 @@ pub(super) async fn put(
     notes: &Notes,
     source: &ObjectHead,
     sealed: &Sealed,
-    condition: Precondition,
-    style: Style,
+    mut putting: Putting,
 ) -> Result<Committed, Halt> {
     let sent = Expected::of_put(sealed.digests());
-    let mut condition = Condition::new(condition);
     loop {
         let operation = PutObject {
             bucket: job.target.bucket.clone(),
             key: job.target.key.clone(),
             bytes: sealed.bytes().clone(),
-            checksum: Some(Checksum::Crc64Nvme(sent.crc)),
-            precondition: Some(condition.now.clone()),
-            style: style.clone(),
+            checksum: Some(putting.checksum),
+            precondition: Some(putting.condition.now.clone()),
+            style: putting.style.clone(),
         };
         let mut attempts = job.part();
         let answer = job.target.client.call(&operation, &mut attempts).await;
@@ -48,7 +92,12 @@ pub(super) async fn put(
         let error = match answer {
             Ok(written) => {
                 job.target.client.delivered(sent.size);
+                if given::hides_proof(putting.checksum, &written.etag) {
+                    putting.prove_by_crc(job, source, &sent, written.etag);
+                    continue;
+                }
                 job.meter.arrived(sent.size);
+                putting.note_left_behind(notes, source);
                 return Ok(Committed::Written(prove(job, notes, &sent, written.etag, written.crc).await?));
             }
             Err(error) => error,
@@ -56,10 +105,16 @@ pub(super) async fn put(
         if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
             return Err(fault_at(End::Target, &error).into());
         }
-        let attempted = Attempted { source, sent: &sent, written: &style.attributes, error, attempts: &attempts };
-        match condition.settle(job, notes, attempted).await? {
+        let attempted =
+            Attempted { source, sent: &sent, written: &putting.style.attributes, error, attempts: &attempts };
+        match putting.condition.settle(job, notes, attempted).await? {
             Settled::Ours(seen) => {
+                if given::hides_proof(putting.checksum, &seen.etag) {
+                    putting.prove_by_crc(job, source, &sent, seen.etag);
+                    continue;
+                }
                 job.meter.arrived(sent.size);
+                putting.note_left_behind(notes, source);
                 return Ok(Committed::Written(prove(job, notes, &sent, seen.etag, seen.crc).await?));
             }
             Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
@@ -75,13 +130,16 @@ pub(super) fn style(
     source: &ObjectHead,
     keeps_etag: bool,
     seen: Option<&ObjectHead>,
-    sent: Option<&Sealed>,
+    sent: Option<Crc64>,
 ) -> Style {
-    let opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
+    let opaque = expects_opaque(job, seen);
     // A target that was seen without a checksum is not expected to show one of the next object.
     let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
     let shown = shows_crc || (keeps_etag && !opaque);
-    let attributes =
-        if shown { carried(&source.attributes) } else { with_record(source, sent.map(|sealed| sealed.digests().crc)) };
+    let attributes = if shown { carried(&source.attributes) } else { with_record(source, sent) };
     Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
+}
+
+fn expects_opaque(job: &Job, seen: Option<&ObjectHead>) -> bool {
+    job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5())
 }

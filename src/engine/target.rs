@@ -97,7 +97,7 @@ impl AtTarget {
         let proofs = match by {
             Sameness::ETag => vec![Proof::ETag],
             Sameness::Crc64Nvme => vec![Proof::Crc64Nvme],
-            Sameness::Recorded | Sameness::Different => Vec::new(),
+            Sameness::Checksum | Sameness::Recorded | Sameness::Different => Vec::new(),
         };
         Self { etag: seen.etag.clone(), proofs }
     }

@@ -65,7 +65,12 @@ impl Expected {
 
     /// Whether an object at the target is what we sent: the answer to a write that was not answered.
     pub fn is(&self, head: &ObjectHead) -> bool {
-        head.size == self.size && (self.etag.proves_same_content(&head.etag) || head.crc == Some(self.crc))
+        head.size == self.size
+            && (self.etag.proves_same_content(&head.etag) || head.crc == Some(self.crc) || self.is_stored(head))
+    }
+
+    fn is_stored(&self, head: &ObjectHead) -> bool {
+        head.stored.is_some_and(|stored| stored.sum.algorithm().tells_content() && self.stored.contains(&stored))
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Learned {
     is_s3: AtomicBool,
     // It knows no trailers (radosgw).
     no_trailers: AtomicBool,
+    // Its ETags are opaque though nobody asked for a KMS key: the bucket's default.
+    opaque_etags: AtomicBool,
 }
 
 impl Learned {
@@ -65,6 +67,16 @@ impl Client {
     /// way after it had refused the same part with one, never beforehand.
     pub fn send_no_trailers(&self) {
         self.learned().no_trailers.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on new objects are expected to have opaque ETags, as the last one has.
+    pub fn expect_opaque_etags(&self) {
+        self.learned().opaque_etags.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an object that was written here had an opaque ETag.
+    pub fn expects_opaque_etags(&self) -> bool {
+        self.learned().opaque_etags.load(Ordering::Relaxed)
     }
 
     /// How the checksum of a streamed part is told.
