@@ -178,7 +178,8 @@ async fn talk<H: Handler, S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let service = service_fn(move |request| Arc::clone(&handler).handle(request, connection.clone()));
     let mut builder = http1::Builder::new();
-    builder.auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(idle);
+    // As many as S3's 8 KB hold; hyper's own limit is 100.
+    builder.max_headers(1_024).auto_date_header(false).timer(TokioTimer::new()).header_read_timeout(idle);
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 

@@ -130,6 +130,7 @@ fn usual(code: &str) -> (u16, &'static str) {
         "MalformedXML" => {
             (400, "The XML you provided was not well-formed or did not validate against our published schema")
         }
+        "RequestHeaderSectionTooLarge" => (400, "Your request header section exceeds the maximum allowed size"),
         "MetadataTooLarge" => (400, "Your metadata headers exceed the maximum allowed metadata size"),
         "MethodNotAllowed" => (405, "The specified method is not allowed against this resource."),
         "MissingContentLength" => (411, "You must provide the Content-Length HTTP header."),

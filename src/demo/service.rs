@@ -37,6 +37,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 
+/// S3's limit on the headers of a request
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
+const HEADER_LIMIT: usize = 8 << 10;
+
 /// What all requests of a server share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -313,6 +317,8 @@ impl S3Route for Route {
         Box::pin(async move {
             let mut request = request;
             show_form(&mut request.headers);
+            let header_bytes: usize =
+                request.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
             let Some(call) = request.extensions.get::<Call>() else {
                 return Err(S3Error::new(S3ErrorCode::InternalError));
             };
@@ -326,7 +332,11 @@ impl S3Route for Route {
                 trailers: request.trailing_headers,
             };
             let mut answer = S3Response::new(Body::empty());
-            match perform(ask).await {
+            let result = match header_bytes {
+                ..=HEADER_LIMIT => perform(ask).await,
+                _ => Err(Refusal::of("RequestHeaderSectionTooLarge")),
+            };
+            match result {
                 Ok(reply) => {
                     let (parts, body) = reply.into_parts();
                     answer.status = Some(parts.status);

@@ -82,8 +82,18 @@ fn of_refusal(end: End, refusal: &Refusal) -> Option<String> {
         ("InvalidObjectState", _) => {
             "The object is archived; restore it, and the Object Restore Completed event copies it.".to_owned()
         }
+        // "Using server-side encryption with customer-provided keys (SSE-C)": 400 to who does not send the key.
+        ("InvalidRequest", _) if refusal.message.contains("Server Side Encryption") => {
+            format!(
+                "The {name} object is encrypted with a customer's key (SSE-C), which is not known here; copy it by hand."
+            )
+        }
         (code, _) if code.starts_with("KMS.") || code.starts_with("Kms") => kms(name),
-        ("EntityTooLarge" | "MetadataTooLarge" | "KeyTooLongError", _) => return None,
+        ("MetadataTooLarge" | "RequestHeaderSectionTooLarge", _) => {
+            "The object's metadata or headers are more than S3 takes (2 KB, 8 KB); make them smaller at the source."
+                .to_owned()
+        }
+        ("EntityTooLarge" | "KeyTooLongError", _) => return None,
         (_, _) if matches!(refusal.remedy, Some(Remedy::Region(_))) => {
             format!("The {name} bucket {bucket} is in another region or partition than the one configured.")
         }
@@ -141,6 +151,9 @@ mod tests {
         check(End::Source, "RequestTimeTooSkewed", "", "clock");
         check(End::Source, "InvalidObjectState", "", "restore");
         check(End::Target, "ExpiredToken", "", "renew");
+        check(End::Target, "MetadataTooLarge", "", "2 KB");
+        check(End::Source, "InvalidRequest", "The object was stored using a form of Server Side Encryption.", "SSE-C");
+        assert_eq!(hint(End::Target, &refusal("InvalidRequest", "")), None);
         assert_eq!(hint(End::Target, &refusal("Unheard", "")), None);
     }
 

@@ -5,6 +5,7 @@
 //! than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the parts, the
 //! part whose turn it is always has one.
 
+use super::verify::Runs as Asked;
 use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -18,10 +19,10 @@ pub(super) struct Ordered {
 }
 
 impl Ordered {
-    /// Begins a digest over consecutive runs of these lengths.
-    pub(super) fn begin(algorithm: Algorithm, lengths: Vec<u64>) -> Self {
+    /// Begins a digest.
+    pub(super) fn begin(algorithm: Algorithm, asked: Asked) -> Self {
         let (parts, arriving) = channel();
-        let task = tokio::task::spawn_blocking(move || digest(algorithm, &lengths, &arriving));
+        let task = tokio::task::spawn_blocking(move || digest(algorithm, &asked, &arriving));
         Self { parts, result: tokio::sync::Mutex::new(Some(task)) }
     }
 
@@ -31,18 +32,20 @@ impl Ordered {
         let _ = self.parts.send((index, bytes));
     }
 
-    /// The checksum, once all parts have come: of the bytes if there is one run, of the runs' checksums if there are
-    /// several; `None` if they do not fill the lengths.
+    /// The checksum, once all parts have come; `None` if they do not fill the lengths.
     pub(super) async fn finish(&self) -> Option<Stored> {
         let task = self.result.lock().await.take()?;
         task.await.ok().flatten()
     }
 }
 
-fn digest(algorithm: Algorithm, lengths: &[u64], arriving: &Receiver<(usize, Bytes)>) -> Option<Stored> {
+fn digest(algorithm: Algorithm, asked: &Asked, arriving: &Receiver<(usize, Bytes)>) -> Option<Stored> {
     let mut early = BTreeMap::new();
     let mut turn = 0;
-    let mut runs = Runs::new(algorithm, lengths);
+    let mut runs = match asked {
+        Asked::Whole(length) => Runs::new(algorithm, std::slice::from_ref(length)),
+        Asked::Parts(lengths) => Runs::new(algorithm, lengths),
+    };
     while !runs.are_full() {
         // Ends when the copy was given up and the sender dropped.
         let (index, bytes) = arriving.recv().ok()?;
@@ -52,7 +55,10 @@ fn digest(algorithm: Algorithm, lengths: &[u64], arriving: &Receiver<(usize, Byt
             turn += 1;
         }
     }
-    runs.finish()
+    match asked {
+        Asked::Whole(_) => runs.done.first().copied().map(Stored::full),
+        Asked::Parts(_) => Stored::composite(&runs.done),
+    }
 }
 
 struct Runs<'a> {
@@ -94,13 +100,6 @@ impl<'a> Runs<'a> {
             self.close();
         }
     }
-
-    fn finish(self) -> Option<Stored> {
-        match self.done.as_slice() {
-            [whole] => Some(Stored::full(*whole)),
-            several => Stored::composite(several),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -111,8 +110,8 @@ mod tests {
 
     const PARTS: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
 
-    async fn of(algorithm: Algorithm, lengths: &[u64], parts: &[(usize, &'static [u8])]) -> Option<Stored> {
-        let ordered = Ordered::begin(algorithm, lengths.to_vec());
+    async fn of(algorithm: Algorithm, asked: Asked, parts: &[(usize, &'static [u8])]) -> Option<Stored> {
+        let ordered = Ordered::begin(algorithm, asked);
         for (index, bytes) in parts {
             ordered.take(*index, Bytes::from_static(bytes));
         }
@@ -123,31 +122,40 @@ mod tests {
 
     #[tokio::test]
     async fn parts_in_any_order_make_the_etag_of_the_source() {
-        let md5 = async |lengths| of(Algorithm::Md5, lengths, &PARTS).await.and_then(|stored| stored.etag());
+        let md5 = async |asked| of(Algorithm::Md5, asked, &PARTS).await.and_then(|stored| stored.etag());
         let whole = ETag::of_content(Digests::of(b"hello world").md5);
-        assert_eq!(md5(&[11]).await, Some(whole));
+        assert_eq!(md5(Asked::Whole(11)).await, Some(whole));
         let two = combine(&[Digests::of(b"hello "), Digests::of(b"world")]).etag;
-        assert_eq!(md5(&[6, 5]).await, Some(two));
+        assert_eq!(md5(Asked::Parts(vec![6, 5])).await, Some(two));
     }
 
     #[tokio::test]
     async fn parts_in_any_order_make_the_stored_checksum_of_the_source() {
         for algorithm in Algorithm::ALL {
             let sum = |bytes| Sum::of(algorithm, bytes);
-            assert_eq!(of(algorithm, &[11], &PARTS).await, Some(Stored::full(sum(b"hello world"))));
-            assert_eq!(of(algorithm, &[6, 5], &PARTS).await, Stored::composite(&[sum(b"hello "), sum(b"world")]));
+            assert_eq!(of(algorithm, Asked::Whole(11), &PARTS).await, Some(Stored::full(sum(b"hello world"))));
+            assert_eq!(
+                of(algorithm, Asked::Parts(vec![6, 5]), &PARTS).await,
+                Stored::composite(&[sum(b"hello "), sum(b"world")])
+            );
         }
+    }
+
+    #[tokio::test]
+    async fn a_whole_of_one_part_is_not_that_part() {
+        let sum = Sum::of(Algorithm::Md5, b"hello world");
+        assert_eq!(of(Algorithm::Md5, Asked::Parts(vec![11]), &PARTS).await, Stored::composite(&[sum]));
     }
 
     #[tokio::test]
     async fn parts_that_hold_nothing_count() {
         let two = Stored::composite(&[Sum::of(Algorithm::Md5, b"hello world"), Sum::of(Algorithm::Md5, b"")]);
-        assert_eq!(of(Algorithm::Md5, &[11, 0], &PARTS).await, two);
-        assert_eq!(of(Algorithm::Md5, &[0], &[]).await, Some(Stored::full(Sum::of(Algorithm::Md5, b""))));
+        assert_eq!(of(Algorithm::Md5, Asked::Parts(vec![11, 0]), &PARTS).await, two);
+        assert_eq!(of(Algorithm::Md5, Asked::Whole(0), &[]).await, Some(Stored::full(Sum::of(Algorithm::Md5, b""))));
     }
 
     #[tokio::test]
     async fn a_missing_part_makes_no_etag() {
-        assert_eq!(of(Algorithm::Md5, &[11], &[(1, b"lo "), (2, b"world")]).await, None);
+        assert_eq!(of(Algorithm::Md5, Asked::Whole(11), &[(1, b"lo "), (2, b"world")]).await, None);
     }
 }

@@ -189,8 +189,8 @@ impl Work<'_> {
         let made = Expected::of_put(sealed.digests());
         let own = match verify::source_check(head, layout, &planned) {
             SourceCheck::Nothing => None,
-            SourceCheck::Lengths(algorithm, lengths) => {
-                let ordered = Ordered::begin(algorithm, lengths);
+            SourceCheck::Ordered(algorithm, runs) => {
+                let ordered = Ordered::begin(algorithm, runs);
                 ordered.take(0, sealed.bytes().clone());
                 ordered.finish().await
             }
@@ -198,6 +198,7 @@ impl Work<'_> {
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
         let putting = Putting::new(job, head, seen, &sealed, condition);
         let committed = put::put(job, &self.notes, head, &sealed, putting).await?;
+        self.tag(head, &committed).await?;
         drop(under_way);
         Ok(self.enforced(head, committed, source_proofs, 1, ring.kind()))
     }
@@ -215,7 +216,7 @@ impl Work<'_> {
         let job = self.job;
         let own_boundaries = match verify::source_check(head, layout, planned) {
             SourceCheck::Nothing => None,
-            SourceCheck::Lengths(algorithm, lengths) => Some(Ordered::begin(algorithm, lengths)),
+            SourceCheck::Ordered(algorithm, runs) => Some(Ordered::begin(algorithm, runs)),
         };
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
         let style = put::style(job, head, keeps_etag, seen, None);
@@ -244,6 +245,7 @@ impl Work<'_> {
         let completion =
             Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
+        self.tag(head, &committed).await?;
         let mut enforced = self.enforced(head, committed, source_proofs, sent.count(Origin::Sent), kind);
         if enforced.outcome == Outcome::Copied {
             enforced.bytes = sent.bytes(Origin::Sent);
@@ -255,6 +257,13 @@ impl Work<'_> {
             }
         }
         Ok(enforced)
+    }
+
+    async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
+        match committed {
+            Committed::Written(_) => put::tag(self.job, &self.notes, head).await,
+            Committed::Unchanged(..) => Ok(()),
+        }
     }
 
     fn prove_source(&self, head: &ObjectHead, made: &Expected, own: Option<&Stored>) -> Result<Vec<Proof>, Halt> {

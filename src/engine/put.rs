@@ -6,14 +6,19 @@ use super::given::{self, ETags};
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::plan::Plan;
-use super::target::{AtTarget, Attempted, Condition, Settled, prove};
+use super::target::{self, AtTarget, Attempted, Condition, Settled, prove};
 use super::verify::Expected;
+use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
-use crate::s3::object::{ObjectHead, PutObject, Style};
+use crate::s3::object::{ObjectHead, PutObject, PutObjectTagging, Style};
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Checksum;
+
+/// How much of a request's head attributes may take, in bytes as [`Attributes::header_bytes`] counts them: of S3's 8 KB
+/// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.
+const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
 /// What a commit came to.
 pub(super) enum Committed {
@@ -39,14 +44,13 @@ impl Putting {
         sealed: &Sealed,
         condition: Precondition,
     ) -> Self {
-        let is_opaque = expects_opaque(job, seen) || job.target.client.expects_opaque_etags();
-        let etags = if is_opaque { ETags::Opaque } else { ETags::Digests };
+        let etags = if expects_opaque(job, seen) { ETags::Opaque } else { ETags::Digests };
         let made = sealed.digests();
         let checksum = given::by_put(source, made, etags);
         let keeps_etag = ETag::of_content(made.md5).proves_same_content(&source.etag);
         let mut style = style(job, source, keeps_etag, seen, Some(made.crc));
         if given::tells_content(checksum) {
-            style.attributes = carried(&source.attributes);
+            style.attributes = attributes(source, Record::Needless);
         }
         Self { condition: Condition::new(condition), checksum, style }
     }
@@ -54,9 +58,9 @@ impl Putting {
     /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given took
     /// the place of the one that proves them. Once for each target.
     fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
-        job.target.client.expect_opaque_etags();
+        target::learn(job, &etag);
         self.checksum = Checksum::Crc64Nvme(sent.crc);
-        self.style.attributes = with_record(source, Some(sent.crc));
+        self.style.attributes = attributes(source, Record::Of(Some(sent.crc)));
         self.condition.now = Precondition::IfMatch(etag);
     }
 
@@ -136,10 +140,65 @@ pub(super) fn style(
     // A target that was seen without a checksum is not expected to show one of the next object.
     let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
     let shown = shows_crc || (keeps_etag && !opaque);
-    let attributes = if shown { carried(&source.attributes) } else { with_record(source, sent) };
+    let record = if shown { Record::Needless } else { Record::Of(sent) };
+    let attributes = attributes(source, record);
     Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
 }
 
+/// Whether the target's object names its source.
+enum Record {
+    /// ETags or checksums show it.
+    Needless,
+    /// With the CRC64NVME of what is sent, if that is known by now.
+    Of(Option<Crc64>),
+}
+
+/// The attributes that go with the request that makes the object.
+fn attributes(source: &ObjectHead, record: Record) -> Attributes {
+    let mut attributes = match record {
+        Record::Needless => carried(&source.attributes),
+        Record::Of(crc) => with_record(source, crc),
+    };
+    if tags_go_apart(source) {
+        attributes.tags.clear();
+    }
+    attributes
+}
+
+/// Whether the tags are too many for the head of the request that writes the object: ten of 128 and 256 characters take
+/// up to 34 KB there, as they are encoded.
+fn tags_go_apart(source: &ObjectHead) -> bool {
+    !source.attributes.tags.is_empty() && source.attributes.header_bytes() > ATTRIBUTES_LIMIT
+}
+
+/// Gives the target its tags after it was written, where they did not fit the head of that request. What is there between
+/// the two lacks them; if the second never comes, the next look finds the difference.
+///
+/// # Cancel safety
+/// Whether the tags were written is unknown.
+pub(super) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Halt> {
+    if !tags_go_apart(source) {
+        return Ok(());
+    }
+    let operation = PutObjectTagging {
+        bucket: job.target.bucket.clone(),
+        key: job.target.key.clone(),
+        version: None,
+        tags: source.attributes.tags.clone(),
+    };
+    let mut attempts = job.control();
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(()) => Ok(()),
+        Err(error) if error.class() == Class::Missing => {
+            Err(Halt::replaced("the target was removed before it had its tags"))
+        }
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
 fn expects_opaque(job: &Job, seen: Option<&ObjectHead>) -> bool {
-    job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5())
+    job.options.kms_key.is_some()
+        || seen.map_or(job.target.client.expects_opaque_etags(), |seen| !seen.encryption.keeps_md5())
 }

@@ -9,7 +9,7 @@ use super::verify::{self, Expected, Mismatch};
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
-use crate::s3::etag::ETag;
+use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::{GetObjectTagging, HeadObject, ObjectHead};
 use crate::s3::operation::Precondition;
 use crate::wire::attempt::Attempts;
@@ -103,6 +103,13 @@ impl AtTarget {
     }
 }
 
+/// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
+pub(super) fn learn(job: &Job, etag: &ETag) {
+    if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
+        job.target.client.expect_opaque_etags();
+    }
+}
+
 /// Holds what the target says after a commit against what was sent, asking it again where the answer was not enough.
 ///
 /// # Cancel safety
@@ -114,6 +121,7 @@ pub(super) async fn prove(
     etag: ETag,
     crc: Option<Crc64>,
 ) -> Result<AtTarget, Halt> {
+    learn(job, &etag);
     let answered = verify::target(sent, &etag, crc).map_err(|mismatch| integrity(&mismatch))?;
     if !answered.is_empty() && !etag.as_str().is_empty() {
         return Ok(AtTarget { etag, proofs: answered });

@@ -79,9 +79,17 @@ impl Expected {
 pub enum SourceCheck {
     /// Nothing: a stored checksum, or the parts' digests, show it; or nothing can.
     Nothing,
-    /// A checksum over these lengths in order, and that of those if there are several: the source's own boundaries. An
-    /// MD5 makes the ETag.
-    Lengths(Algorithm, Vec<u64>),
+    /// A checksum of the bytes in order. An MD5 makes the ETag.
+    Ordered(Algorithm, Runs),
+}
+
+/// What a checksum in order is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// All of so many bytes.
+    Whole(u64),
+    /// The checksums of parts of these lengths, the source's own; one part is not the whole.
+    Parts(Vec<u64>),
 }
 
 /// Decides how the source is proven.
@@ -95,25 +103,25 @@ pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> 
     };
     let own = own.map(|own| own.ranges().iter().map(|range| range.bytes()).collect::<Vec<u64>>());
     let whole = match plan {
-        Plan::Parts(_) => Some(vec![source.size]),
+        Plan::Parts(_) => Some(Runs::Whole(source.size)),
         Plan::Put { .. } => None,
     };
     let by_etag = match source.etag.kind() {
         ETagKind::ContentMd5(_) => whole.clone(),
-        ETagKind::Multipart(..) => own.clone(),
+        ETagKind::Multipart(..) => own.clone().map(Runs::Parts),
         ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => None,
     };
     let stored = source.stored.map(|stored| (stored.sum.algorithm(), stored.parts));
     let by_checksum = match stored {
         Some((algorithm, None)) => whole.filter(|_| !algorithm.combines()),
-        Some((_, Some(parts))) => own.filter(|own| own.len() == usize::from(parts)),
+        Some((_, Some(parts))) => own.filter(|own| own.len() == usize::from(parts)).map(Runs::Parts),
         None => None,
     };
     match (by_etag, by_checksum.zip(stored)) {
         // One digest in order is enough, and the better of the two is a SHA; a CRC has fewer bits than the ETag.
-        (_, Some((lengths, (algorithm, _)))) if algorithm.tells_content() => SourceCheck::Lengths(algorithm, lengths),
-        (Some(lengths), _) => SourceCheck::Lengths(Algorithm::Md5, lengths),
-        (None, Some((lengths, (algorithm, _)))) => SourceCheck::Lengths(algorithm, lengths),
+        (_, Some((runs, (algorithm, _)))) if algorithm.tells_content() => SourceCheck::Ordered(algorithm, runs),
+        (Some(runs), _) => SourceCheck::Ordered(Algorithm::Md5, runs),
+        (None, Some((runs, (algorithm, _)))) => SourceCheck::Ordered(algorithm, runs),
         (None, None) => SourceCheck::Nothing,
     }
 }
@@ -326,12 +334,15 @@ mod tests {
         let planned = Plan::Parts(layout(10));
         assert_eq!(
             source_check(&single, &SourceLayout::Single, &planned),
-            SourceCheck::Lengths(Algorithm::Md5, vec![30])
+            SourceCheck::Ordered(Algorithm::Md5, Runs::Whole(30))
         );
         assert_eq!(source_check(&single, &SourceLayout::Single, &Plan::Put { size: 30 }), SourceCheck::Nothing);
         assert_eq!(source_check(&stored, &SourceLayout::Single, &planned), SourceCheck::Nothing);
         let own = SourceLayout::Parts(layout(20));
-        assert_eq!(source_check(&pieced, &own, &planned), SourceCheck::Lengths(Algorithm::Md5, vec![20, 10]));
+        assert_eq!(
+            source_check(&pieced, &own, &planned),
+            SourceCheck::Ordered(Algorithm::Md5, Runs::Parts(vec![20, 10]))
+        );
         assert_eq!(source_check(&pieced, &SourceLayout::Parts(layout(10)), &planned), SourceCheck::Nothing);
         assert_eq!(source_check(&pieced, &SourceLayout::Unknown, &planned), SourceCheck::Nothing);
     }
@@ -349,23 +360,25 @@ mod tests {
         let sum = |algorithm| Sum::of(algorithm, b"");
         let full = |algorithm| Stored::full(sum(algorithm));
         let composite = |algorithm, parts| Stored { sum: sum(algorithm), parts: Some(parts) };
-        let check =
-            |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, lengths: Option<(Algorithm, &[u64])>| {
-                let expected =
-                    lengths.map_or(SourceCheck::Nothing, |(by, lengths)| SourceCheck::Lengths(by, lengths.to_vec()));
-                assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
-                assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");
-            };
+        let check = |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, runs: Option<(Algorithm, Runs)>| {
+            let expected = runs.map_or(SourceCheck::Nothing, |(by, runs)| SourceCheck::Ordered(by, runs));
+            assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
+            assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");
+        };
         use Algorithm::{Crc32, Crc32C, Md5, Sha256};
         let single = SourceLayout::Single;
         check(&opaque(full(Sha256)), &single, &put, Some(Sha256), None);
-        check(&opaque(full(Sha256)), &single, &tens, None, Some((Sha256, &[30])));
-        check(&plain(full(Sha256)), &single, &tens, None, Some((Sha256, &[30])));
+        check(&opaque(full(Sha256)), &single, &tens, None, Some((Sha256, Runs::Whole(30))));
+        check(&plain(full(Sha256)), &single, &tens, None, Some((Sha256, Runs::Whole(30))));
         check(&opaque(full(Crc32C)), &single, &tens, Some(Crc32C), None);
-        check(&plain(full(Crc32)), &single, &tens, Some(Crc32), Some((Md5, &[30])));
+        check(&plain(full(Crc32)), &single, &tens, Some(Crc32), Some((Md5, Runs::Whole(30))));
         check(&opaque(composite(Crc32, 3)), &same, &tens, Some(Crc32), None);
-        check(&opaque(composite(Crc32, 2)), &own, &tens, None, Some((Crc32, &[20, 10])));
-        check(&opaque(composite(Crc32, 2)), &own, &put, None, Some((Crc32, &[20, 10])));
+        check(&opaque(composite(Crc32, 2)), &own, &tens, None, Some((Crc32, Runs::Parts(vec![20, 10]))));
+        check(&opaque(composite(Crc32, 2)), &own, &put, None, Some((Crc32, Runs::Parts(vec![20, 10]))));
+        // The checksum of one part's checksum is another than that of its bytes.
+        let one = SourceLayout::Parts(layout(30));
+        check(&opaque(composite(Crc32, 1)), &one, &put, None, Some((Crc32, Runs::Parts(vec![30]))));
+        check(&opaque(composite(Crc32, 1)), &one, &tens, None, Some((Crc32, Runs::Parts(vec![30]))));
         // Boundaries that nobody knows, or that are not those of the checksum.
         check(&opaque(composite(Crc32, 2)), &SourceLayout::Unknown, &tens, None, None);
         check(&opaque(composite(Crc32, 3)), &own, &tens, None, None);

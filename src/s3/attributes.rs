@@ -18,6 +18,11 @@ const SYSTEM: [&str; 7] = [
 ];
 const METADATA: &str = "x-amz-meta-";
 
+/// What is seen of Object Lock by who may see it. A lock forbids deletion at the bucket it is in for the sake of the rules
+/// there; copied to another, it would forbid what nobody there has asked for and could not be taken back.
+const LOCKS: [(&str, &str); 2] =
+    [("x-amz-object-lock-legal-hold", "a legal hold"), ("x-amz-object-lock-mode", "a retention period")];
+
 /// Headers, user metadata and tags of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -73,6 +78,12 @@ impl Attributes {
                 None => drop(attributes.system.insert(name.to_owned(), text.to_owned())),
             }
         }
+        for (name, held) in LOCKS {
+            if head.text(name).is_some_and(|value| value != "OFF") {
+                let reason = format!("{held} is Object Lock's, which is left to each bucket");
+                unread.push(Unread { name: name.to_owned(), reason });
+            }
+        }
         if let Some(missing) = head.number("x-amz-missing-meta").filter(|count| *count > 0) {
             let reason = format!("{missing} entries of user metadata that HTTP cannot represent");
             unread.push(Unread { name: "x-amz-missing-meta".to_owned(), reason });
@@ -106,6 +117,14 @@ impl Attributes {
             && others(self).eq(others(other))
             && self.metadata == other.metadata
             && self.tags == other.tags
+    }
+
+    /// About how much they add to the head of a request: names and values, and the names once more in the signature.
+    pub fn header_bytes(&self) -> usize {
+        let system = self.system.iter().map(|(name, value)| 2 * name.len() + value.len());
+        let metadata = self.metadata.iter().map(|(name, value)| 2 * (METADATA.len() + name.len()) + value.len());
+        let tags = self.tags.iter().map(|(key, value)| form(&[(key.clone(), value.clone())]).len() + 1);
+        system.chain(metadata).chain(tags).sum()
     }
 
     /// The bytes that S3 counts against its 2 KB of user metadata: UTF-8 of names and values.
@@ -159,6 +178,28 @@ mod tests {
             unread.iter().map(|u| u.name.as_str()).collect::<Vec<_>>(),
             ["x-amz-meta-latin", "x-amz-missing-meta"]
         );
+    }
+
+    #[test]
+    fn a_lock_is_left_alone_and_said() {
+        let names = |pairs| read(pairs).1.into_iter().map(|unread| unread.name).collect::<Vec<_>>();
+        let retained: [(&'static str, &'static [u8]); 3] = [
+            ("x-amz-object-lock-mode", b"COMPLIANCE"),
+            ("x-amz-object-lock-retain-until-date", b"2030-01-01T00:00:00Z"),
+            ("x-amz-object-lock-legal-hold", b"ON"),
+        ];
+        assert_eq!(names(&retained), ["x-amz-object-lock-legal-hold", "x-amz-object-lock-mode"]);
+        assert!(names(&[("x-amz-object-lock-legal-hold", b"OFF")]).is_empty());
+        assert!(read(&retained).0 == Attributes::default());
+    }
+
+    #[test]
+    fn what_they_add_to_a_request_is_counted_as_it_is_sent() {
+        let (mut attributes, _) = read(&[("x-amz-meta-ab", b"cde"), ("expires", b"0")]);
+        assert_eq!(attributes.header_bytes(), 2 * 13 + 3 + 2 * 7 + 1);
+        let before = attributes.header_bytes();
+        attributes.tags.insert("ü".into(), "v".into());
+        assert_eq!(attributes.header_bytes() - before, "%C3%BC=v&".len());
     }
 
     #[test]

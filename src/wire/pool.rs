@@ -17,6 +17,9 @@ const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// What hyper may hold of a body between us and TLS, each way.
 const BUFFER: usize = 32 << 10;
+/// How many headers an answer may have. S3 takes 8 KB of them with an object ("Working with object metadata"), and an entry
+/// of user metadata takes 14 bytes at least: 585 of them. hyper's own 100 would make such an object unreadable.
+const HEADERS: usize = 640;
 
 /// A connection that nobody else uses.
 pub(super) struct Connection {
@@ -205,6 +208,7 @@ async fn open(connector: Arc<dyn Connect>, origin: Origin, avoid: Option<IpAddr>
     let connected = connector.connect(&origin, avoid).await?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
+        .max_headers(HEADERS)
         .handshake(TokioIo::new(connected.stream))
         .await
         .map_err(|error| ConnectError::Tls { host: origin.host.clone(), source: io::Error::other(error) })?;
