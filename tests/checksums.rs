@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rig::{KIB, MIB, SIZES, content, count, pair, put};
 use xpsync::demo::attributes::Attributes;
 use xpsync::demo::content::{Algorithm, ChecksumType};
+use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
@@ -246,4 +247,37 @@ async fn an_object_under_a_customers_key_is_refused_with_advice() {
     assert_eq!((report.outcome, fault.status), (Outcome::Failed, Some(400)));
     assert!(fault.hint.unwrap().contains("SSE-C"));
     assert!(pair.target.store().keys(TARGET_BUCKET).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_that_flips_on_its_way_from_the_source_is_found_by_the_parts_own_etag() {
+    let parts = [content(6 * MIB, 1), content(6 * MIB, 2), content(5 * MIB, 3)];
+    for (encryption, algorithm) in [(Encryption::Aes256, None), (kms(), Some(Algorithm::Sha256))] {
+        let pair = pair().await;
+        encrypt(&pair, &encryption, &Encryption::Aes256);
+        pair.source.store().put_parts(SOURCE_BUCKET, "k", parts.to_vec(), Attributes::default()).unwrap();
+        let checksum = algorithm.map(|algorithm| algorithm.of_parts(&parts, ChecksumType::Composite));
+        pair.source.store().set_checksum(SOURCE_BUCKET, "k", checksum);
+        let mut job = pair.job("k").unwrap();
+        job.size_hint = Some(17 << 20);
+        let always = pair.source.faults().add(Fault::on("GetObject", Action::Flip(1)).always());
+        let report = copy(&job).await;
+        assert!(always.count() > 0);
+        assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, "integrity"));
+        assert!(pair.target.store().keys(TARGET_BUCKET).is_empty() && pair.target.open_uploads().is_empty());
+        pair.source.faults().clear();
+        assert!(proves_source(&copied(&pair, &job).await));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_only_look_even_are_copied_and_the_report_says_what_was_not_proven() {
+    let pair = pair().await;
+    // First, last, number and size fit parts of 6 MiB.
+    let parts = [content(6 * MIB, 1), content(5 * MIB, 2), content(7 * MIB, 3), content(MIB, 4)];
+    pair.source.store().put_parts(SOURCE_BUCKET, "k", parts, Attributes::default()).unwrap();
+    pair.source.store().set_checksum(SOURCE_BUCKET, "k", None);
+    let report = copied(&pair, &pair.job("k").unwrap()).await;
+    assert!(report.is_proven() && !proves_source(&report), "{report:?}");
+    assert!(report.reason.unwrap().contains("could be held against"));
 }

@@ -241,6 +241,14 @@ impl Work<'_> {
             None => None,
         };
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
+        // Bytes that prove nothing although they were cut as the source was are wrong.
+        if source_proofs.is_empty()
+            && keeps_etag
+            && let Some(mismatch) = verify::suspicion(head, &made)
+            && pin::is_layout(job, &self.notes, head, cut).await?
+        {
+            return Err(integrity(&mismatch));
+        }
         let named = sent.named();
         let completion =
             Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };

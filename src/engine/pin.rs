@@ -152,6 +152,20 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     })
 }
 
+/// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
+/// were looked at, which is enough for nearly every client.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
+    let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
+    let lengths = match layout {
+        Layout::Uneven(_) => return Ok(true),
+        Layout::Even { .. } => all_lengths(job, notes, pinned, count).await?,
+    };
+    Ok(lengths.is_some_and(|lengths| lengths.iter().copied().eq(layout.ranges().iter().map(|range| range.bytes()))))
+}
+
 /// The lengths of all parts, asked for many at a time; `None` if the server stops telling.
 async fn all_lengths(job: &Job, notes: &Notes, pinned: &ObjectHead, count: u16) -> Result<Option<Vec<u64>>, Halt> {
     let mut lengths = Vec::with_capacity(usize::from(count));

@@ -143,6 +143,21 @@ fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
     matches!((layout, plan), (SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned)
 }
 
+/// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read: its
+/// multipart ETag or composite checksum of as many parts, which they do not make. Whether the parts are alike is for the
+/// caller to find out.
+pub fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
+    let mismatch = |what, expected, found| Some(Mismatch::Source { what, expected, found });
+    if let (ETagKind::Multipart(_, ours), ETagKind::Multipart(_, theirs)) = (made.etag.kind(), head.etag.kind())
+        && ours == theirs
+    {
+        return mismatch("ETag", head.etag.to_string(), made.etag.to_string());
+    }
+    let stored = head.stored.filter(|stored| stored.parts.is_some())?;
+    let is_alike = |own: &&Stored| own.parts == stored.parts && own.sum.algorithm() == stored.sum.algorithm();
+    made.stored.iter().find(is_alike).and_then(|own| mismatch("checksum", stored.header(), own.header()))
+}
+
 /// Holds what was read against what the source says of itself. An empty list means that the source says nothing that could
 /// be held against it.
 ///
@@ -385,6 +400,25 @@ mod tests {
         // A CRC64NVME needs no other.
         let both = ObjectHead { crc: Some(Crc64::EMPTY), ..opaque(full(Crc32)) };
         check(&both, &single, &tens, None, None);
+    }
+
+    #[test]
+    fn parts_that_make_another_etag_or_composite_are_suspect() {
+        let made = Expected::of_parts(&parts());
+        let of = |etag: &str, encryption| head(11, etag, encryption, None);
+        let digits = "0cc175b9c0f1b6a831c399e269772661";
+        assert!(suspicion(&of(&format!("{digits}-2"), Encryption::None), &made).is_some());
+        assert_eq!(suspicion(&of(&format!("{digits}-3"), Encryption::None), &made), None);
+        assert_eq!(suspicion(&of(&format!("{digits}-2"), Encryption::Kms(None)), &made), None);
+        assert_eq!(suspicion(&of(digits, Encryption::None), &made), None);
+        let sums = [Sum::of(Algorithm::Sha1, b"hello "), Sum::of(Algorithm::Sha1, b"world")];
+        let summed = Expected { stored: Stored::composite(&sums).into_iter().collect(), ..made };
+        let stored =
+            |sum, parts| ObjectHead { stored: Some(Stored { sum, parts }), ..of("x-2", Encryption::Kms(None)) };
+        assert!(suspicion(&stored(Sum::Sha1([0; 20]), Some(2)), &summed).is_some());
+        assert_eq!(suspicion(&stored(Sum::Sha1([0; 20]), Some(3)), &summed), None);
+        assert_eq!(suspicion(&stored(Sum::Sha1([0; 20]), None), &summed), None);
+        assert_eq!(suspicion(&stored(Sum::Crc32(0), Some(2)), &summed), None);
     }
 
     #[test]
