@@ -8,6 +8,7 @@ use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Running};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, ObjectHead};
+use crate::s3::sums::Algorithm;
 use crate::wire::attempt::Attempts;
 use crate::wire::body::Incoming;
 use crate::wire::error::Error;
@@ -76,8 +77,14 @@ pub(super) async fn feed(
 ///
 /// # Cancel safety
 /// The connection is closed.
-pub(super) async fn digest(job: &Job, notes: &Notes, pinned: &ObjectHead, range: ByteRange) -> Result<Digests, Halt> {
-    let mut tasting = Tasting { running: Running::default(), length: range.bytes() };
+pub(super) async fn digest(
+    job: &Job,
+    notes: &Notes,
+    pinned: &ObjectHead,
+    range: ByteRange,
+    sum: Option<Algorithm>,
+) -> Result<Digests, Halt> {
+    let mut tasting = Tasting { running: Running::default().with(sum), length: range.bytes() };
     read(job, notes, pinned, Some(range), None, job.part(), &mut tasting).await?;
     Ok(tasting.running.finish())
 }

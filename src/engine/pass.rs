@@ -219,7 +219,7 @@ impl Work<'_> {
             SourceCheck::Ordered(algorithm, runs) => Some(Ordered::begin(algorithm, runs)),
         };
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
-        let style = put::style(job, head, keeps_etag, seen, None);
+        let style = put::style(job, head, keeps_etag, seen);
         let kind = ring.kind();
         let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
         job.target.client.warm(&job.target.bucket, wanted);

@@ -44,11 +44,12 @@ impl Putting {
         sealed: &Sealed,
         condition: Precondition,
     ) -> Self {
-        let etags = if expects_opaque(job, seen) { ETags::Opaque } else { ETags::Digests };
+        let learned = seen.is_none() && job.target.client.expects_opaque_etags();
+        let etags = if learned { ETags::Opaque } else { etags(job, seen) };
         let made = sealed.digests();
         let checksum = given::by_put(source, made, etags);
         let keeps_etag = ETag::of_content(made.md5).proves_same_content(&source.etag);
-        let mut style = style(job, source, keeps_etag, seen, Some(made.crc));
+        let mut style = styled(job, source, keeps_etag, seen, etags, Some(made.crc));
         if given::tells_content(checksum) {
             style.attributes = attributes(source, Record::Needless);
         }
@@ -127,19 +128,25 @@ pub(super) async fn put(
     }
 }
 
+/// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows from
+/// both sides, and not from what this process has learned.
+pub(super) fn style(job: &Job, source: &ObjectHead, keeps_etag: bool, seen: Option<&ObjectHead>) -> Style {
+    styled(job, source, keeps_etag, seen, etags(job, seen), None)
+}
+
 /// What the new object is given. The source is recorded where a second look could not show otherwise that the target has
 /// its content: neither by an ETag that will be the same nor by a checksum that both sides store.
-pub(super) fn style(
+fn styled(
     job: &Job,
     source: &ObjectHead,
     keeps_etag: bool,
     seen: Option<&ObjectHead>,
+    etags: ETags,
     sent: Option<Crc64>,
 ) -> Style {
-    let opaque = expects_opaque(job, seen);
     // A target that was seen without a checksum is not expected to show one of the next object.
     let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
-    let shown = shows_crc || (keeps_etag && !opaque);
+    let shown = shows_crc || (keeps_etag && etags == ETags::Digests);
     let record = if shown { Record::Needless } else { Record::Of(sent) };
     let attributes = attributes(source, record);
     Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
@@ -198,7 +205,8 @@ pub(super) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
     }
 }
 
-fn expects_opaque(job: &Job, seen: Option<&ObjectHead>) -> bool {
-    job.options.kms_key.is_some()
-        || seen.map_or(job.target.client.expects_opaque_etags(), |seen| !seen.encryption.keeps_md5())
+/// What is to be expected of the new object's ETag, from what was asked for and what is there.
+fn etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+    let is_opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
+    if is_opaque { ETags::Opaque } else { ETags::Digests }
 }

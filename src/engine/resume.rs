@@ -180,7 +180,7 @@ fn may_stay_unread<'a>(
 
 /// A part as its listing describes it: with a checksum, and an ETag that can be the MD5.
 fn unread(listed: &ListedPart) -> Option<Done> {
-    let digests = Digests { length: listed.size, md5: part_md5(&listed.etag)?, crc: listed.crc? };
+    let digests = Digests { length: listed.size, md5: part_md5(&listed.etag)?, crc: listed.crc?, sum: None };
     Some(Done::kept(listed, digests))
 }
 
@@ -213,7 +213,8 @@ async fn reread(
             && let Some(index) = waiting.next()
         {
             let (parts, range) = (Arc::clone(parts), ranges[index]);
-            reading.spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range).await) });
+            reading
+                .spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range, parts.sum).await) });
         }
         let Some(joined) = reading.join_next().await else { return Ok(kept) };
         let (index, read) =
