@@ -21,6 +21,7 @@ mod pipeline;
 pub mod plan;
 mod put;
 pub mod report;
+pub mod reserved;
 mod resume;
 mod sent;
 mod straggler;
