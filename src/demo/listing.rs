@@ -1,16 +1,19 @@
-//! ListObjectsV2 and what else asks a bucket about itself.
+//! ListObjectsV2, ListObjectVersions and what else asks a bucket about itself.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::dto::{CommonPrefix, ETag, GetBucketVersioningOutput, ListObjectsV2Output, Object, Timestamp};
+use s3s::dto::{
+    CommonPrefix, DeleteMarkerEntry, ETag, GetBucketVersioningOutput, ListObjectVersionsOutput, ListObjectsV2Output,
+    Object, ObjectVersion, Timestamp,
+};
 use s3s::{Body, dto};
 
 use super::objects::{document, insert};
 use super::refusal::Refusal;
 use super::service::Ask;
-use super::store::BucketConfig;
+use super::store::{BucketConfig, Entry};
 use super::uploads::number;
 
 /// What `encoding-type=url` leaves as it is; blanks become `+`, as botocore's decoder expects.
@@ -121,6 +124,71 @@ pub(crate) fn objects(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
         next_continuation_token: more.then(|| URL_SAFE_NO_PAD.encode(&last)),
         prefix: Some(encode(prefix, url)),
         start_after: start_after.map(|start| encode(start, url)),
+        ..Default::default()
+    })
+}
+
+/// ListObjectVersions, ordered by key and then from the newest version to the oldest.
+pub(crate) fn versions(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+    let prefix = ask.call.get("prefix").unwrap_or_default();
+    let key_marker = ask.call.get("key-marker").unwrap_or_default();
+    let id_marker = ask.call.get("version-id-marker").filter(|_| !key_marker.is_empty()).unwrap_or_default();
+    let url = ask.call.get("encoding-type") == Some("url");
+    let max = number(ask, "max-keys")?.unwrap_or(1_000).min(1_000);
+
+    let state = ask.store.state();
+    let page = usize::try_from(max).unwrap_or(0).min(state.page);
+    let keys = state.bucket(&ask.call.bucket)?.keys.range(prefix.max(key_marker).to_owned()..);
+    let (mut objects, mut markers, mut last, mut more) = (Vec::new(), Vec::new(), None, false);
+    // A marker that has gone leaves the rest of its key out, as it would if it were the oldest version.
+    let mut past = false;
+    'keys: for (key, versions) in keys.take_while(|(key, _)| key.starts_with(prefix)) {
+        for (age, version) in versions.iter().rev().enumerate() {
+            let id = version.id.clone().unwrap_or_else(|| "null".to_owned());
+            if key == key_marker && !past {
+                past = id == id_marker;
+                continue;
+            }
+            if objects.len() + markers.len() >= page {
+                more = page > 0;
+                break 'keys;
+            }
+            last = Some((encode(key, url), id.clone()));
+            let (key, version_id, is_latest) = (Some(encode(key, url)), Some(id), Some(age == 0));
+            match &version.entry {
+                Entry::Object(object) => objects.push(ObjectVersion {
+                    e_tag: Some(ETag::Strong(object.etag.clone())),
+                    key,
+                    version_id,
+                    is_latest,
+                    last_modified: Some(Timestamp::from(object.modified)),
+                    size: i64::try_from(object.content.len()).ok(),
+                    ..Default::default()
+                }),
+                Entry::Marker(modified) => markers.push(DeleteMarkerEntry {
+                    key,
+                    version_id,
+                    is_latest,
+                    last_modified: Some(Timestamp::from(*modified)),
+                    ..Default::default()
+                }),
+            }
+        }
+    }
+    drop(state);
+    let (next_key, next_id) = last.filter(|_| more).unzip();
+    document(&ListObjectVersionsOutput {
+        delete_markers: Some(markers),
+        encoding_type: url.then(|| dto::EncodingType::from_static("url")),
+        is_truncated: Some(more),
+        key_marker: Some(encode(key_marker, url)),
+        max_keys: Some(max),
+        name: Some(ask.call.bucket.clone()),
+        next_key_marker: next_key,
+        next_version_id_marker: next_id,
+        prefix: Some(encode(prefix, url)),
+        version_id_marker: Some(id_marker.to_owned()),
+        versions: Some(objects),
         ..Default::default()
     })
 }

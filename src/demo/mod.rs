@@ -10,6 +10,7 @@ pub mod server;
 pub mod attributes;
 pub mod conditions;
 pub mod content;
+pub mod history;
 pub mod multipart;
 pub mod refusal;
 pub mod store;

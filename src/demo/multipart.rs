@@ -20,6 +20,9 @@ use super::store::{Draft, Encryption, Object, ObjectPart, State, Store, etag_und
 /// The highest part number (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 pub(crate) const LAST_PART: u16 = 10_000;
 
+/// Who a server's one caller is.
+pub(crate) const CALLER: &str = "arn:aws:iam::111122223333:user/xpsync";
+
 /// A part that was uploaded.
 #[derive(Clone, Debug)]
 pub struct UploadedPart {
@@ -47,6 +50,8 @@ pub struct Upload {
     pub key: String,
     /// When it was begun.
     pub initiated: SystemTime,
+    /// Who began it, as listings show it.
+    pub initiator: Option<String>,
     /// What Create froze.
     pub attributes: Attributes,
     /// The checksum algorithm that Create named, as it was written.
@@ -165,6 +170,7 @@ impl Store {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             initiated: SystemTime::now(),
+            initiator: Some(CALLER.to_owned()),
             attributes: create.attributes,
             algorithm: create.algorithm,
             checksum_type,

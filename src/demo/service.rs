@@ -218,6 +218,7 @@ async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
         Operation::CreateBucket => listing::create_bucket(&ask),
         Operation::HeadBucket => listing::head_bucket(&ask),
         Operation::ListMultipartUploads => uploads::uploads(&ask),
+        Operation::ListObjectVersions => listing::versions(&ask),
         Operation::ListObjectsV2 => listing::objects(&ask),
         Operation::ListParts => uploads::parts(&ask),
         Operation::PutObject => objects::put(ask).await,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::attributes::Attributes;
 use super::conditions::WriteCondition;
 use super::content::{Checksum, Content, Digest, Intake, combine, crc64nvme, hex, multipart_etag};
+use super::history::Changes;
 use super::multipart::Upload;
 use super::refusal::Refusal;
 
@@ -130,22 +131,22 @@ impl Draft {
 }
 
 #[derive(Debug)]
-enum Entry {
+pub(super) enum Entry {
     Object(Arc<Object>),
     Marker(SystemTime),
 }
 
 #[derive(Debug)]
-struct Version {
-    id: Option<String>,
-    entry: Entry,
+pub(super) struct Version {
+    pub(super) id: Option<String>,
+    pub(super) entry: Entry,
 }
 
 /// A bucket and its versions, the newest last.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(crate) config: BucketConfig,
-    keys: BTreeMap<String, Vec<Version>>,
+    pub(super) keys: BTreeMap<String, Vec<Version>>,
 }
 
 impl Bucket {
@@ -201,6 +202,7 @@ pub(crate) struct State {
     pub(crate) uploads: BTreeMap<String, Upload>,
     pub(crate) smallest_part: u64,
     pub(crate) page: usize,
+    pub(super) changes: Changes,
 }
 
 /// The store of one server.
@@ -212,7 +214,8 @@ pub struct Store {
 impl Default for Store {
     fn default() -> Self {
         // 5 MiB and 1,000 are S3's own (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
-        let state = State { buckets: BTreeMap::new(), uploads: BTreeMap::new(), smallest_part: 5 << 20, page: 1_000 };
+        let (buckets, uploads) = (BTreeMap::new(), BTreeMap::new());
+        let state = State { buckets, uploads, smallest_part: 5 << 20, page: 1_000, changes: Changes::default() };
         Self { state: Mutex::new(state) }
     }
 }
@@ -318,16 +321,6 @@ impl Store {
             .map_or_else(Vec::new, |bucket| bucket.from("").map(|(key, _)| key.to_owned()).collect())
     }
 
-    /// Version ids of a key, the oldest first, delete markers included; `null` without versioning.
-    #[must_use]
-    pub fn versions(&self, bucket: &str, key: &str) -> Vec<String> {
-        let state = self.state();
-        let versions = state.buckets.get(bucket).and_then(|bucket| bucket.keys.get(key));
-        versions.map_or_else(Vec::new, |versions| {
-            versions.iter().map(|version| version.id.clone().unwrap_or_else(|| "null".to_owned())).collect()
-        })
-    }
-
     /// Changes the attributes of the current object in place, as only a test can (tags, a finished restore).
     pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut Attributes)) {
         let mut state = self.state();
@@ -391,29 +384,9 @@ impl Store {
         condition: &WriteCondition,
     ) -> Result<Deleted, Refusal> {
         let mut state = self.state();
-        let bucket = state.bucket_mut(bucket)?;
-        condition.check(key, bucket.current(key).map(AsRef::as_ref))?;
-        if let Some(id) = version {
-            let mut marker = false;
-            if let Some(versions) = bucket.keys.get_mut(key) {
-                versions.retain(|version| {
-                    let hit = version.id.as_deref().unwrap_or("null") == id;
-                    marker |= hit && matches!(version.entry, Entry::Marker(_));
-                    !hit
-                });
-                if versions.is_empty() {
-                    bucket.keys.remove(key);
-                }
-            }
-            return Ok(Deleted { marker, version: Some(id.to_owned()) });
-        }
-        if !bucket.config.versioned {
-            bucket.keys.remove(key);
-            return Ok(Deleted::default());
-        }
-        let id = random(32);
-        bucket.push(key, Version { id: Some(id.clone()), entry: Entry::Marker(SystemTime::now()) });
-        Ok(Deleted { marker: true, version: Some(id) })
+        let removed = state.remove(bucket, key, version, condition)?;
+        state.note(bucket, key);
+        Ok(removed)
     }
 
     /// Replaces the tags of a key, or of one version of it.
@@ -451,6 +424,40 @@ impl State {
         self.buckets.get_mut(name).ok_or_else(|| Refusal::of("NoSuchBucket").detail("BucketName", name))
     }
 
+    fn remove(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        version: Option<&str>,
+        condition: &WriteCondition,
+    ) -> Result<Deleted, Refusal> {
+        let bucket = self.bucket_mut(bucket)?;
+        condition.check(key, bucket.current(key).map(AsRef::as_ref))?;
+        if let Some(id) = version {
+            let mut marker = false;
+            if let Some(versions) = bucket.keys.get_mut(key) {
+                versions.retain(|version| {
+                    let hit = version.id.as_deref().unwrap_or("null") == id;
+                    marker |= hit && matches!(version.entry, Entry::Marker(_));
+                    !hit
+                });
+                if versions.is_empty() {
+                    bucket.keys.remove(key);
+                }
+            }
+            return Ok(Deleted { marker, version: Some(id.to_owned()) });
+        }
+        let has_others = || bucket.keys.get(key).is_some_and(|versions| versions.iter().any(|v| v.id.is_some()));
+        if !bucket.config.versioned && !has_others() {
+            bucket.keys.remove(key);
+            return Ok(Deleted::default());
+        }
+        // "Deleting objects from versioning-suspended buckets": the marker is the version `null` and replaces it.
+        let id = bucket.config.versioned.then(|| random(32));
+        bucket.push(key, Version { id: id.clone(), entry: Entry::Marker(SystemTime::now()) });
+        Ok(Deleted { marker: true, version: Some(id.unwrap_or_else(|| "null".to_owned())) })
+    }
+
     /// Makes a draft the current object if the condition holds, in one step of the lock's holder.
     pub(crate) fn commit(
         &mut self,
@@ -459,6 +466,7 @@ impl State {
         condition: &WriteCondition,
         draft: Draft,
     ) -> Result<Arc<Object>, Refusal> {
+        let name = bucket;
         let bucket = self.bucket_mut(bucket)?;
         condition.check(key, bucket.current(key).map(AsRef::as_ref))?;
         let encryption = draft.encryption.unwrap_or_else(|| bucket.config.encryption.clone());
@@ -474,6 +482,7 @@ impl State {
             version: version.clone(),
         });
         bucket.push(key, Version { id: version, entry: Entry::Object(Arc::clone(&object)) });
+        self.note(name, key);
         Ok(object)
     }
 }

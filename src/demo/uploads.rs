@@ -140,7 +140,7 @@ pub(crate) fn parts(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
         bucket: Some(upload.bucket.clone()),
         checksum_algorithm: upload.algorithm.clone().map(Into::into),
         checksum_type: upload.checksum_type.clone().map(Into::into),
-        initiator: Some(initiator()),
+        initiator: initiator(&upload),
         is_truncated: Some(more),
         key: Some(upload.key.clone()),
         max_parts: Some(max),
@@ -183,7 +183,7 @@ pub(crate) fn uploads(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
         checksum_algorithm: upload.algorithm.clone().map(Into::into),
         checksum_type: upload.checksum_type.clone().map(Into::into),
         initiated: Some(Timestamp::from(upload.initiated)),
-        initiator: Some(initiator()),
+        initiator: initiator(upload),
         key: Some(text(&upload.key)),
         owner: Some(owner()),
         storage_class: Some(class_of(upload)),
@@ -224,8 +224,9 @@ fn class_of(upload: &Upload) -> dto::StorageClass {
     upload.attributes.storage_class.clone().unwrap_or_else(|| "STANDARD".to_owned()).into()
 }
 
-fn initiator() -> Initiator {
-    Initiator { display_name: Some("xpsync".to_owned()), id: Some("arn:aws:iam::111122223333:user/xpsync".to_owned()) }
+fn initiator(upload: &Upload) -> Option<Initiator> {
+    let id = upload.initiator.clone()?;
+    Some(Initiator { display_name: id.rsplit('/').next().map(str::to_owned), id: Some(id) })
 }
 
 fn owner() -> Owner {
