@@ -3,6 +3,7 @@
 //! The only file that reads variables. An option that this version does not offer is a problem, not a silence: one that
 //! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
 
+use crate::engine::job::Deletes;
 use crate::engine::plan::EtagMode;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Invalid, Key};
@@ -59,6 +60,8 @@ pub struct FunctionSettings {
     pub kms_key: Option<String>,
     /// `ETAG_MODE`.
     pub etag_mode: EtagMode,
+    /// `SYNC_DELETES`.
+    pub deletes: Deletes,
     /// `EXCLUDE`, then `INCLUDE`.
     pub filter: Filter,
     /// `LOG_LEVEL`.
@@ -166,6 +169,9 @@ impl Variables {
             false => Err("is not the id, alias or ARN of a key"),
         });
         let etag_mode = self.optional("ETAG_MODE", EtagMode::from_str);
+        let deletes = self.optional("SYNC_DELETES", |text| {
+            boolean(text).map(|follow| if follow { Deletes::Follow } else { Deletes::Keep })
+        });
         let exclude = self.optional("EXCLUDE", globs);
         let include = self.optional("INCLUDE", globs);
         let log_level = self.optional("LOG_LEVEL", |level| {
@@ -186,6 +192,7 @@ impl Variables {
             storage_class,
             kms_key,
             etag_mode: etag_mode.unwrap_or_default(),
+            deletes: deletes.unwrap_or_default(),
             filter: Filter::excluding_then_including(&exclude.unwrap_or_default(), &include.unwrap_or_default()),
             log_level: log_level.unwrap_or(Level::INFO),
             memory_threshold: threshold.unwrap_or(DEFAULT_THRESHOLD_MIB) * MIB,
@@ -198,9 +205,6 @@ impl Variables {
     }
 
     fn not_offered(&mut self) {
-        if self.optional("SYNC_DELETES", boolean) == Some(true) {
-            self.problem("SYNC_DELETES", "is not offered by this version: nothing is deleted");
-        }
         if self.text("LARGE_OBJECT_STATE_MACHINE_ARN").is_some() {
             self.problem("LARGE_OBJECT_STATE_MACHINE_ARN", "is not offered by this version: nothing is handed over");
         }
@@ -365,7 +369,7 @@ mod tests {
         assert_eq!(settings.memory_threshold, 100 * MIB);
         assert_eq!(settings.heap_budget, 208 * MIB);
         assert_eq!(settings.etag_mode, EtagMode::Auto);
-        assert_eq!(settings.filter, Filter::default());
+        assert_eq!((settings.deletes, &settings.filter), (Deletes::Keep, &Filter::default()));
         assert_eq!(settings.target_key(&Key::new("k").unwrap()).unwrap().as_str(), "k");
     }
 
@@ -377,7 +381,7 @@ mod tests {
             ("MEMORY_THRESHOLD_MB", "0"),
             ("INCLUDE", r#"["*.log"]"#),
             ("EXCLUDE", r#"["*", "x"]"#),
-            ("SYNC_DELETES", "false"),
+            ("SYNC_DELETES", "true"),
             ("TARGET_STORAGE_CLASS", "STANDARD_IA"),
             ("TARGET_KMS_KEY_ID", "arn:aws:kms:us-west-2:111122223333:alias/data"),
             ("ETAG_MODE", "preserve"),
@@ -396,6 +400,8 @@ mod tests {
         let rules =
             vec![Rule::Exclude(Glob::new("*")), Rule::Exclude(Glob::new("x")), Rule::Include(Glob::new("*.log"))];
         assert_eq!(settings.filter, Filter::new(rules));
+        assert_eq!(settings.deletes, Deletes::Follow);
+        assert_eq!(with(&[("SYNC_DELETES", "false")]).unwrap().deletes, Deletes::Keep);
         assert_eq!(settings.storage_class.as_deref(), Some("STANDARD_IA"));
         assert_eq!(settings.kms_key.as_deref(), Some("arn:aws:kms:us-west-2:111122223333:alias/data"));
         assert_eq!(settings.etag_mode, EtagMode::Preserve);
@@ -446,7 +452,6 @@ mod tests {
         check("MEMORY_THRESHOLD_MB", "17592186044416", "MEMORY_THRESHOLD_MB: `17592186044416` is not");
         check("INCLUDE", "*.txt", "INCLUDE: `*.txt` is not a JSON array of globs: expected value");
         check("EXCLUDE", "[1]", "EXCLUDE: `[1]` is not a JSON array of globs: invalid type");
-        check("SYNC_DELETES", "true", "SYNC_DELETES is not offered by this version");
         check("SYNC_DELETES", "yes", "SYNC_DELETES: `yes` is not true or false");
         check("LARGE_OBJECT_STATE_MACHINE_ARN", "arn", "LARGE_OBJECT_STATE_MACHINE_ARN is not offered by this version");
         check("TARGET_STORAGE_CLASS", "Standard", "TARGET_STORAGE_CLASS: `Standard` is not a storage class");

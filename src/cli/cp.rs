@@ -8,8 +8,9 @@ use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
 use crate::engine::copy;
 use crate::engine::gate::Governed;
 use crate::engine::governor::{Bounds, FixedWindow};
-use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
+use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Outcome, Report};
+use crate::engine::reserved;
 use crate::engine::ticket::WhenStopped;
 use crate::journal::{Before, Journal, Named, Names};
 use crate::s3::{Bucket, Key};
@@ -56,7 +57,9 @@ fn exit(report: &Report) -> Exit {
     match report.outcome {
         Outcome::Unchanged => Exit::Done,
         Outcome::Copied if report.is_proven() => Exit::Done,
-        Outcome::Copied | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => Exit::Failed,
+        Outcome::Copied | Outcome::Deleted | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {
+            Exit::Failed
+        }
         Outcome::Failed | Outcome::Resumable => match report.fault.as_ref().map(|fault| fault.class) {
             Some("interrupted") => Exit::Interrupted,
             Some("configuration") => Exit::Usage,
@@ -68,6 +71,9 @@ fn exit(report: &Report) -> Exit {
 async fn job(cp: &Cp) -> Result<Job, String> {
     let key = cp.source.key.clone().ok_or("the source needs a key: s3://BUCKET/KEY")?;
     let target_key = cp.target.key.clone().unwrap_or_else(|| key.clone());
+    if target_key.as_str().starts_with(reserved::PREFIX) {
+        return Err(format!("keys under {} are reserved at the target", reserved::PREFIX));
+    }
     let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
         Some(path) => {
             Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
@@ -123,6 +129,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
             parts_under_way: most as usize,
             storage_class: None,
             kms_key: None,
+            deletes: Deletes::Keep,
         },
         size_hint: None,
         trigger: Trigger::Command,

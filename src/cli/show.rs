@@ -115,7 +115,7 @@ pub(super) fn text(report: &Report) {
             problem(&format!("resumable: {parts} parts are kept; the same command goes on from there"));
             write_line(&format!("resumable {names}"));
         }
-        Outcome::Unchanged | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {
+        Outcome::Unchanged | Outcome::Deleted | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {
             write_line(&format!("{} {names}", report.outcome.name()));
         }
     }

@@ -8,7 +8,7 @@ use super::store::BucketConfig;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
-use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
+use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::plan::EtagMode;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
@@ -134,6 +134,7 @@ impl Pair {
                 parts_under_way: 32,
                 storage_class: None,
                 kms_key: None,
+                deletes: Deletes::Keep,
             },
             size_hint: None,
             trigger: Trigger::Event,

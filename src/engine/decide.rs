@@ -3,6 +3,7 @@
 use super::given;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
+use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
 
@@ -82,6 +83,36 @@ pub fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
     Decision::Write(Precondition::IfMatch(target.etag.clone()))
 }
 
+/// What to do about an attempt to remove, given how it ended and what is at the target now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// It was carried out, or may have been and nothing is there.
+    Done,
+    /// Nothing is there, and it was not we who removed it.
+    Nothing,
+    /// Remove what has this ETag, if it still has and the source is still gone.
+    Remove(ETag),
+}
+
+/// How an earlier attempt to remove ended, if there was one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// None was made, or it was certainly not carried out.
+    No,
+    /// It was not answered to the end.
+    Unanswered,
+}
+
+/// Decides what is left to remove. What is at the key goes, whoever wrote it: that the target equals the source is the
+/// promise, and the ETag seen keeps it from taking what nobody has looked at.
+pub fn removal(tried: Tried, seen: Option<&ObjectHead>) -> Removal {
+    match (tried, seen) {
+        (_, Some(seen)) => Removal::Remove(seen.etag.clone()),
+        (Tried::Unanswered, None) => Removal::Done,
+        (Tried::No, None) => Removal::Nothing,
+    }
+}
+
 /// The attributes without our own record: what is carried, and what is compared.
 pub fn carried(attributes: &Attributes) -> Attributes {
     let mut carried = attributes.clone();
@@ -111,7 +142,6 @@ pub(super) mod tests {
     use super::*;
     use crate::s3::VersionId;
     use crate::s3::encryption::Encryption;
-    use crate::s3::etag::ETag;
 
     pub(in crate::engine) fn head(size: u64, etag: &str, encryption: Encryption, crc: Option<Crc64>) -> ObjectHead {
         ObjectHead {
@@ -176,6 +206,16 @@ pub(super) mod tests {
         let written = Decision::Write(Precondition::IfMatch(target.etag.clone()));
         assert_eq!(decide(&source, Some(&target)), written);
         assert_eq!(decide(&source, None), Decision::Write(Precondition::IfAbsent));
+    }
+
+    #[test]
+    fn what_is_seen_is_removed_and_an_unanswered_removal_of_what_is_gone_was_ours() {
+        let seen = head(1, A, Encryption::None, None);
+        for tried in [Tried::No, Tried::Unanswered] {
+            assert_eq!(removal(tried, Some(&seen)), Removal::Remove(seen.etag.clone()));
+        }
+        assert_eq!(removal(Tried::No, None), Removal::Nothing);
+        assert_eq!(removal(Tried::Unanswered, None), Removal::Done);
     }
 
     #[test]

@@ -39,6 +39,16 @@ pub enum Buffering {
     Tmp,
 }
 
+/// What becomes of the target's object once the source is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deletes {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is removed too.
+    Follow,
+}
+
 /// How an object is copied.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -54,6 +64,8 @@ pub struct Options {
     pub storage_class: Option<String>,
     /// The KMS key at the target.
     pub kms_key: Option<String>,
+    /// What becomes of the target once the source is gone.
+    pub deletes: Deletes,
 }
 
 /// Why an object is copied: what "the source is gone" means depends on it.
@@ -291,6 +303,11 @@ impl Notes {
     pub(super) fn in_upload(&self) -> (u64, u32, u32) {
         let Landed { bytes, parts, resumed } = &self.landed;
         (bytes.load(Ordering::Relaxed), parts.load(Ordering::Relaxed), resumed.load(Ordering::Relaxed))
+    }
+
+    /// Nothing is pinned any more: what was noted of the state that is gone is not of its being gone.
+    pub(super) fn unpinned(&self) {
+        self.with(|kept| *kept = Kept { history: std::mem::take(&mut kept.history), ..Kept::default() });
     }
 
     pub(super) fn count(&self, attempts: &Attempts) {

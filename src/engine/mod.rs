@@ -20,6 +20,7 @@ mod pin;
 mod pipeline;
 pub mod plan;
 mod put;
+mod remove;
 pub mod report;
 pub mod reserved;
 mod resume;
@@ -31,10 +32,12 @@ pub mod ticket;
 mod upload;
 pub mod verify;
 
+use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
-use job::{Halt, Job, Notes, Trigger, stopped};
+use job::{Deletes, Halt, Job, Notes, Trigger, stopped};
 use pass::{Enforced, Pass};
 use pin::Now;
+use remove::{Removed, remove};
 use report::{Fault, Outcome, Place, Proof, Report};
 use std::any::Any;
 use std::future::poll_fn;
@@ -122,7 +125,13 @@ struct Work<'a> {
 /// How the passes ended.
 enum Done {
     Enforced(Enforced),
-    Superseded { reason: String, bytes: u64, parts: u32 },
+    Superseded {
+        reason: String,
+        bytes: u64,
+        parts: u32,
+    },
+    /// The target has nothing, as the source; what was removed had this ETag.
+    Gone(Option<ETag>),
 }
 
 impl Work<'_> {
@@ -159,6 +168,7 @@ impl Work<'_> {
     /// Passes until the target has what the source has now.
     async fn passes(&self) -> Result<Done, Halt> {
         let mut committed: Option<Enforced> = None;
+        let mut removed: Option<ETag> = None;
         let mut why = Fault::new("internal", "no pass was made");
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
@@ -182,9 +192,23 @@ impl Work<'_> {
                 }
                 Err(failed @ Halt::Failed(_)) => return Err(failed),
             };
-            let enforced = match pass {
-                Pass::Gone => return self.gone(committed),
-                Pass::Enforced(enforced) => enforced,
+            let enforced = match (pass, self.job.options.deletes) {
+                (Pass::Enforced(enforced), _) => enforced,
+                (Pass::Gone, Deletes::Keep) => return self.gone(committed),
+                (Pass::Gone, Deletes::Follow) => {
+                    match self.follow(&mut removed).await {
+                        Ok(Now::Gone) => return Ok(Done::Gone(removed)),
+                        Ok(Now::Same | Now::Changed) => {
+                            why =
+                                Fault::new("precondition", "the source was written again while the target was removed");
+                        }
+                        Err(Halt::Again(fault)) => why = *fault,
+                        Err(failed) => return Err(failed),
+                    }
+                    // Whatever an earlier pass had committed, it is not what the target has now.
+                    committed = None;
+                    continue;
+                }
             };
             if enforced.outcome == Outcome::Unchanged {
                 // What an earlier pass committed is what was sent, whoever has written the same since.
@@ -200,14 +224,31 @@ impl Work<'_> {
             }
             match pin::look(self.job, &self.notes, &enforced.source).await? {
                 Now::Same => return Ok(Done::Enforced(enforced)),
-                Now::Gone => return self.gone(Some(enforced)),
-                Now::Changed => {
+                Now::Gone if self.job.options.deletes == Deletes::Keep => return self.gone(Some(enforced)),
+                // The next pass finds out what it is now, which may be nothing.
+                Now::Gone | Now::Changed => {
                     why = Fault::new("precondition", "the source changed while it was copied");
                     committed = Some(enforced);
                 }
             }
         }
         Err(Halt::Again(Box::new(why)))
+    }
+
+    /// The source is gone, and the target follows it; then the source is looked at again.
+    ///
+    /// # Cancel safety
+    /// Whether the target was removed is unknown.
+    async fn follow(&self, removed: &mut Option<ETag>) -> Result<Now, Halt> {
+        // What is open belongs to the state that is gone.
+        self.uploads.leave(self.job, &self.notes).await;
+        self.notes.unpinned();
+        match remove(self.job, &self.notes).await? {
+            Removed::Object(etag) => *removed = Some(etag),
+            // Nothing was done that a look could find outdated.
+            Removed::Nothing => return Ok(Now::Gone),
+        }
+        Ok(if pin::is_gone(self.job, &self.notes).await? { Now::Gone } else { Now::Changed })
     }
 
     /// The source is gone, before or after something was committed. Nothing is removed from the target.
@@ -248,6 +289,14 @@ impl Done {
         match self {
             Self::Superseded { reason, bytes, parts } => {
                 Report { bytes, parts, reason: Some(reason), ..Report::new(Outcome::Superseded, source, target) }
+            }
+            Self::Gone(Some(etag)) => {
+                let target = Place { etag: Some(etag.as_str().to_owned()), ..target };
+                Report::new(Outcome::Deleted, source, target)
+            }
+            Self::Gone(None) => {
+                let reason = "the source object is gone, and the target has nothing to remove";
+                Report { reason: Some(reason.into()), ..Report::new(Outcome::Unchanged, source, target) }
             }
             Self::Enforced(done) => {
                 let mut verified_by: Vec<Proof> = done.at_target.proofs.into_iter().chain(done.source_proofs).collect();

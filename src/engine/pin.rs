@@ -209,6 +209,14 @@ async fn part_length(job: &Job, notes: &Notes, pinned: &ObjectHead, part: PartNu
     }
 }
 
+/// Whether the source is gone now, said so that it can be believed.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+    Ok(get(job, notes).await?.is_none())
+}
+
 /// Whether the source is still what was enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Now {

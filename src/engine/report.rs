@@ -10,8 +10,10 @@ use crate::s3::error::{Class, Refusal, Remedy};
 pub enum Outcome {
     /// The target now has what the source has.
     Copied,
-    /// The target had it already.
+    /// The target had it already, or both have nothing.
     Unchanged,
+    /// The source is gone, and what the target had was removed.
+    Deleted,
     /// The source is gone, or newer work took over; for events only.
     Superseded,
     /// An event that asks for nothing.
@@ -30,6 +32,7 @@ impl Outcome {
         match self {
             Self::Copied => "copied",
             Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
             Self::Superseded => "superseded",
             Self::Ignored => "ignored",
             Self::HandedOver => "handed_over",

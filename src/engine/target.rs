@@ -10,13 +10,13 @@ use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::{ETag, ETagKind};
-use crate::s3::object::{GetObjectTagging, HeadObject, ObjectHead};
+use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
 use crate::s3::operation::Precondition;
 use crate::wire::attempt::Attempts;
 use crate::wire::error::Error;
 
 /// How often a condition is decided anew before somebody else is held to be winning on purpose.
-const DECISIONS: u32 = 8;
+pub(super) const DECISIONS: u32 = 8;
 
 /// What is at the target now, with its tags if they could matter; `None` if nothing is.
 ///
@@ -53,6 +53,23 @@ pub(super) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHe
         Ok(head) => Ok(Some(head)),
         // If it is the bucket that is missing, the write says so.
         Err(error) if error.class() == Class::Missing => Ok(None),
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
+/// Whether nothing is at the target now, said so that it can be believed: a HEAD's 404 may be a missing bucket.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(super) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+    let operation = GetObject::whole(job.target.bucket.clone(), job.target.key.clone());
+    let mut attempts = job.part();
+    let answer = job.target.client.open(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        // Its bytes are not wanted; dropping them closes the connection.
+        Ok(_) => Ok(false),
+        Err(Error::Refused { refusal, .. }) if refusal.says_gone() => Ok(true),
         Err(error) => Err(fault_at(End::Target, &error).into()),
     }
 }
@@ -213,11 +230,7 @@ impl Condition {
             Decision::Write(next) => next,
         };
         if next == self.now && error.code() == Some("PreconditionFailed") && matches!(next, Precondition::IfMatch(_)) {
-            // The very ETag that the target has was refused: this server compares it with our quotes.
-            if job.target.client.spells_etags_bare() {
-                return Err(fault_at(End::Target, &error).into());
-            }
-            job.target.client.spell_etags_bare();
+            learn_spelling(job, &error)?;
         }
         // The one who changed the target may have copied what the source has become since.
         if pin::look(job, notes, source).await? != Now::Same {
@@ -226,6 +239,15 @@ impl Condition {
         self.now = next;
         Ok(Settled::Write)
     }
+}
+
+/// The very ETag that the target has was refused: this server compares it with our quotes.
+pub(super) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
+    if job.target.client.spells_etags_bare() {
+        return Err(fault_at(End::Target, error).into());
+    }
+    job.target.client.spell_etags_bare();
+    Ok(())
 }
 
 /// Whether an object has the headers and metadata that were sent; tags are not in a HEAD.

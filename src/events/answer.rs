@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn a_single_object_is_answered_with_its_report_or_as_a_function_error() {
         assert_eq!(Answer::of_one(&copied()), Answer::Success(report_json(&copied())));
-        for outcome in [Outcome::Unchanged, Outcome::Superseded, Outcome::Ignored] {
+        for outcome in [Outcome::Unchanged, Outcome::Deleted, Outcome::Superseded, Outcome::Ignored] {
             let report = Report::new(outcome, place("a"), place("b"));
             assert_eq!(Answer::of_one(&report), Answer::Success(report_json(&report)));
         }

@@ -36,7 +36,12 @@ impl Disposition {
 pub(super) fn is_failure(report: &Report) -> bool {
     match report.outcome {
         Outcome::Failed | Outcome::Resumable => true,
-        Outcome::Copied | Outcome::Unchanged | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => false,
+        Outcome::Copied
+        | Outcome::Unchanged
+        | Outcome::Deleted
+        | Outcome::HandedOver
+        | Outcome::Superseded
+        | Outcome::Ignored => false,
     }
 }
 
@@ -85,7 +90,14 @@ mod tests {
 
     #[test]
     fn work_that_is_done_or_was_handed_on_is_acknowledged() {
-        let all = [Outcome::Copied, Outcome::Unchanged, Outcome::HandedOver, Outcome::Superseded, Outcome::Ignored];
+        let all = [
+            Outcome::Copied,
+            Outcome::Unchanged,
+            Outcome::Deleted,
+            Outcome::HandedOver,
+            Outcome::Superseded,
+            Outcome::Ignored,
+        ];
         assert_eq!(Disposition::of(&all.map(of), 1), Disposition::Done);
         assert_eq!(Disposition::of(&[], 1), Disposition::Done);
     }

@@ -14,6 +14,7 @@ use crate::engine::governor::Bounds;
 use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};
+use crate::engine::reserved;
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
 use crate::journal::Journal;
@@ -222,6 +223,9 @@ impl Function {
                 return Report::failed(self.source_place(Some(&key)), self.target_place(None), fault);
             }
         };
+        if target_key.as_str().starts_with(reserved::PREFIX) {
+            return self.ignored(Some(&key), format!("keys under {} are reserved at the target", reserved::PREFIX));
+        }
         // Closed never: the semaphore lives as long as the function.
         let _turn = self.records.acquire().await;
         let ongoing = self.ongoing(&key, &target_key, left, continued.as_deref());
@@ -252,6 +256,7 @@ impl Function {
                 parts_under_way: self.parts_under_way,
                 storage_class: self.settings.storage_class.clone(),
                 kms_key: self.settings.kms_key.clone(),
+                deletes: self.settings.deletes,
             },
             size_hint,
             trigger: Trigger::Event,
@@ -284,7 +289,12 @@ impl Function {
             Outcome::Failed | Outcome::Resumable => {
                 error!(outcome = report.outcome.name(), key = report.source.key, report = json, "report")
             }
-            Outcome::Copied | Outcome::Unchanged | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {
+            Outcome::Copied
+            | Outcome::Unchanged
+            | Outcome::Deleted
+            | Outcome::HandedOver
+            | Outcome::Superseded
+            | Outcome::Ignored => {
                 info!(outcome = report.outcome.name(), key = report.source.key, report = json, "report");
             }
         }

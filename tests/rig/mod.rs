@@ -91,6 +91,7 @@ pub(crate) fn assert_settled(pair: &Pair, key: &str, before: Option<&Bytes>, rep
             assert!(target == source || target == before, "{what}: half-written: {report:?}");
             assert!(report.fault.is_some(), "{what}: {report:?}");
         }
+        Outcome::Deleted => assert!(source.is_none() && target.is_none(), "{what}: not gone: {report:?}"),
         Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {}
         // Here one upload is open on purpose; who stops a copy looks at that itself.
         Outcome::Resumable => panic!("{what}: {report:?}"),
