@@ -95,6 +95,13 @@ impl World {
         self.function = start(&self.pair, &self.vault, &self.queue, &self.folder, &[], |network, _| network);
     }
 
+    /// Another sandbox of the same function: nothing shared but the buckets.
+    pub(crate) fn sandbox(&self, variables: &[(&str, &str)]) -> Arc<Function> {
+        let folder = self.folder.join(format!("{:016x}", fastrand::u64(..)));
+        std::fs::create_dir_all(&folder).unwrap();
+        start(&self.pair, &self.vault, &self.queue, &folder, variables, |network, _| network)
+    }
+
     pub(crate) async fn handle(&self, payload: &Value) -> Answer {
         self.function.handle(payload.to_string().as_bytes(), Instant::now() + Duration::from_secs(60)).await
     }
