@@ -18,6 +18,7 @@ pub mod sign;
 pub mod streamed;
 pub mod sums;
 pub mod uploads;
+pub mod versions;
 pub mod xml;
 
 use std::fmt;

@@ -256,7 +256,7 @@ impl Operation for ListMultipartUploads {
 }
 
 /// Reads a date of a document: `2026-11-22T15:53:11.000Z`.
-fn iso_date(text: &str) -> Option<i64> {
+pub(super) fn iso_date(text: &str) -> Option<i64> {
     use aws_smithy_types::date_time::{DateTime, Format};
     DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs())
 }
