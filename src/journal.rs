@@ -6,11 +6,13 @@
 
 use crate::engine::ticket::{Ledger, Ticket};
 use crate::events::ticket::{read_ticket, ticket_json};
+use crate::s3::UploadId;
 use crate::s3::etag::hex;
 use md5::{Digest as _, Md5};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -110,8 +112,8 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the disk; a folder that is not there has none.
-    pub fn uploads(&self) -> io::Result<Vec<String>> {
-        let mut uploads = Vec::new();
+    pub fn uploads(&self) -> io::Result<BTreeSet<UploadId>> {
+        let mut uploads = BTreeSet::new();
         for path in self.files()? {
             let mut file = match File::open(&path) {
                 Ok(file) => file,
@@ -120,7 +122,7 @@ impl Journal {
                 Err(error) => return Err(error),
             };
             let (_, before) = read(&mut file)?;
-            uploads.extend(before.ticket.map(|ticket| ticket.upload.as_str().to_owned()));
+            uploads.extend(before.ticket.map(|ticket| ticket.upload));
         }
         Ok(uploads)
     }
@@ -296,7 +298,6 @@ mod tests {
     use super::*;
     use crate::engine::plan::Layout;
     use crate::engine::ticket::Pin;
-    use crate::s3::UploadId;
     use crate::s3::operation::Precondition;
 
     struct Folder(PathBuf);
@@ -353,7 +354,7 @@ mod tests {
         drop(entry);
         let (entry, before) = ours(&journal, "k");
         assert_eq!(before, with_ticket("one"));
-        assert_eq!(journal.uploads().unwrap(), ["one"]);
+        assert_eq!(journal.uploads().unwrap(), BTreeSet::from([UploadId::new("one").unwrap()]));
         entry.ended().unwrap();
         drop(entry);
         assert_eq!(ours(&journal, "k").1, Before::default());

@@ -22,7 +22,7 @@
 //!   attempt; [`wire::attempt`] decides that, purely.
 //! - [`engine`]: one object. [`engine::copy`] pins the source, decides, plans, moves, proves, looks at the source again, and
 //!   leaves nothing open.
-//! - [`sync`]: what concerns many objects; so far the filter of keys.
+//! - [`sync`]: what concerns many objects: the filter of keys, and sweeping what died work has left.
 //! - [`events`], [`secrets`], [`queue`], [`settings`], [`telemetry`], [`handler`]: the function's edges; [`journal`]: what is open, on a
 //!   disk, for a process that is killed.
 //! - `cli`, `demo`: the command line; two embedded S3 servers with faults and a border, which demo, tests and benches share.
@@ -34,6 +34,8 @@
 //! - Nothing is called copied whose bytes were not held against the source's checksum or ETag, where it has one, and whose
 //!   target did not show the ETag or CRC64NVME that our arithmetic gives; the report says which.
 //! - Part buffers never exceed their budget; they are reserved before a byte is asked for.
+//! - Nothing is removed at the target unless deletes are followed and a GET said that the source is gone; then under the
+//!   ETag that was seen, with a look at the source before and after it.
 //! - No upload is left open without the report saying so, and nothing runs on after the report.
 //! - An upload is gone on with only by its ticket ([`engine::ticket`]), and only while the source is what it was.
 //! - No queue, scheduler or store of state of our own: what is remembered is in S3, and in tickets.

@@ -6,6 +6,7 @@ use crate::settings::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tracing::Level;
 
 /// Keeps an S3 bucket outside AWS China equal to one inside it: raw S3 requests, parallel parts, every object proven.
@@ -24,6 +25,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Copies one object, now
     Cp(Box<Cp>),
+    /// Aborts what died work has left open at a target, and removes its stages
+    Sweep(Box<Sweep>),
     /// Two embedded S3 servers, a border between them if asked for, and the function's handler
     #[cfg(feature = "demo")]
     Demo(Demo),
@@ -62,6 +65,28 @@ pub(super) struct Cp {
     #[arg(long, value_name = "auto|preserve|any", default_value = "auto")]
     pub(super) etag: EtagMode,
     /// One JSON report on stdout, then a summary
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Aborts uploads that this user began at the target and that are older than an age, and removes stages of ours.
+///
+/// Whose an upload is, is told by the target: an upload is begun under `.xpsync/`, looked at in the listing and aborted at
+/// once, in a dry run too. Uploads of others are never touched, and none is where the target does not show who began it.
+#[derive(Debug, Args)]
+pub(super) struct Sweep {
+    /// s3://BUCKET/PREFIX; only keys that begin with the prefix
+    #[arg(value_name = "s3://DST/[PREFIX]")]
+    pub(super) target: ObjectUrl,
+    #[command(flatten)]
+    pub(super) ends: Ends,
+    /// How old something has to be, such as 36h or 7d
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = age)]
+    pub(super) older_than: Duration,
+    /// Does it; without this flag it is only said what would be done
+    #[arg(long)]
+    pub(super) abort: bool,
+    /// One JSON line on stdout for each of them, then a summary
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -176,6 +201,18 @@ impl FromStr for Count {
     }
 }
 
+/// Whole hours or days. None is shorter than an hour: younger uploads are somebody's work.
+fn age(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("`{text}` is not a duration of whole hours or days above 0, such as 36h or 7d");
+    let (number, hours) = match text.strip_suffix('d') {
+        Some(days) => (days, 24),
+        None => (text.strip_suffix('h').ok_or_else(invalid)?, 1),
+    };
+    let digits = Some(number).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    let number: u64 = digits.and_then(|number| number.parse().ok()).filter(|number| *number > 0).ok_or_else(invalid)?;
+    number.checked_mul(hours * 3_600).map(Duration::from_secs).ok_or_else(invalid)
+}
+
 fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|error| error.to_string())
 }
@@ -200,6 +237,18 @@ mod tests {
         check("s3://bucket", None);
         for bad in ["bucket/k", "s3:/bucket/k", "s3://", "s3:///k", "S3://bucket/k"] {
             assert!(url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_whole_hours_or_days() {
+        let check = |text: &str, hours: Option<u64>| {
+            assert_eq!(age(text).ok(), hours.map(Duration::from_hours), "{text}");
+        };
+        check("36h", Some(36));
+        check("7d", Some(168));
+        for bad in ["", "7", "d", "0d", "0h", "1.5d", "-1d", "+1d", "1m", "1dd", "99999999999999999999d"] {
+            check(bad, None);
         }
     }
 

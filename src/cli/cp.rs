@@ -1,7 +1,7 @@
 //! `xpsync cp`: one object, now.
 
 use super::args::{AutoOr, Buffer, Count, Cp, Size};
-use super::profile::{Reached, resolve};
+use super::profile::{Reached, connector, resolve};
 use super::{Exit, interrupted, show};
 use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
@@ -16,10 +16,8 @@ use crate::journal::{Before, Journal, Named, Names};
 use crate::s3::{Bucket, Key};
 use crate::settings::state_folder;
 use crate::wire::call::{Client, Config};
-use crate::wire::connect::{Connect, Network};
 use crate::wire::deadline::Deadline;
 use crate::wire::room::Room;
-use crate::wire::tls::client_config;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,14 +72,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
     if target_key.as_str().starts_with(reserved::PREFIX) {
         return Err(format!("keys under {} are reserved at the target", reserved::PREFIX));
     }
-    let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-        Some(path) => {
-            Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
-        }
-        None => None,
-    };
-    let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
-    let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
+    let connector = connector()?;
     let (source, target) = resolve(&cp.ends, &cp.target.bucket, &connector).await?;
     let room = Room::of_this_machine();
     let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));

@@ -7,6 +7,7 @@ mod args;
 mod cp;
 mod profile;
 mod show;
+mod sweep;
 
 use args::{Cli, Command};
 use clap::Parser as _;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Cp(cp) => cp::run(&cp).await,
+            Command::Sweep(sweep) => sweep::run(&sweep).await,
             #[cfg(feature = "demo")]
             Command::Demo(demo) => self::demo(demo).await,
         }

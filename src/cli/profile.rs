@@ -5,10 +5,11 @@ use crate::engine::hint::End;
 use crate::s3::Bucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::secrets::{self, Secret};
-use crate::wire::connect::Connect;
+use crate::wire::connect::{Connect, Network};
 use crate::wire::gate::Boxed;
 use crate::wire::keys::{Fetch, Kept, Keys, KeysError};
 use crate::wire::sdk;
+use crate::wire::tls::client_config;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
@@ -20,6 +21,18 @@ pub(super) struct Reached {
     pub(super) endpoint: Endpoint,
     pub(super) region: Region,
     pub(super) keys: Arc<dyn Keys>,
+}
+
+/// The network, with the trust roots of `AWS_CA_BUNDLE` beside the compiled-in ones.
+pub(super) fn connector() -> Result<Arc<dyn Connect>, String> {
+    let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        Some(path) => {
+            Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
+        }
+        None => None,
+    };
+    let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+    Ok(Arc::new(Network::new(tls)))
 }
 
 /// Resolves both ends.
@@ -39,28 +52,51 @@ pub(super) async fn resolve(
         )?,
         keys: chain(End::Source, &source_config)?,
     };
+    let target = target(ends, target_bucket, Some(&source_config), connector).await?;
+    Ok((source, target))
+}
+
+/// Resolves the target alone. The source's side is looked at only for a secret that it keeps.
+pub(super) async fn resolve_target(
+    ends: &Ends,
+    target_bucket: &Bucket,
+    connector: &Arc<dyn Connect>,
+) -> Result<Reached, String> {
+    let source_config = match &ends.target_secret_id {
+        Some(_) => Some(load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await),
+        None => None,
+    };
+    target(ends, target_bucket, source_config.as_ref(), connector).await
+}
+
+async fn target(
+    ends: &Ends,
+    target_bucket: &Bucket,
+    source_config: Option<&SdkConfig>,
+    connector: &Arc<dyn Connect>,
+) -> Result<Reached, String> {
     let target_config = load(ends.target_profile.as_deref(), ends.target_region.as_deref(), connector).await;
     let target_region = region(End::Target, &target_config, ends.target_region.as_deref())?;
     let accelerated = || Endpoint::accelerated(&target_region, target_bucket).map_err(|error| error.to_string());
-    let target = Reached {
+    Ok(Reached {
         endpoint: if ends.target_accelerate {
             accelerated()?
         } else {
             endpoint(End::Target, &target_config, ends.target_region.as_deref(), ends.target_endpoint_url.as_deref())?
         },
-        keys: match &ends.target_secret_id {
-            Some(id) => {
+        keys: match ends.target_secret_id.as_ref().zip(source_config) {
+            Some((id, source_config)) => {
                 let provider = source_config.credentials_provider().ok_or("the source has no credentials")?;
-                let url = service_endpoint(&source_config, "Secrets Manager");
+                let source_region = region(End::Source, source_config, ends.source_region.as_deref())?;
+                let url = service_endpoint(source_config, "Secrets Manager");
                 let http = sdk::http_client(Arc::clone(connector));
-                let client = secrets::client(&source.region, provider, url.as_deref(), http);
+                let client = secrets::client(&source_region, provider, url.as_deref(), http);
                 Arc::new(Kept::new(Secret::new(client, id)))
             }
             None => chain(End::Target, &target_config)?,
         },
         region: target_region,
-    };
-    Ok((source, target))
+    })
 }
 
 async fn load(profile: Option<&str>, region: Option<&str>, connector: &Arc<dyn Connect>) -> SdkConfig {

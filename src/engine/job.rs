@@ -320,7 +320,7 @@ impl Notes {
 }
 
 /// A fault at one end, with its advice.
-pub(super) fn fault_at(end: End, error: &Error) -> Fault {
+pub fn fault_at(end: End, error: &Error) -> Fault {
     let mut fault = match error {
         Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
         Error::Unconnected { operation, attempts, .. } => {

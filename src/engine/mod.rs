@@ -4,6 +4,7 @@
 //! `hint`) are pure; the others do as they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
 //! left open without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
+pub mod abort;
 pub mod adaptive;
 pub mod buffer;
 mod buffering;

@@ -1,5 +1,6 @@
 //! A multipart upload's life: begun, completed or aborted, or kept on purpose with its ticket; and never left behind.
 
+use super::abort::abort;
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::plan::Layout;
@@ -10,7 +11,7 @@ use super::ticket::{Ledger, Pin, Ticket};
 use super::verify::Expected;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
-use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
+use crate::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
 use crate::s3::object::{ObjectHead, Style};
 use crate::s3::operation::Precondition;
 use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
@@ -21,12 +22,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-/// How often an abort is repeated while parts that were on their way keep landing ("AbortMultipartUpload").
-const ABORTS: u32 = 10;
-/// Between an abort and the look at what it left.
-const ABORT_PAUSE: Duration = Duration::from_millis(200);
 /// How much earlier than ours, by the server's clock, an upload of an unanswered attempt can have been begun: the time
 /// that those attempts took, and this for the clock's grain.
 const CLOCK_GRAIN: i64 = 2;
@@ -225,7 +222,7 @@ impl Uploads {
                 self.set(Some(Open::Bare(upload)));
             }
             match self.get() {
-                Some(upload) => abort(job, &upload).await,
+                Some(upload) => abort(&job.target, &upload).await,
                 None => Ok(()),
             }
         };
@@ -267,33 +264,6 @@ async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, E
         Ok(_) | Err(_) => {}
     }
     answer
-}
-
-/// Aborts an upload and sees it gone: parts that were on their way may land after an abort, so it is repeated until
-/// nothing is listed ("AbortMultipartUpload").
-async fn abort(job: &Job, upload: &UploadId) -> Result<(), Error> {
-    let (bucket, key) = (&job.target.bucket, &job.target.key);
-    let abort = AbortMultipartUpload { bucket: bucket.clone(), key: key.clone(), upload: upload.clone() };
-    let list = ListParts { bucket: bucket.clone(), key: key.clone(), upload: upload.clone(), after: None };
-    let client = &job.target.client;
-    let is_gone = |error: &Error| error.class() == Class::Missing;
-    for _ in 0..ABORTS {
-        // Past the job's deadline: what is left is bounded by its grace.
-        let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
-        match client.call(&abort, &mut attempts).await {
-            Err(error) if !is_gone(&error) => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        match client.call(&list, &mut attempts).await {
-            Err(error) if is_gone(&error) => return Ok(()),
-            Err(error) => return Err(error),
-            // Some servers list an aborted upload as one without parts.
-            Ok(page) if page.parts.is_empty() => return Ok(()),
-            Ok(_) => sleep(ABORT_PAUSE).await,
-        }
-    }
-    let alive = io::Error::other("it still lists parts");
-    Err(Error::body(alive))
 }
 
 async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Halt> {
@@ -364,7 +334,7 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
             && upload
                 .initiated
                 .is_some_and(|at| [&of_these, &of_the_killed].into_iter().flatten().any(|window| window.contains(&at)));
-        if is_orphan && let Err(error) = abort(job, &upload.upload).await {
+        if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
             notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
         }
     }

@@ -108,7 +108,8 @@ fn key_of(place: &Place) -> Option<&str> {
     Some(place.key.as_str()).filter(|key| !key.is_empty())
 }
 
-fn fault_json(fault: &Fault) -> Value {
+/// A fault as reports have it.
+pub fn fault_json(fault: &Fault) -> Value {
     json!({
         "class": fault.class,
         "operation": fault.operation,

@@ -108,6 +108,7 @@ fn items(body: Result<Invocation, NotAccepted>) -> Vec<Item> {
         Ok(Invocation::One(task)) => vec![Ok(task)],
         Ok(Invocation::Notifications(items)) => items,
         Ok(Invocation::Messages(messages)) => messages.into_iter().flat_map(|message| message.items).collect(),
+        Ok(Invocation::Sweep(_)) => vec![Err(NotAccepted::NotOffered("a sweep that comes as a message"))],
         Err(refused) => vec![Err(refused)],
     }
 }

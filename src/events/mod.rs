@@ -22,8 +22,9 @@ use crate::s3::{Bucket, Key};
 use aws_smithy_types::date_time::{DateTime, Format};
 use refusal::NotAccepted;
 use serde_json::Value;
+use std::time::Duration;
 
-/// What one payload asks for; the caller's answer depends on which of the three it is.
+/// What one payload asks for; the caller's answer depends on which of these it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invocation {
     /// A single EventBridge event, a `test_key` or a test event of S3's: answered with one report.
@@ -32,6 +33,8 @@ pub enum Invocation {
     Notifications(Vec<Item>),
     /// An SQS batch: answered with the ids of the messages that failed.
     Messages(Vec<Message>),
+    /// Remove what died work has left at the target and is older than this, or than the default: answered with a summary.
+    Sweep(Option<Duration>),
 }
 
 /// What one record asks for, or why it was refused; a refused record fails alone.
@@ -126,13 +129,34 @@ fn recognise(value: &Value, source: &Bucket, depth: usize) -> Result<Invocation,
         Ok(Invocation::One(Task::Ignored { what: notification::TEST_EVENT.to_owned(), key: None }))
     } else if has("invocationSchemaVersion") {
         Err(NotAccepted::NotOffered("an invocation by S3 Batch Operations"))
-    } else if text(value, "/op") == Some(continuation::OP) {
-        continuation::read(value, source).map(Invocation::One)
-    } else if has("op") || has("BatchInput") || has("Items") {
+    } else if let Some(op) = fields.get("op") {
+        task(op, value, source)
+    } else if has("BatchInput") || has("Items") {
         Err(NotAccepted::NotOffered("a task of a Step Functions state machine"))
     } else {
         Err(NotAccepted::unknown(fields_of(fields.keys())))
     }
+}
+
+/// A task of ours, by the name of its operation.
+fn task(op: &Value, value: &Value, source: &Bucket) -> Result<Invocation, NotAccepted> {
+    match op.as_str() {
+        Some(continuation::OP) => continuation::read(value, source).map(Invocation::One),
+        Some("sweep") => sweep(value),
+        Some(_) | None => Err(NotAccepted::NotOffered("a task of a Step Functions state machine")),
+    }
+}
+
+/// `{"op": "sweep"}`, as the template's schedule sends it.
+fn sweep(value: &Value) -> Result<Invocation, NotAccepted> {
+    let Some(hours) = value.get("older_than_hours").filter(|hours| !hours.is_null()) else {
+        return Ok(Invocation::Sweep(None));
+    };
+    // An hour is more than an invocation, whose own uploads must not be swept.
+    let seconds = hours.as_u64().filter(|hours| *hours > 0).and_then(|hours| hours.checked_mul(3_600));
+    let age =
+        seconds.ok_or_else(|| NotAccepted::unknown("a sweep whose `older_than_hours` is no whole number above 0"))?;
+    Ok(Invocation::Sweep(Some(Duration::from_secs(age))))
 }
 
 /// `{"test_key": "path/to/file"}`: somebody tries the function by hand; the key is literal.

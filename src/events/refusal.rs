@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// What is accepted, for every message about something that is not.
 const EXPECTED: &str = "expected an EventBridge event of aws.s3, {\"test_key\": \"path/to/file\"}, S3 notification records, \
-    or an SQS batch of these (SNS-wrapped, dead letters and on-failure records included)";
+    an SQS batch of these (SNS-wrapped, dead letters and on-failure records included), or {\"op\": \"sweep\"}";
 
 /// A payload or record that asks for nothing this function does.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

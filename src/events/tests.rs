@@ -161,6 +161,24 @@ fn what_other_versions_do_is_refused_by_name() {
     check_refused(br#"{"op":"plan","key":"k"}"#, machine);
 }
 
+#[test]
+fn a_sweep_is_a_task_of_its_own() {
+    let check = |payload: &str, expected: Option<u64>| {
+        assert_eq!(read(payload.as_bytes(), &source()), Ok(Invocation::Sweep(expected.map(Duration::from_hours))));
+    };
+    check(r#"{"op":"sweep"}"#, None);
+    check(r#"{"op":"sweep","older_than_hours":null,"more":1}"#, None);
+    check(r#"{"op":"sweep","older_than_hours":36}"#, Some(36));
+    let wrong = "found a sweep whose `older_than_hours` is no whole number above 0;";
+    for hours in ["0", "-1", "1.5", "\"7\"", "18446744073709551615"] {
+        check_refused(format!(r#"{{"op":"sweep","older_than_hours":{hours}}}"#).as_bytes(), wrong);
+    }
+    let body = json!({"op": "sweep"}).to_string();
+    let message = json!({"Records": [{"messageId": "1", "eventSource": "aws:sqs", "body": body}]}).to_string();
+    let Ok(Invocation::Messages(messages)) = read(message.as_bytes(), &source()) else { panic!() };
+    assert!(matches!(messages[0].items[..], [Err(NotAccepted::NotOffered(_))]));
+}
+
 fn eventbridge(detail: &Value) -> Vec<u8> {
     json!({"source": "aws.s3", "detail-type": "Object Created", "detail": detail}).to_string().into_bytes()
 }

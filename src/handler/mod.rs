@@ -1,10 +1,11 @@
 //! The function: payload bytes and a deadline in, an answer out. The same in Lambda, in the demonstration and in tests.
 //!
 //! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API. What is done
-//! about messages of the queue is in [`batch`], what a killed sandbox left in [`left`].
+//! about messages of the queue is in [`batch`], what a killed sandbox left in [`left`], what all sandboxes left in [`mod@sweep`].
 
 mod batch;
 mod left;
+pub mod sweep;
 
 use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
@@ -22,6 +23,7 @@ use crate::queue::Queues;
 use crate::s3::Key;
 use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
+use crate::sync::sweep::DEFAULT_AGE;
 use crate::telemetry;
 use crate::wire::call::{Client, Config};
 use crate::wire::connect::Connect;
@@ -160,6 +162,7 @@ impl Function {
             }
             // Boxed, because what it waits for is deep in an SDK.
             Invocation::Messages(messages) => Box::pin(self.messages(messages, deadline)).await,
+            Invocation::Sweep(older_than) => self.sweep(older_than.unwrap_or(DEFAULT_AGE), deadline).await,
         }
     }
 
@@ -245,7 +248,7 @@ impl Function {
     }
 
     fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant, ongoing: Ongoing) -> Job {
-        let margin = MARGIN.min(deadline.saturating_duration_since(Instant::now()) / 4);
+        let margin = margin(deadline);
         Job {
             source: Side { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
             target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
@@ -300,4 +303,9 @@ impl Function {
         }
         (self.on_told)(Told::Object(report, event_time_ms));
     }
+}
+
+/// What is kept of the time until an invocation's deadline.
+fn margin(deadline: Instant) -> Duration {
+    MARGIN.min(deadline.saturating_duration_since(Instant::now()) / 4)
 }

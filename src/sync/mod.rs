@@ -1,3 +1,5 @@
 //! Many objects: which of them, and what differs between two listings.
 
 pub mod filter;
+pub mod sweep;
+pub mod swept;

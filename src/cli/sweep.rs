@@ -1,0 +1,145 @@
+//! `xpsync sweep`: what died work has left at a target.
+
+use super::args::{self, Ends};
+use super::profile::{connector, resolve_target};
+use super::{Exit, interrupted, show};
+use crate::engine::gate::Governed;
+use crate::engine::governor::FixedWindow;
+use crate::handler::sweep::swept_json;
+use crate::journal::Journal;
+use crate::s3::UploadId;
+use crate::settings::state_folder;
+use crate::sync::sweep::{Found, Mode, Sweep, Swept, sweep};
+use crate::telemetry::write_line;
+use crate::wire::call::{Client, Config};
+use crate::wire::deadline::Deadline;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Requests under way: what is swept at a time.
+const WINDOW: u32 = 16;
+/// How long aborting our own upload may take after an interrupt.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Sweeps and shows what was found.
+pub(super) async fn run(args: &args::Sweep) -> Exit {
+    let work = match work(args).await {
+        Ok(work) => work,
+        Err(problem) => {
+            show::problem(&problem);
+            return Exit::Usage;
+        }
+    };
+    let bucket = work.bucket.clone();
+    let told = |found: Found<'_>| {
+        let line = if args.json { line_json(found) } else { line(found, bucket.as_str(), work.mode) };
+        write_line(&line);
+    };
+    let swept = sweep(&work, &told).await;
+    if args.json {
+        write_line(&json!({ "summary": swept_json(&work, &swept) }).to_string());
+    } else {
+        summary(&work, &swept);
+    }
+    exit(&swept)
+}
+
+fn exit(swept: &Swept) -> Exit {
+    match swept.fault.as_ref().map(|fault| fault.class) {
+        None => Exit::Done,
+        Some("interrupted") => Exit::Interrupted,
+        Some("configuration") => Exit::Usage,
+        Some(_) => Exit::Failed,
+    }
+}
+
+async fn work(args: &args::Sweep) -> Result<Sweep, String> {
+    let Ends { source_profile, source_region, source_endpoint_url, target_secret_id, .. } = &args.ends;
+    if source_endpoint_url.is_some() {
+        return Err("--source-endpoint-url: the source's bucket is not asked by a sweep".to_owned());
+    }
+    if target_secret_id.is_none() && (source_profile.is_some() || source_region.is_some()) {
+        return Err("the source is asked only for the secret of --target-secret-id".to_owned());
+    }
+    let connector = connector()?;
+    let reached = resolve_target(&args.ends, &args.target.bucket, &connector).await?;
+    let gate = Arc::new(Governed::new("target", FixedWindow::new(WINDOW)));
+    let config = Config::new("target", WINDOW);
+    let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    Ok(Sweep {
+        client: Client::new(config, reached.endpoint, reached.region, reached.keys, gate, connector),
+        bucket: args.target.bucket.clone(),
+        prefix: args.target.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
+        older_than: args.older_than,
+        kept: kept()?,
+        mode: if args.abort { Mode::Act } else { Mode::Dry },
+        deadline: Deadline::never().or_asked(asked),
+        grace: GRACE,
+    })
+}
+
+/// What copies of this machine go on with, or could: a journal that cannot be read would let their work be swept.
+fn kept() -> Result<BTreeSet<UploadId>, String> {
+    let Some(folder) = state_folder() else { return Ok(BTreeSet::new()) };
+    let named = Journal::new(folder.join("uploads")).uploads();
+    named.map_err(|error| format!("the journal in {} cannot be read: {error}", folder.display()))
+}
+
+fn line(found: Found<'_>, bucket: &str, mode: Mode) -> String {
+    let verb = match (mode, found) {
+        (Mode::Dry, Found::Upload(_)) => "would abort",
+        (Mode::Act, Found::Upload(_)) => "abort",
+        (Mode::Dry, Found::Stage(_)) => "would delete",
+        (Mode::Act, Found::Stage(_)) => "delete",
+    };
+    match found {
+        Found::Upload(open) => format!("{verb} s3://{bucket}/{}  upload {}", open.key, open.upload.as_str()),
+        Found::Stage(stage) => format!("{verb} s3://{bucket}/{}  version {}", stage.key, stage.version.as_str()),
+    }
+}
+
+fn line_json(found: Found<'_>) -> String {
+    match found {
+        Found::Upload(open) => json!({
+            "upload": open.upload.as_str(), "key": open.key.as_str(), "initiator": open.initiator,
+            "initiated": open.initiated,
+        }),
+        Found::Stage(stage) => json!({
+            "stage": stage.key.as_str(), "version_id": stage.version.as_str(), "modified": stage.modified,
+        }),
+    }
+    .to_string()
+}
+
+/// The counts in a line; what went wrong on stderr.
+fn summary(work: &Sweep, swept: &Swept) {
+    let done = match work.mode {
+        Mode::Dry => "to be swept with --abort",
+        Mode::Act => "swept",
+    };
+    let (uploads, stages) = (&swept.uploads, &swept.stages);
+    write_line(&format!(
+        "{} open uploads: {} {done}, {} of others, {} young, {} kept, {} failed; {} stages: {} {done}, {} young, {} failed",
+        uploads.found,
+        uploads.swept,
+        uploads.foreign,
+        uploads.young,
+        uploads.kept,
+        uploads.failed,
+        stages.found,
+        stages.swept,
+        stages.young,
+        stages.failed,
+    ));
+    if let Some(reason) = &swept.reason {
+        show::problem(reason);
+    }
+    if let Some(fault) = &swept.fault {
+        show::problem(&fault.message);
+        if let Some(hint) = &fault.hint {
+            show::problem(hint);
+        }
+    }
+}
