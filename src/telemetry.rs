@@ -137,7 +137,7 @@ pub struct Invocation {
 }
 
 /// Every metric.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 12] = [
     Metric {
         name: "Objects",
         unit: "Count",
@@ -150,7 +150,7 @@ pub const METRICS: [Metric; 11] = [
         unit: "Bytes",
         by: Dimension::Outcome,
         meaning: "bytes sent that count at the target",
-        of: Of::Object(|of| of.copied().then_some(of.bytes())),
+        of: Of::Object(|of| of.moved().then_some(of.bytes())),
     },
     Metric {
         name: "Seconds",
@@ -164,7 +164,7 @@ pub const METRICS: [Metric; 11] = [
         unit: "Bytes/Second",
         by: Dimension::Outcome,
         meaning: "bytes of an object by its seconds",
-        of: Of::Object(|of| (of.copied() && of.report.bytes > 0).then(|| of.bytes() / of.report.seconds)),
+        of: Of::Object(|of| (of.moved() && of.report.bytes > 0).then(|| of.bytes() / of.report.seconds)),
     },
     Metric {
         name: "Retries",
@@ -179,6 +179,13 @@ pub const METRICS: [Metric; 11] = [
         by: Dimension::Outcome,
         meaning: "requests sent a second time beside a slow first",
         of: Of::Object(|of| Some(f64::from(of.report.hedges))),
+    },
+    Metric {
+        name: "ResumedParts",
+        unit: "Count",
+        by: Dimension::Outcome,
+        meaning: "parts of an object that an earlier invocation had sent",
+        of: Of::Object(|of| (of.report.resumed_parts > 0).then(|| f64::from(of.report.resumed_parts))),
     },
     Metric {
         name: "Lag",
@@ -221,6 +228,11 @@ pub const METRICS: [Metric; 11] = [
 impl Finished<'_> {
     fn copied(&self) -> bool {
         self.report.outcome == Outcome::Copied
+    }
+
+    /// Whether its bytes count at the target, or will once it is gone on with.
+    fn moved(&self) -> bool {
+        self.copied() || self.report.outcome == Outcome::Resumable
     }
 
     fn bytes(&self) -> f64 {
@@ -434,6 +446,15 @@ mod tests {
         let expected =
             json!({"Outcome": "unchanged", "Objects": 1.0, "Seconds": 0.5, "Retries": 2.0, "Hedges": 1.0, "_aws": aws});
         check(&report(Outcome::Unchanged), Some(1.25), expected);
+    }
+
+    #[test]
+    fn an_object_that_was_stopped_and_one_that_was_gone_on_with_have_their_own_shares() {
+        let stopped: Value = serde_json::from_str(&emf(&report(Outcome::Resumable), 0, Some(1.25))).unwrap();
+        assert_eq!((&stopped["Bytes"], stopped.get("Lag"), stopped.get("ResumedParts")), (&json!(1000.0), None, None));
+        let resumed = Report { resumed_parts: 3, ..report(Outcome::Copied) };
+        let resumed: Value = serde_json::from_str(&emf(&resumed, 0, Some(1.25))).unwrap();
+        assert_eq!((&resumed["ResumedParts"], &resumed["Lag"]), (&json!(3.0), &json!(1.25)));
     }
 
     #[test]
