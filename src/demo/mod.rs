@@ -31,6 +31,7 @@ pub mod authority;
 mod listener;
 
 pub mod border;
+mod json;
 pub mod pair;
 pub mod queue;
 pub mod vault;
