@@ -1,25 +1,30 @@
 //! The function's queue: handing work on to another invocation, asking for a message later, putting one aside for good.
 //!
-//! SQS is called through AWS's SDK over whatever [`SharedHttpClient`] it is given, as Secrets Manager is. Which message gets
-//! what is decided in `events::disposition`; here it is done. Must not know the environment.
+//! Three operations of SQS's JSON protocol, over our own transport: AWS's SDK for them takes 100 KB of the function's zip, which
+//! has a limit. Which message gets what is decided in `events::disposition`; here
+//! it is done. Must not know the environment.
 
 use crate::s3::endpoint::Region;
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{self, BehaviorVersion, StalledStreamProtectionConfig};
-use aws_sdk_sqs::error::DisplayErrorContext;
-use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use serde_json::Value;
+use crate::s3::sign::{Scope, sign_document};
+use crate::wire::sdk::{Transport, Uncarried};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
+use tokio::time::{sleep, timeout};
 
 /// The longest one try may take. It is in the same region and takes milliseconds; what waits for it is an answer that has to
 /// be given before the invocation's end.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a request is sent that nobody refused ("Error retries and exponential backoff in AWS": the SDKs' three).
+const ATTEMPTS: u32 = 3;
+/// Before the second try; twice as long before the third.
+const PAUSE: Duration = Duration::from_millis(100);
 /// "Amazon SQS message quotas": what an attribute of a dead letter may be cut to, far below a message's limit.
 const ATTRIBUTE_LIMIT: usize = 1_000;
 
@@ -77,32 +82,20 @@ impl std::fmt::Display for QueueArn {
 
 /// The queues of one region.
 pub struct Queues {
-    client: Client,
+    transport: Transport,
+    credentials: Credentials,
+    region: Region,
     base: String,
     /// The dead-letter queue of each queue that was asked for one.
     dead_letters: Mutex<BTreeMap<QueueArn, Option<QueueArn>>>,
 }
 
 impl Queues {
-    /// A client that has not asked for anything yet. `endpoint_url` takes the place of SQS's own.
-    pub fn new(
-        region: &Region,
-        credentials: impl ProvideCredentials + 'static,
-        endpoint_url: Option<&str>,
-        http: SharedHttpClient,
-    ) -> Self {
-        let mut config = config::Builder::new()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(config::Region::new(region.to_string()))
-            .credentials_provider(credentials)
-            .http_client(http)
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
-            // A reply of a few hundred bytes does not stall by halves, and a sandbox is frozen between invocations.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(endpoint_url.map(str::to_owned));
+    /// Of a region; nothing is asked for yet. `endpoint_url` takes the place of SQS's own.
+    pub fn new(region: Region, credentials: Credentials, endpoint_url: Option<&str>, transport: Transport) -> Self {
         let own = || format!("https://sqs.{region}.{}", region.partition().suffix());
         let base = endpoint_url.map_or_else(own, |url| url.trim_end_matches('/').to_owned());
-        Self { client: Client::from_conf(config.build()), base, dead_letters: Mutex::default() }
+        Self { transport, credentials, region, base, dead_letters: Mutex::default() }
     }
 
     fn url(&self, queue: &QueueArn) -> String {
@@ -114,9 +107,10 @@ impl Queues {
     /// # Errors
     /// [`QueueError::Failed`]; it may have been sent all the same.
     pub async fn send(&self, queue: &QueueArn, body: &Value, delay: Duration) -> Result<(), QueueError> {
-        let sending = self.client.send_message().queue_url(self.url(queue)).message_body(body.to_string());
-        let sent = sending.delay_seconds(seconds(delay)).send().await;
-        sent.map(drop).map_err(|error| failed("SendMessage", queue, &DisplayErrorContext(error)))
+        let request = json!({
+            "QueueUrl": self.url(queue), "MessageBody": body.to_string(), "DelaySeconds": delay.as_secs(),
+        });
+        self.call("SendMessage", queue, &request).await.map(drop)
     }
 
     /// Lets a message come again after so long, instead of after the queue's own time.
@@ -124,9 +118,10 @@ impl Queues {
     /// # Errors
     /// [`QueueError::Failed`]; then the message comes after the queue's own time.
     pub async fn hide(&self, queue: &QueueArn, receipt: &str, time: Duration) -> Result<(), QueueError> {
-        let changing = self.client.change_message_visibility().queue_url(self.url(queue));
-        let changed = changing.receipt_handle(receipt).visibility_timeout(seconds(time)).send().await;
-        changed.map(drop).map_err(|error| failed("ChangeMessageVisibility", queue, &DisplayErrorContext(error)))
+        let request = json!({
+            "QueueUrl": self.url(queue), "ReceiptHandle": receipt, "VisibilityTimeout": time.as_secs(),
+        });
+        self.call("ChangeMessageVisibility", queue, &request).await.map(drop)
     }
 
     /// Puts a message's body into the dead-letter queue of its queue, with why it is there.
@@ -135,19 +130,17 @@ impl Queues {
     /// [`QueueError::NoDeadLetters`], [`QueueError::Failed`].
     pub async fn bury(&self, queue: &QueueArn, body: &str, class: &str, why: &str) -> Result<(), QueueError> {
         let grave = self.dead_letters_of(queue).await?;
-        let attribute = |text: &str| {
-            let text: String = text.chars().take(ATTRIBUTE_LIMIT).collect();
-            MessageAttributeValue::builder().data_type("String").string_value(text).build().ok()
-        };
-        let mut sending = self.client.send_message().queue_url(self.url(&grave)).message_body(body);
-        for (name, text) in [("ErrorClass", class), ("ErrorMessage", why)] {
+        let attributes: serde_json::Map<String, Value> = [("ErrorClass", class), ("ErrorMessage", why)]
+            .into_iter()
             // An attribute without text is refused.
-            if let Some(value) = Some(text).filter(|text| !text.is_empty()).and_then(attribute) {
-                sending = sending.message_attributes(name, value);
-            }
-        }
-        let sent = sending.send().await;
-        sent.map(drop).map_err(|error| failed("SendMessage", &grave, &DisplayErrorContext(error)))
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(name, text)| {
+                let text: String = text.chars().take(ATTRIBUTE_LIMIT).collect();
+                (name.to_owned(), json!({ "DataType": "String", "StringValue": text }))
+            })
+            .collect();
+        let request = json!({ "QueueUrl": self.url(&grave), "MessageBody": body, "MessageAttributes": attributes });
+        self.call("SendMessage", &grave, &request).await.map(drop)
     }
 
     /// The queue that SQS itself would put messages of this queue aside in.
@@ -157,28 +150,85 @@ impl Queues {
         if let Some(known) = known {
             return known.ok_or_else(none);
         }
-        let asking = self.client.get_queue_attributes().queue_url(self.url(queue));
-        let answer = asking.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
-        let attributes = answer.map_err(|error| failed("GetQueueAttributes", queue, &DisplayErrorContext(error)))?;
-        let policy = attributes.attributes().and_then(|all| all.get(&QueueAttributeName::RedrivePolicy));
-        let found = policy.and_then(|policy| dead_letters_in(policy));
+        let request = json!({ "QueueUrl": self.url(queue), "AttributeNames": ["RedrivePolicy"] });
+        let answer = self.call("GetQueueAttributes", queue, &request).await?;
+        let found = answer.pointer("/Attributes/RedrivePolicy").and_then(Value::as_str).and_then(dead_letters_in);
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.clone(), found.clone());
         found.ok_or_else(none)
     }
+
+    /// One operation, sent again while it may succeed.
+    async fn call(&self, operation: &'static str, queue: &QueueArn, request: &Value) -> Result<Value, QueueError> {
+        let document = Bytes::from(request.to_string());
+        let (mut attempts, mut pause) = (0, PAUSE);
+        loop {
+            attempts += 1;
+            let answer = match timeout(ATTEMPT_TIMEOUT, self.ask(operation, document.clone())).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Unanswered::Again(format!("no answer within {ATTEMPT_TIMEOUT:?}"))),
+            };
+            match answer {
+                Ok(value) => return Ok(value),
+                Err(Unanswered::Again(_)) if attempts < ATTEMPTS => sleep(pause).await,
+                Err(Unanswered::Again(what) | Unanswered::Refused(what)) => {
+                    return Err(QueueError::Failed { operation, queue: queue.clone(), what });
+                }
+            }
+            pause *= 2;
+        }
+    }
+
+    async fn ask(&self, operation: &str, document: Bytes) -> Result<Value, Unanswered> {
+        let uri = format!("{}/", self.base);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+        let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}"));
+        headers.insert("x-amz-target", target.map_err(|error| Unanswered::Refused(error.to_string()))?);
+        let scope = Scope { credentials: &self.credentials, region: self.region.as_str(), now: SystemTime::now() };
+        sign_document("sqs", &uri, &mut headers, &document, scope)
+            .map_err(|error| Unanswered::Refused(error.to_string()))?;
+        let mut request = Request::post(uri).body(document).map_err(|error| Unanswered::Refused(error.to_string()))?;
+        *request.headers_mut() = headers;
+        match self.transport.carry(request).await {
+            Ok(response) => read(&response),
+            Err(lost @ Uncarried::Lost(_)) => Err(Unanswered::Again(lost.to_string())),
+            Err(unfit @ Uncarried::Unfit(_)) => Err(Unanswered::Refused(unfit.to_string())),
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Unanswered {
+    /// The same may succeed in a moment.
+    Again(String),
+    /// It will not.
+    Refused(String),
+}
+
+/// Reads a reply: a document, or `{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": …}`.
+fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
+    let (status, body) = (response.status(), response.body());
+    if status == StatusCode::OK {
+        // ChangeMessageVisibility answers with nothing.
+        let empty = body.is_empty().then_some(Value::Null);
+        let value = empty.or_else(|| serde_json::from_slice(body).ok());
+        return value.ok_or_else(|| Unanswered::Again("a reply that is not JSON".to_owned()));
+    }
+    let document: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+    let code = text("__type").rsplit('#').next().unwrap_or_default();
+    let message = if text("message").is_empty() { text("Message") } else { text("message") };
+    let what = format!("{status} {code} {message}").trim_end().to_owned();
+    let is_throttled = code.contains("Throttl") || code.contains("TooManyRequests") || code == "RequestLimitExceeded";
+    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || is_throttled;
+    Err(if again { Unanswered::Again(what) } else { Unanswered::Refused(what) })
 }
 
 /// `{"deadLetterTargetArn":"arn:…","maxReceiveCount":"5"}`.
 fn dead_letters_in(policy: &str) -> Option<QueueArn> {
     let policy: Value = serde_json::from_str(policy).ok()?;
     QueueArn::parse(policy.get("deadLetterTargetArn")?.as_str()?).ok()
-}
-
-fn seconds(time: Duration) -> i32 {
-    i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
-}
-
-fn failed(operation: &'static str, queue: &QueueArn, what: &dyn std::fmt::Display) -> QueueError {
-    QueueError::Failed { operation, queue: queue.clone(), what: what.to_string() }
 }
 
 #[cfg(test)]
@@ -201,5 +251,25 @@ mod tests {
         for bad in ["", "{}", r#"{"deadLetterTargetArn":5}"#] {
             assert_eq!(dead_letters_in(bad), None);
         }
+    }
+
+    #[test]
+    fn replies_are_documents_refusals_or_worth_another_try() {
+        let check = |status: u16, body: &'static str, expected| {
+            let response = Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap();
+            assert_eq!(read(&response), expected, "{body}");
+        };
+        check(200, "", Ok(Value::Null));
+        check(200, r#"{"MessageId":"m"}"#, Ok(json!({ "MessageId": "m" })));
+        check(200, "<html>", Err(Unanswered::Again("a reply that is not JSON".into())));
+        let gone = r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"It does not exist."}"#;
+        check(400, gone, Err(Unanswered::Refused("400 Bad Request QueueDoesNotExist It does not exist.".into())));
+        check(
+            400,
+            r#"{"__type":"RequestThrottled"}"#,
+            Err(Unanswered::Again("400 Bad Request RequestThrottled".into())),
+        );
+        check(503, "", Err(Unanswered::Again("503 Service Unavailable".into())));
+        check(403, "<html>", Err(Unanswered::Refused("403 Forbidden".into())));
     }
 }

@@ -13,7 +13,7 @@ const FLOORS: [(&str, &[&str]); 14] = [
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
     ("events", &["s3", "engine::plan::Layout", "engine::report", "engine::ticket"]),
-    ("queue", &["s3"]),
+    ("queue", &["s3", "wire"]),
     ("journal", &["s3", "engine::ticket", "events"]),
     ("settings", &["s3", "wire", "engine", "sync::filter", "events"]),
     ("telemetry", &["s3", "engine"]),

@@ -113,10 +113,10 @@ impl Function {
         let buffers = Arc::new(Buffers::new(limits));
         let parts_under_way = at_target.most as usize;
         let queues = Queues::new(
-            &settings.source.region,
+            settings.source.region.clone(),
             settings.source_credentials.clone(),
             settings.queue_endpoint.as_deref(),
-            sdk::http_client(Arc::clone(connector)),
+            sdk::Transport::new(Arc::clone(connector)),
         );
         let journal = Journal::new(settings.tmp_dir.join("xpsync-uploads"));
         Arc::new(Self { settings, source, target, buffers, records, parts_under_way, queues, journal, on_told })

@@ -41,7 +41,7 @@ pub fn sign_unsigned_payload(
     headers: &mut HeaderMap,
     scope: Scope<'_>,
 ) -> Result<(), Unsignable> {
-    sign_with_body(method, uri, headers, scope, SignableBody::UnsignedPayload)
+    sign_with_body("s3", method, uri, headers, scope, SignableBody::UnsignedPayload)
 }
 
 /// The same for a body in `aws-chunked` framing that ends with its checksum.
@@ -54,10 +54,26 @@ pub fn sign_unsigned_trailer(
     headers: &mut HeaderMap,
     scope: Scope<'_>,
 ) -> Result<(), Unsignable> {
-    sign_with_body(method, uri, headers, scope, SignableBody::StreamingUnsignedPayloadTrailer)
+    sign_with_body("s3", method, uri, headers, scope, SignableBody::StreamingUnsignedPayloadTrailer)
+}
+
+/// Signs the POST of a document to another service, by the name that it is signed for. Its path is `/`, so that what S3 wants
+/// of paths makes no difference.
+///
+/// # Errors
+/// As [`sign_unsigned_payload`].
+pub fn sign_document(
+    service: &str,
+    uri: &str,
+    headers: &mut HeaderMap,
+    document: &[u8],
+    scope: Scope<'_>,
+) -> Result<(), Unsignable> {
+    sign_with_body(service, &Method::POST, uri, headers, scope, SignableBody::Bytes(document))
 }
 
 fn sign_with_body(
+    service: &str,
     method: &Method,
     uri: &str,
     headers: &mut HeaderMap,
@@ -73,7 +89,7 @@ fn sign_with_body(
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(scope.region)
-        .name("s3")
+        .name(service)
         .time(scope.now)
         .settings(settings)
         .build()
@@ -110,7 +126,7 @@ mod tests {
         let now = UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let mut headers: HeaderMap = extra.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
         let scope = Scope { credentials: &credentials, region: "us-east-1", now };
-        sign_with_body(&method, uri, &mut headers, scope, body).unwrap();
+        sign_with_body("s3", &method, uri, &mut headers, scope, body).unwrap();
         let text = headers["authorization"].to_str().unwrap();
         text.rsplit_once("Signature=").unwrap().1.to_owned()
     }

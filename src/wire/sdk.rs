@@ -1,6 +1,7 @@
-//! Our transport as AWS's SDK wants it, so that Secrets Manager, STS and SSO go over the same sockets, TLS and trust.
+//! Our transport for services other than S3: one request, one reply, both small; and as AWS's SDK wants it, so that Secrets
+//! Manager, STS and SSO go over the same sockets, TLS and trust.
 //!
-//! The SDK retries, signs and times out by itself; here is only what carries one request.
+//! Who asks signs, retries and times out; here is only what carries one request.
 
 use super::body::{Load, Outgoing};
 use super::connect::{Connect, Origin};
@@ -14,22 +15,48 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use http::{HeaderValue, Request};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use std::fmt;
-use std::io;
 use std::sync::Arc;
+use thiserror::Error;
 
 /// No reply of these services is larger.
 const REPLY_LIMIT: usize = 1 << 20;
 
 /// An HTTP client for AWS's SDK over these connections.
 pub fn http_client(connector: Arc<dyn Connect>) -> SharedHttpClient {
-    SharedHttpClient::new(Transport(Arc::new(Pool::new(connector))))
+    SharedHttpClient::new(Transport::new(connector))
 }
 
+/// What carries requests; cloning it shares the connections.
 #[derive(Clone)]
-struct Transport(Arc<Pool>);
+pub struct Transport(Arc<Pool>);
+
+/// A request that was not carried.
+#[derive(Debug, Error)]
+pub enum Uncarried {
+    /// It cannot be sent by anybody.
+    #[error("{0} of the request cannot be sent")]
+    Unfit(&'static str),
+    /// It was lost on its way, or its reply was.
+    #[error("no answer: {0}")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Uncarried {
+    fn lost(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Lost(error.into())
+    }
+}
+
+impl Transport {
+    /// Over these connections.
+    pub fn new(connector: Arc<dyn Connect>) -> Self {
+        Self(Arc::new(Pool::new(connector)))
+    }
+}
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,40 +72,62 @@ impl HttpClient for Transport {
 
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let pool = Arc::clone(&self.0);
-        HttpConnectorFuture::new(async move { carry(&pool, request).await })
+        let transport = self.clone();
+        HttpConnectorFuture::new(async move { transport.carry_for_sdk(request).await })
     }
 }
 
-async fn carry(pool: &Pool, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let request = request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
-    let (mut parts, body) = request.into_parts();
-    let unfit = |what: &str| ConnectorError::user(format!("{what} of the request cannot be sent").into());
-    let bytes = body.bytes().map(bytes::Bytes::copy_from_slice).ok_or_else(|| unfit("the body"))?;
-    let scheme = match parts.uri.scheme_str() {
-        Some("http") => Scheme::Http,
-        Some("https") => Scheme::Https,
-        _ => return Err(unfit("the scheme")),
-    };
-    let authority = parts.uri.authority().ok_or_else(|| unfit("the host"))?.clone();
-    let default_port = match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    };
-    let port = authority.port_u16().unwrap_or(default_port);
-    let origin = Origin { scheme, host: authority.host().to_owned(), port };
-    let host = if port == default_port { authority.host() } else { authority.as_str() };
-    parts.headers.insert(http::header::HOST, HeaderValue::from_str(host).map_err(|_| unfit("the host"))?);
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    parts.uri = target.parse().map_err(|_| unfit("the path"))?;
-    // The SDK's requests are few and far between: a connection of its own cannot have gone stale.
-    let mut connection = pool.fresh(&origin, None).await.map_err(|error| ConnectorError::io(Box::new(error)))?;
-    let io = |error: hyper::Error| ConnectorError::io(io::Error::other(error).into());
-    connection.sender.ready().await.map_err(io)?;
-    let body = Outgoing::new(Load::Whole(bytes), Arc::new(Open), Arc::default());
-    let response = connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(io)?;
-    let (parts, body) = response.into_parts();
-    let body = Limited::new(body, REPLY_LIMIT).collect().await.map_err(ConnectorError::io)?.to_bytes();
-    let response = http::Response::from_parts(parts, SdkBody::from(body));
-    HttpResponse::try_from(response).map_err(|error| ConnectorError::other(Box::new(error), None))
+impl Transport {
+    async fn carry_for_sdk(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = request.try_into_http1x().map_err(|error| ConnectorError::user(Box::new(error)))?;
+        let (parts, body) = request.into_parts();
+        let bytes = body.bytes().map(Bytes::copy_from_slice).ok_or(Uncarried::Unfit("the body"));
+        let carried = match bytes {
+            Ok(bytes) => self.carry(Request::from_parts(parts, bytes)).await,
+            Err(unfit) => Err(unfit),
+        };
+        let response = carried.map_err(|error| match error {
+            Uncarried::Unfit(_) => ConnectorError::user(error.into()),
+            Uncarried::Lost(source) => ConnectorError::io(source),
+        })?;
+        let response = response.map(SdkBody::from);
+        HttpResponse::try_from(response).map_err(|error| ConnectorError::other(Box::new(error), None))
+    }
+
+    /// Carries a request, whose address is a whole URL.
+    ///
+    /// # Errors
+    /// [`Uncarried`].
+    ///
+    /// # Cancel safety
+    /// The connection is closed; whether the request was carried out is unknown.
+    pub async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Uncarried> {
+        let (mut parts, body) = request.into_parts();
+        let scheme = match parts.uri.scheme_str() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            _ => return Err(Uncarried::Unfit("the scheme")),
+        };
+        let authority = parts.uri.authority().ok_or(Uncarried::Unfit("the host"))?.clone();
+        let default_port = match scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        };
+        let port = authority.port_u16().unwrap_or(default_port);
+        let origin = Origin { scheme, host: authority.host().to_owned(), port };
+        let host = if port == default_port { authority.host() } else { authority.as_str() };
+        let host = HeaderValue::from_str(host).map_err(|_| Uncarried::Unfit("the host"))?;
+        parts.headers.insert(http::header::HOST, host);
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        parts.uri = target.parse().map_err(|_| Uncarried::Unfit("the path"))?;
+        // These requests are few and far between: a connection of its own cannot have gone stale.
+        let mut connection = self.0.fresh(&origin, None).await.map_err(Uncarried::lost)?;
+        connection.sender.ready().await.map_err(Uncarried::lost)?;
+        let body = Outgoing::new(Load::Whole(body), Arc::new(Open), Arc::default());
+        let response =
+            connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(Uncarried::lost)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, REPLY_LIMIT).collect().await.map_err(Uncarried::lost)?.to_bytes();
+        Ok(Response::from_parts(parts, body))
+    }
 }
