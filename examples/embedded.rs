@@ -1,8 +1,8 @@
 //! One embedded S3 server for scripts:
-//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed KEY=SIZE,KEY=SIZE] [--address IP --name HOST]`.
-//! Without an address it listens on loopback as `localhost`. Seeds are objects of so many random bytes in the first bucket. It writes the certificate
-//! to trust to PATH, prints `ready URL`, and runs until it is ended; by SIGTERM, it says what it has counted: requests, a line for each operation,
-//! and `connections`.
+//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed KEY=SIZE,KEY=SIZE:PART] [--address IP --name HOST]`.
+//! Without an address it listens on loopback as `localhost`. Seeds are objects of so many random bytes in the first bucket, put together from parts of
+//! PART bytes where that is given; their ETags go to stderr. It writes the certificate to trust to PATH, prints `ready URL`, and runs until it is
+//! ended; by SIGTERM, it says what it has counted: requests, a line for each operation, and `connections`.
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -46,14 +46,22 @@ pub(crate) async fn serve(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     }
     for seed in list("seed") {
         let (key, size) = seed.split_once('=').ok_or_else(|| format!("`{seed}` is not KEY=SIZE"))?;
+        let (size, part) = size.split_once(':').map_or((size, None), |(size, part)| (size, Some(part)));
         let bucket = buckets.first().ok_or("--seed needs a --bucket")?;
         let size: usize = size.parse()?;
         let mut bytes = vec![0; size];
         fastrand::Rng::with_seed(size as u64).fill(&mut bytes);
-        server
-            .store()
-            .put(bucket, key, Bytes::from(bytes), Attributes::default())
-            .map_err(|refusal| refusal.to_string())?;
+        let (store, bytes) = (server.store(), Bytes::from(bytes));
+        let made = match part {
+            None => store.put(bucket, key, bytes, Attributes::default()),
+            Some(part) => {
+                let part: usize = part.parse()?;
+                let parts = (0..size).step_by(part).map(|start| bytes.slice(start..size.min(start + part)));
+                store.put_parts(bucket, key, parts, Attributes::default())
+            }
+        };
+        let made = made.map_err(|refusal| refusal.to_string())?;
+        eprintln!("{key} {}", made.etag);
     }
     let mut told_to_end = signal(SignalKind::terminate())?;
     println!("ready {}", server.endpoint());

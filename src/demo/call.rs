@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 pub(crate) enum Operation {
     AbortMultipartUpload,
     CompleteMultipartUpload,
+    CopyObject,
     CreateMultipartUpload,
     DeleteObject,
     GetBucketLocation,
@@ -29,6 +30,7 @@ pub(crate) enum Operation {
     PutObject,
     PutObjectTagging,
     UploadPart,
+    UploadPartCopy,
     Unknown,
 }
 
@@ -39,6 +41,7 @@ impl Operation {
         match self {
             Self::AbortMultipartUpload => "AbortMultipartUpload",
             Self::CompleteMultipartUpload => "CompleteMultipartUpload",
+            Self::CopyObject => "CopyObject",
             Self::CreateMultipartUpload => "CreateMultipartUpload",
             Self::DeleteObject => "DeleteObject",
             Self::GetBucketLocation => "GetBucketLocation",
@@ -55,6 +58,7 @@ impl Operation {
             Self::PutObject => "PutObject",
             Self::PutObjectTagging => "PutObjectTagging",
             Self::UploadPart => "UploadPart",
+            Self::UploadPartCopy => "UploadPartCopy",
             Self::Unknown => "Unknown",
         }
     }
@@ -154,7 +158,13 @@ impl Call {
             (false, &Method::GET) if self.has("tagging") => Operation::GetObjectTagging,
             (false, &Method::GET) if self.has("uploadId") => Operation::ListParts,
             (false, &Method::GET) => Operation::GetObject,
-            (false, &Method::PUT) if headers.contains_key("x-amz-copy-source") => Operation::Unknown,
+            (false, &Method::PUT) if headers.contains_key("x-amz-copy-source") => {
+                if self.has("uploadId") {
+                    Operation::UploadPartCopy
+                } else {
+                    Operation::CopyObject
+                }
+            }
             (false, &Method::PUT) if self.has("tagging") => Operation::PutObjectTagging,
             (false, &Method::PUT) if self.has("uploadId") => Operation::UploadPart,
             (false, &Method::PUT) => Operation::PutObject,
@@ -174,8 +184,10 @@ impl Call {
             Operation::GetObject | Operation::HeadObject if versioned => actions.push("s3:GetObjectVersion"),
             Operation::GetObject | Operation::HeadObject => actions.push("s3:GetObject"),
             Operation::PutObject
+            | Operation::CopyObject
             | Operation::CreateMultipartUpload
             | Operation::UploadPart
+            | Operation::UploadPartCopy
             | Operation::CompleteMultipartUpload => actions.push("s3:PutObject"),
             Operation::AbortMultipartUpload => actions.push("s3:AbortMultipartUpload"),
             Operation::ListParts => actions.push("s3:ListMultipartUploadParts"),
@@ -195,12 +207,13 @@ impl Call {
         }
         let writes = matches!(
             self.operation,
-            Operation::PutObject | Operation::CompleteMultipartUpload | Operation::DeleteObject
+            Operation::PutObject | Operation::CopyObject | Operation::CompleteMultipartUpload | Operation::DeleteObject
         );
         if writes && headers.contains_key(http::header::IF_MATCH) {
             actions.push("s3:GetObject");
         }
-        let creates = matches!(self.operation, Operation::PutObject | Operation::CreateMultipartUpload);
+        let creates =
+            matches!(self.operation, Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload);
         if creates && headers.contains_key("x-amz-tagging") {
             actions.push("s3:PutObjectTagging");
         }

@@ -68,6 +68,27 @@ pub(crate) fn check_read(headers: &HeaderMap, object: &Object) -> Result<(), Ref
     Ok(())
 }
 
+/// Decides a copy against the object that is to be copied.
+///
+/// # Errors
+/// `PreconditionFailed`, and `NotImplemented` for the conditions on times.
+pub(crate) fn check_copy_source(headers: &HeaderMap, object: &Object) -> Result<(), Refusal> {
+    let condition = |name: &'static str| text(headers, &HeaderName::from_static(name));
+    let names = |value: &str| value.split(',').map(bare).any(|etag| etag == "*" || etag == object.etag);
+    for name in ["x-amz-copy-source-if-modified-since", "x-amz-copy-source-if-unmodified-since"] {
+        if condition(name).is_some() {
+            return Err(Refusal::of("NotImplemented").detail("Header", name));
+        }
+    }
+    if condition("x-amz-copy-source-if-match").is_some_and(|value| !names(value)) {
+        return Err(failed("x-amz-copy-source-If-Match"));
+    }
+    if condition("x-amz-copy-source-if-none-match").is_some_and(names) {
+        return Err(failed("x-amz-copy-source-If-None-Match"));
+    }
+    Ok(())
+}
+
 fn failed(condition: &str) -> Refusal {
     Refusal::of("PreconditionFailed").detail("Condition", condition)
 }

@@ -71,6 +71,11 @@ impl Content {
         slice
     }
 
+    /// Its pieces, shared.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Bytes> + '_ {
+        self.pieces.iter().cloned()
+    }
+
     /// One copy of everything, for tests that compare.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {

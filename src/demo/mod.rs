@@ -17,6 +17,7 @@ pub mod store;
 
 mod call;
 mod chunked;
+mod copies;
 pub mod keys;
 mod listing;
 mod objects;

@@ -24,7 +24,7 @@ use super::service::{Ask, whole_body};
 use super::store::{Draft, Encryption, Found, Object};
 
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
-const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+pub(crate) const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// The largest document that a request may bring; a Complete of 10,000 parts is about a megabyte.
 pub(crate) const DOCUMENT_LIMIT: usize = 4 << 20;

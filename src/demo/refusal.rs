@@ -144,6 +144,7 @@ fn usual(code: &str) -> (u16, &'static str) {
         "NoSuchVersion" => (404, "The specified version does not exist."),
         "NotImplemented" => (501, "A header you provided implies functionality that is not implemented"),
         "NotModified" => (304, "Not Modified"),
+        "ObjectNotInActiveTierError" => (403, "The source object of the COPY action is not in the active tier."),
         "OperationAborted" => (
             409,
             "A conflicting conditional operation is currently in progress against this resource. Please try again.",

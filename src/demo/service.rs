@@ -31,7 +31,7 @@ use super::objects::{self, http_date, insert};
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::store::{Store, random};
-use super::{listing, uploads};
+use super::{copies, listing, uploads};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -209,6 +209,7 @@ async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
     match call.operation {
         Operation::AbortMultipartUpload => uploads::abort(&ask),
         Operation::CompleteMultipartUpload => uploads::complete(ask).await,
+        Operation::CopyObject => copies::object(ask).await,
         Operation::CreateMultipartUpload => uploads::create(&ask),
         Operation::DeleteObject => objects::delete(&ask),
         Operation::GetBucketLocation => uploads::location(&ask),
@@ -224,6 +225,7 @@ async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
         Operation::PutObject => objects::put(ask).await,
         Operation::PutObjectTagging => objects::put_tags(ask).await,
         Operation::UploadPart => uploads::put_part(ask).await,
+        Operation::UploadPartCopy => copies::part(ask).await,
         Operation::Unknown => Err(Refusal::of("NotImplemented")),
     }
 }

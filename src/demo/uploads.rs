@@ -8,6 +8,7 @@ use s3s::dto::{
 use s3s::{Body, dto};
 
 use super::attributes::Attributes;
+use super::call::Call;
 use super::conditions::{WriteCondition, bare};
 use super::listing::encode;
 use super::multipart::{CompleteUpload, CreateUpload, LAST_PART, NamedPart, Upload, UploadRef};
@@ -54,13 +55,7 @@ pub(crate) fn create(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 /// UploadPart. An upload that is gone is refused before the body is read, and again after it.
 pub(crate) async fn put_part(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
     let (store, call) = (ask.store, ask.call);
-    let number = call.get("partNumber").and_then(|number| number.parse().ok());
-    let number: u16 = number.filter(|number| (1..=LAST_PART).contains(number)).ok_or_else(|| {
-        Refusal::of("InvalidArgument")
-            .because("Part number must be an integer between 1 and 10000, inclusive")
-            .detail("ArgumentName", "partNumber")
-            .detail("ArgumentValue", call.get("partNumber").unwrap_or_default())
-    })?;
+    let number = part_number(call)?;
     let which = which(&ask)?;
     let upload = store.upload(which)?;
     let (content, digest, proof) = receive(ask).await?;
@@ -204,7 +199,19 @@ pub(crate) fn uploads(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
     })
 }
 
-fn which<'a>(ask: &Ask<'a>) -> Result<UploadRef<'a>, Refusal> {
+/// The part that an address names.
+pub(crate) fn part_number(call: &Call) -> Result<u16, Refusal> {
+    let number = call.get("partNumber").and_then(|number| number.parse().ok());
+    number.filter(|number| (1..=LAST_PART).contains(number)).ok_or_else(|| {
+        Refusal::of("InvalidArgument")
+            .because("Part number must be an integer between 1 and 10000, inclusive")
+            .detail("ArgumentName", "partNumber")
+            .detail("ArgumentValue", call.get("partNumber").unwrap_or_default())
+    })
+}
+
+/// The upload that an address names.
+pub(crate) fn which<'a>(ask: &Ask<'a>) -> Result<UploadRef<'a>, Refusal> {
     let id = ask.call.get("uploadId").filter(|id| !id.is_empty()).ok_or_else(|| Refusal::of("NoSuchUpload"))?;
     Ok(UploadRef { bucket: &ask.call.bucket, key: &ask.call.key, id })
 }

@@ -7,6 +7,7 @@ pub mod attributes;
 pub mod aws_chunked;
 pub mod bucket;
 pub mod checksum;
+pub mod copy;
 pub mod encryption;
 pub mod endpoint;
 pub mod error;
