@@ -15,6 +15,7 @@ pub mod given;
 pub mod governor;
 pub mod hint;
 pub mod job;
+mod layout;
 mod ordered;
 mod pass;
 mod pin;

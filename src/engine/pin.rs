@@ -2,17 +2,13 @@
 
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
-use super::plan::{EtagMode, KEPT_PART_LIMIT, Layout, SINGLE_PUT_LIMIT, SourceLayout, even_layout};
-use super::report::Fault;
-use crate::s3::PartNumber;
+use super::layout::{self, Between, Held};
+use super::plan::{EtagMode, KEPT_PART_LIMIT, Layout, SINGLE_PUT_LIMIT, SourceLayout};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
 use crate::wire::body::Incoming;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
-
-/// How many parts' lengths are asked for at a time: the source is near, and its connections are for the bytes.
-const LOOKS: usize = 16;
 
 /// What was found under the key.
 pub(super) enum Found {
@@ -113,7 +109,9 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
 /// # Cancel safety
 /// Holds nothing.
 pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
-    let Some(count) = pinned.etag.parts() else { return Ok(SourceLayout::Single) };
+    if pinned.etag.parts().is_none() {
+        return Ok(SourceLayout::Single);
+    }
     let wanted = match job.options.etag {
         EtagMode::Preserve => true,
         EtagMode::Auto => pinned.size > SINGLE_PUT_LIMIT && job.options.part_size.is_none(),
@@ -123,33 +121,11 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     if !wanted && pinned.crc.is_some() {
         return Ok(SourceLayout::Unknown);
     }
-    let number = |number: u16| -> Result<PartNumber, Halt> {
-        PartNumber::new(number.into()).map_err(|error| Fault::new("internal", error.to_string()).into())
-    };
-    let ends = (number(1)?, number(count)?);
-    let (Some(first), Some(last)) =
-        (part_length(job, notes, pinned, ends.0).await?, part_length(job, notes, pinned, ends.1).await?)
-    else {
-        return Ok(SourceLayout::Unknown);
-    };
-    let even = even_layout(pinned.size, count, first, last);
     // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
-    if job.options.etag != EtagMode::Preserve {
-        if let Some(even) = even {
-            return Ok(SourceLayout::Parts(even));
-        }
-        if first > KEPT_PART_LIMIT {
-            return Ok(SourceLayout::Unknown);
-        }
-    }
-    let Some(lengths) = all_lengths(job, notes, pinned, count).await? else { return Ok(SourceLayout::Unknown) };
-    let is_whole = lengths.iter().sum::<u64>() == pinned.size;
-    let is_even = lengths.split_last().is_some_and(|(_, others)| others.iter().all(|length| *length == first));
-    Ok(match even.filter(|_| is_even) {
-        _ if !is_whole => SourceLayout::Unknown,
-        Some(even) => SourceLayout::Parts(even),
-        None => SourceLayout::Parts(Layout::Uneven(lengths)),
-    })
+    let between = if job.options.etag == EtagMode::Preserve { Between::Asked } else { Between::Even };
+    let held = Held { end: End::Source, head: pinned };
+    let own = layout::layout(job, notes, held, between, KEPT_PART_LIMIT).await?;
+    Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
 }
 
 /// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
@@ -159,54 +135,12 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
 /// Holds nothing.
 pub(super) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
     let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
+    let held = Held { end: End::Source, head: pinned };
     let lengths = match layout {
         Layout::Uneven(_) => return Ok(true),
-        Layout::Even { .. } => all_lengths(job, notes, pinned, count).await?,
+        Layout::Even { .. } => layout::all_lengths(job, notes, held, count).await?,
     };
     Ok(lengths.is_some_and(|lengths| lengths.iter().copied().eq(layout.ranges().iter().map(|range| range.bytes()))))
-}
-
-/// The lengths of all parts, asked for many at a time; `None` if the server stops telling.
-async fn all_lengths(job: &Job, notes: &Notes, pinned: &ObjectHead, count: u16) -> Result<Option<Vec<u64>>, Halt> {
-    let mut lengths = Vec::with_capacity(usize::from(count));
-    let numbers: Vec<PartNumber> = (1..=count).filter_map(|number| PartNumber::new(number.into()).ok()).collect();
-    for batch in numbers.chunks(LOOKS) {
-        let looks = batch.iter().map(|number| part_length(job, notes, pinned, *number));
-        for length in futures_util::future::join_all(looks).await {
-            match length? {
-                Some(length) => lengths.push(length),
-                None => return Ok(None),
-            }
-        }
-    }
-    Ok(Some(lengths))
-}
-
-/// The length of one of the source's parts; `None` if the server does not know part numbers.
-async fn part_length(job: &Job, notes: &Notes, pinned: &ObjectHead, part: PartNumber) -> Result<Option<u64>, Halt> {
-    let operation = HeadObject {
-        bucket: job.source.bucket.clone(),
-        key: job.source.key.clone(),
-        version: pinned.version.clone(),
-        // Without a condition: moto holds it against the part's own ETag. Lengths of another object do not add up to the
-        // pinned size, and if they do, no byte is read by them that is not pinned.
-        if_match: None,
-        part: Some(part),
-    };
-    let mut attempts = job.part().within();
-    let answer = job.source.client.call(&operation, &mut attempts).await;
-    notes.count(&attempts);
-    match answer {
-        Ok(head) => Ok(head.parts_count.and(Some(head.length))),
-        Err(error) => match error.class() {
-            Class::Missing | Class::Precondition => {
-                Err(Halt::replaced("the source was replaced while its layout was read"))
-            }
-            // A bucket's owner may allow GetObject and still refuse this; a server may not know it.
-            Class::Refused => Ok(None),
-            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Source, &error).into()),
-        },
-    }
 }
 
 /// Whether the source is gone now, said so that it can be believed.

@@ -113,6 +113,11 @@ impl Layout {
         }
     }
 
+    /// Whether S3 takes these parts, and they make an object of so many bytes.
+    pub(super) fn makes(&self, size: u64) -> bool {
+        self.size() == size && self.is_allowed() && self.ranges().len() == self.count()
+    }
+
     /// Whether S3 takes these parts.
     fn is_allowed(&self) -> bool {
         let count = self.count() as u64;
@@ -199,7 +204,7 @@ fn preserved(size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
     match source {
         SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
         SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
-        SourceLayout::Parts(layout) if layout.size() == size && layout.is_allowed() => Ok(Plan::Parts(layout.clone())),
+        SourceLayout::Parts(layout) if layout.makes(size) => Ok(Plan::Parts(layout.clone())),
         SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not take parts of the source's lengths")),
         SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not say how it was put together")),
     }
