@@ -36,7 +36,7 @@
 //! - Part buffers never exceed their budget; they are reserved before a byte is asked for.
 //! - Nothing is removed at the target unless deletes are followed and a GET said that the source is gone; then under the
 //!   ETag that was seen, with a look at the source before and after it.
-//! - No upload is left open without the report saying so, and nothing runs on after the report.
+//! - No upload is left open and no stage is left behind without the report saying so, and nothing runs on after the report.
 //! - An upload is gone on with only by its ticket ([`engine::ticket`]), and only while the source is what it was.
 //! - No queue, scheduler or store of state of our own: what is remembered is in S3, and in tickets.
 //!

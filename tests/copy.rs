@@ -146,7 +146,8 @@ async fn everything_that_belongs_to_an_object_is_carried() {
         assert_eq!(copy(&job).await.outcome, Outcome::Unchanged);
         pair.source.store().change(SOURCE_BUCKET, &key, |attributes| attributes.tags.clear());
         let report = copy(&job).await;
-        assert_eq!((report.outcome, report.bytes), (Outcome::Copied, size as u64), "a changed tag is copied anew");
+        let sent = if size <= 64 << 10 { size } else { 0 };
+        assert_eq!((report.outcome, report.bytes), (Outcome::Copied, sent as u64), "a changed tag is copied");
         assert_equal(&pair, &key, &report);
     }
 }

@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::PartNumber;
 use xpsync::s3::checksum::Crc64;
-use xpsync::s3::copy::{CopyObject, CopySource, UploadPartCopy};
+use xpsync::s3::copy::{CopyObject, CopySource, Summed, UploadPartCopy};
 use xpsync::s3::etag::ETag;
 use xpsync::s3::object::Style;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply, upload};
@@ -37,7 +37,7 @@ fn source() -> CopySource {
 }
 
 fn object() -> CopyObject {
-    CopyObject { bucket: bucket(), key: key(), source: source(), precondition: None, style: Style::default() }
+    CopyObject { bucket: bucket(), key: key(), source: source(), precondition: None, summed: Summed::Crc64Nvme, style: Style::default() }
 }
 
 fn part() -> UploadPartCopy {

@@ -11,6 +11,7 @@ use crate::engine::governor::{Bounds, FixedWindow};
 use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Outcome, Report};
 use crate::engine::reserved;
+use crate::engine::stage_plan;
 use crate::engine::ticket::WhenStopped;
 use crate::journal::{Before, Journal, Named, Names};
 use crate::s3::{Bucket, Key};
@@ -108,6 +109,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
         },
         options: Options {
             etag: cp.etag,
+            staging: stage_plan::Limits::default(),
             part_size: match cp.part_size {
                 AutoOr::Auto => None,
                 AutoOr::Own(Size(bytes)) => Some(bytes),

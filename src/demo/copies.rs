@@ -18,7 +18,7 @@ use super::objects::{VERSION_ID, encryption, http_date, insert, write_encryption
 use super::policy::denied;
 use super::refusal::Refusal;
 use super::service::Ask;
-use super::store::{Draft, Encryption, Found, Object};
+use super::store::{Draft, Found, Object};
 use super::uploads::{part_number, which};
 
 /// The largest object that one copy takes, and the largest part.
@@ -60,7 +60,7 @@ pub(crate) async fn object(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
         ask.policy.require(&["s3:PutObjectTagging"], &call.bucket, &call.key)?;
     }
     let default = ask.store.bucket(&call.bucket)?.encryption;
-    if matches!(encryption.as_ref().unwrap_or(&default), Encryption::Kms(_)) {
+    if encryption.as_ref().unwrap_or(&default).asks_kms() {
         ask.policy.require(&["kms:GenerateDataKey"], &call.bucket, &call.key)?;
     }
     let mut attributes = if replaces_metadata { asked.clone() } else { copied.attributes.clone() };
@@ -190,7 +190,7 @@ impl Source {
         if object.attributes.is_archived() {
             return Err(Refusal::of("ObjectNotInActiveTierError"));
         }
-        if matches!(object.encryption, Encryption::Kms(_)) {
+        if object.encryption.asks_kms() {
             ask.policy.require(&["kms:Decrypt"], bucket, key)?;
         }
         Ok(object)

@@ -10,6 +10,7 @@ use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
 use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::plan::EtagMode;
+use crate::engine::stage_plan;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
 use crate::wire::call::{Client, Config};
@@ -129,6 +130,7 @@ impl Pair {
             target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
             options: Options {
                 etag: EtagMode::Auto,
+                staging: stage_plan::Limits::default(),
                 part_size: None,
                 buffering: Buffering::Memory,
                 parts_under_way: 32,

@@ -4,6 +4,7 @@ use super::buffer::Buffers;
 use super::hint::{End, hint};
 use super::plan::EtagMode;
 use super::report::{BufferKind, Fault, NotCarried, Place};
+use super::stage_plan::Limits;
 use super::ticket::{Ledger, Ticket, WhenStopped};
 use crate::s3::error::Class;
 use crate::s3::object::ObjectHead;
@@ -54,6 +55,8 @@ pub enum Deletes {
 pub struct Options {
     /// What is asked of the target's ETag.
     pub etag: EtagMode,
+    /// From which sizes on an object is staged to keep its ETag.
+    pub staging: Limits,
     /// The user's own part size.
     pub part_size: Option<u64>,
     /// Where parts wait.

@@ -1,8 +1,8 @@
 //! One object from one S3 to another: pin, decide, plan, move, prove, look again, leave clean.
 //!
-//! [`copy`] is the one entry; `pass` is one attempt at it. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], `straggler`,
+//! [`copy`] is the one entry; `pass` is one attempt at it. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], [`stage_plan`], `straggler`,
 //! `hint`) are pure; the others do as they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
-//! left open without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
+//! left open and no stage left behind without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
 pub mod abort;
 pub mod adaptive;
@@ -17,16 +17,21 @@ pub mod hint;
 pub mod job;
 mod layout;
 mod ordered;
+mod part_copies;
 mod pass;
 mod pin;
 mod pipeline;
 pub mod plan;
 mod put;
+mod recopy;
 mod remove;
 pub mod report;
 pub mod reserved;
 mod resume;
 mod sent;
+pub mod stage_plan;
+mod staged;
+mod stages;
 mod straggler;
 mod streamed;
 mod target;
@@ -41,6 +46,7 @@ use pass::{Enforced, Pass};
 use pin::Now;
 use remove::{Removed, remove};
 use report::{Fault, Outcome, Place, Proof, Report};
+use stages::Stages;
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -67,14 +73,18 @@ const MISMATCHES: u32 = 2;
 /// # Cancel safety
 /// Not to be dropped before it is done: an upload may be left open. It ends by itself, at the job's deadline and its grace.
 pub async fn copy(job: &Job) -> Report {
+    if let Some(report) = reserved::refused(job) {
+        return report;
+    }
     let began = Instant::now();
     let uploads = Uploads::adopting(job.ongoing.ticket.clone());
-    let work = Work { job, notes: Arc::new(Notes::default()), uploads };
+    let work = Work { job, notes: Arc::new(Notes::default()), uploads, stages: Stages::default() };
     let ended = tokio::select! {
         biased;
         why = job.deadline.passed() => Ok(Err(stopped(why).into())),
         ended = caught(Box::pin(work.passes())) => ended,
     };
+    let until = Instant::now() + job.grace;
     let ticket = match &ended {
         Ok(Err(Halt::Failed(fault))) if fault.may_be_resumed() => work.keep(),
         Ok(Ok(_) | Err(Halt::Failed(_) | Halt::Again(_) | Halt::Shared(_))) | Err(_) => None,
@@ -83,6 +93,7 @@ pub async fn copy(job: &Job) -> Report {
         // Whatever way it ended, what is open by now is not wanted any more.
         work.uploads.leave(job, &work.notes).await;
     }
+    work.stages.leave(job, &work.notes, until).await;
     let ended = ended.unwrap_or_else(|panic| resume_unwind(panic));
     let kept = work.notes.with(|kept| kept.clone());
     let source = kept.source.clone().unwrap_or_else(|| job.source_place());
@@ -122,6 +133,7 @@ struct Work<'a> {
     job: &'a Job,
     notes: Arc<Notes>,
     uploads: Uploads,
+    stages: Stages,
 }
 
 /// How the passes ended.
@@ -167,6 +179,16 @@ impl Work<'_> {
         }
     }
 
+    /// Ends what is open and removes what is ours alone, for at most the job's grace.
+    ///
+    /// # Cancel safety
+    /// Uploads and stages may be left.
+    async fn leave(&self) {
+        let until = Instant::now() + self.job.grace;
+        self.uploads.leave(self.job, &self.notes).await;
+        self.stages.leave(self.job, &self.notes, until).await;
+    }
+
     /// Passes until the target has what the source has now.
     async fn passes(&self) -> Result<Done, Halt> {
         let mut committed: Option<Enforced> = None;
@@ -180,7 +202,7 @@ impl Work<'_> {
                 Err(Halt::Again(fault)) => {
                     tracing::info!(key = self.job.source.key.as_str(), reason = fault.message, "begun anew");
                     // What is open belongs to the state that is gone.
-                    self.uploads.leave(self.job, &self.notes).await;
+                    self.leave().await;
                     mismatches += u32::from(fault.class == "integrity");
                     if mismatches > MISMATCHES {
                         return Err(Halt::Again(fault));

@@ -7,11 +7,14 @@ use super::job::Halt;
 use super::ordered::Ordered;
 use super::pin::{self, Found};
 use super::pipeline::Parts;
-use super::plan::{EtagMode, Layout, Plan, SINGLE_PUT_LIMIT, SourceLayout, plan};
+use super::plan::{EtagMode, Layout, Plan, SINGLE_PUT_LIMIT, SourceLayout, Unplannable, plan};
 use super::put::{self, Committed, Putting};
+use super::recopy;
 use super::report::{BufferKind, Fault, Outcome, Proof};
 use super::resume::Unread;
 use super::sent::Origin;
+use super::stage_plan::{self, Way};
+use super::staged::Wanted;
 use super::target::{self, AtTarget, integrity};
 use super::upload::Completion;
 use super::verify::{self, Expected, SourceCheck};
@@ -74,12 +77,13 @@ impl Work<'_> {
                 },
                 None => target::see(job, &self.notes, &head).await?,
             };
-            match decide::decide(&head, seen.as_ref()) {
+            let decision = decide::decide(&head, seen.as_ref());
+            match recopy::insist(decision, job.options.etag, &head, seen.as_ref()) {
                 Decision::Unchanged(by) => match seen {
                     Some(seen) => Ok(self.unchanged(&head, AtTarget::unchanged(&seen, by), by)),
                     None => Err(Fault::new("internal", "unchanged without a target").into()),
                 },
-                Decision::Write(condition) => self.write(&head, body, seen.as_ref(), condition).await,
+                Decision::Write(condition) => self.change(&head, body, seen.as_ref(), condition).await,
             }
         }
         .await;
@@ -106,7 +110,7 @@ impl Work<'_> {
         }
     }
 
-    fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
+    pub(super) fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
         match by {
             Sameness::Recorded => {
                 self.notes.remark("the target's metadata names this source; its content was not compared");
@@ -137,6 +141,27 @@ impl Work<'_> {
         self.put(head, &layout, body, None, Precondition::IfAbsent, ring).await
     }
 
+    /// Copies what is at the target onto itself where that makes it what is wanted, and sends the bytes otherwise.
+    async fn change(
+        &self,
+        head: &ObjectHead,
+        mut body: Option<Box<Incoming>>,
+        seen: Option<&ObjectHead>,
+        condition: Precondition,
+    ) -> Result<Enforced, Halt> {
+        let options = &self.job.options;
+        if let Some(seen) = seen
+            && let Some(recopy) = recopy::plan(head, seen, options.etag, options.kms_key.as_deref())
+        {
+            // An open body holds a permit; it is asked for again if it is wanted after all.
+            drop(body.take());
+            if let Some(enforced) = self.recopied(head, seen, &condition, &recopy).await? {
+                return Ok(enforced);
+            }
+        }
+        self.write(head, body, seen, condition).await
+    }
+
     async fn write(
         &self,
         head: &ObjectHead,
@@ -146,8 +171,26 @@ impl Work<'_> {
     ) -> Result<Enforced, Halt> {
         let job = self.job;
         let layout = pin::layout(job, &self.notes, head).await?;
-        let plan = plan(head.size, &layout, job.options.etag, job.options.part_size)
-            .map_err(|error| Fault::new("configuration", error.to_string()))?;
+        let unplannable = |error: Unplannable| Fault::new("configuration", error.to_string());
+        let target = match seen {
+            _ if job.options.kms_key.is_some() => stage_plan::Target::Opaque,
+            Some(seen) if !seen.encryption.keeps_md5() => stage_plan::Target::Opaque,
+            Some(_) | None => stage_plan::Target::Plain,
+        };
+        let (mode, limits) = (job.options.etag, job.options.staging);
+        let way = stage_plan::way(&head.etag, head.size, &layout, mode, target, limits).map_err(unplannable)?;
+        let wanted = |condition| Wanted { head, seen, condition };
+        let mode = match &way {
+            Way::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,
+            Way::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
+            Way::Direct(direct) if *direct == mode => mode,
+            Way::Direct(direct) => {
+                self.notes
+                    .remark("encryption with KMS makes the ETag of one side opaque, so it could not be preserved");
+                *direct
+            }
+        };
+        let plan = plan(head.size, &layout, mode, job.options.part_size).map_err(unplannable)?;
         let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
         let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
         match &plan {
@@ -267,14 +310,19 @@ impl Work<'_> {
         Ok(enforced)
     }
 
-    async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
+    pub(super) async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
         match committed {
             Committed::Written(_) => put::tag(self.job, &self.notes, head).await,
             Committed::Unchanged(..) => Ok(()),
         }
     }
 
-    fn prove_source(&self, head: &ObjectHead, made: &Expected, own: Option<&Stored>) -> Result<Vec<Proof>, Halt> {
+    pub(super) fn prove_source(
+        &self,
+        head: &ObjectHead,
+        made: &Expected,
+        own: Option<&Stored>,
+    ) -> Result<Vec<Proof>, Halt> {
         let proofs = verify::source(head, made, own).map_err(|mismatch| integrity(&mismatch))?;
         if proofs.is_empty() {
             self.notes.remark("the source has no checksum and no ETag that the bytes could be held against");
@@ -282,7 +330,7 @@ impl Work<'_> {
         Ok(proofs)
     }
 
-    fn enforced(
+    pub(super) fn enforced(
         &self,
         head: &ObjectHead,
         committed: Committed,

@@ -5,7 +5,6 @@ use super::fill::fill;
 use super::hint::End;
 use super::job::{Halt, Job, Notes, UnderWay, fault_at, stopped};
 use super::ordered::Ordered;
-use super::plan::Layout;
 use super::report::Fault;
 use super::resume::same_bytes;
 use super::sent::{Done, Origin, Sent, proven};
@@ -99,20 +98,19 @@ struct Flights {
     in_time: bool,
 }
 
-/// Sends all parts of a layout but those at hand. Slots are taken in the order of the parts, so that the earliest part never waits for a
+/// Sends these ranges of the source as the parts of an upload, but those at hand. Slots are taken in the order of the parts, so that the earliest part never waits for a
 /// later one's memory. A part that need not wait for the border does not wait in memory either: it is streamed.
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
 pub(super) async fn send_parts(
     parts: Arc<Parts>,
-    layout: &Layout,
+    ranges: &[ByteRange],
     mut at_hand: BTreeMap<usize, Done>,
 ) -> Result<Sent, Halt> {
-    let ranges = layout.ranges();
     let mut done: Vec<Option<Done>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
     let missing: Vec<(usize, ByteRange)> =
-        ranges.into_iter().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
+        ranges.iter().copied().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
     let mut waiting = missing.into_iter().peekable();
     let mut flights = Flights::new(Arc::clone(&parts));
     let mut looks = interval(LOOK);

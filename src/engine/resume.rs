@@ -101,12 +101,12 @@ impl Work<'_> {
         let head = &parts.pinned;
         // Parts whose bytes are wanted in order go through slots, and are compared there.
         if parts.own_boundaries.is_some() || parts.listed.is_empty() {
-            return Ok((send_parts(Arc::clone(parts), layout, BTreeMap::new()).await?, Unread::None));
+            return Ok((send_parts(Arc::clone(parts), &layout.ranges(), BTreeMap::new()).await?, Unread::None));
         }
         let at_hand = if may_stay_unread(head, keeps_etag, parts.listed.values()) {
             let unread = parts.listed.iter().filter_map(|(index, listed)| Some((*index, unread(listed)?))).collect();
             self.count_kept(&unread, layout);
-            let sent = send_parts(Arc::clone(parts), layout, unread).await?;
+            let sent = send_parts(Arc::clone(parts), &layout.ranges(), unread).await?;
             if shows_the_source(head, &sent) {
                 return Ok((sent, Unread::Some));
             }
@@ -121,7 +121,7 @@ impl Work<'_> {
         let mut known = reread(parts, layout, &at_hand).await?;
         self.count_kept(&known, layout);
         known.extend(at_hand);
-        Ok((send_parts(Arc::clone(parts), layout, known).await?, Unread::None))
+        Ok((send_parts(Arc::clone(parts), &layout.ranges(), known).await?, Unread::None))
     }
 
     fn count_kept(&self, kept: &BTreeMap<usize, Done>, layout: &Layout) {

@@ -212,6 +212,7 @@ impl Condition {
             && let Some(seen) = &seen
             && sent.is(seen)
             && headers_agree(written, &seen.attributes)
+            && (sameness(source, seen) == Sameness::Different || written.tags == seen.attributes.tags)
         {
             return Ok(Settled::Ours(seen.clone()));
         }
@@ -250,7 +251,8 @@ pub(super) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Whether an object has the headers and metadata that were sent; tags are not in a HEAD.
+/// Whether an object has the headers and metadata that were sent; tags are not in a HEAD, and are asked for apart where the
+/// source's content is there.
 fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
     let bare = |attributes: &Attributes| Attributes { tags: Default::default(), ..carried(attributes) };
     bare(written).agree(&bare(seen))

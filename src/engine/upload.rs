@@ -122,19 +122,37 @@ impl Uploads {
         beginning: Beginning<'_>,
     ) -> Result<UploadId, Halt> {
         let Beginning { style, pin, layout, condition } = beginning;
-        write_down(job, notes, |ledger| ledger.intends()).await;
-        let mut creating = self.creating.lock().await;
-        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone())));
-        let joined = task.await;
-        *creating = None;
-        let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
-        let upload = answer.map_err(|error| fault_at(End::Target, &error))?;
+        let upload = self.created(job, notes, style).await?;
         let (layout, condition) = (layout.clone(), condition.clone());
         let ticket = Ticket { upload: upload.clone(), pin, layout, condition };
         self.set(Some(Open::Ticketed(ticket.clone())));
         notes.begin_upload();
         write_down(job, notes, move |ledger| ledger.begun(&ticket)).await;
         Ok(upload)
+    }
+
+    /// Begins an upload that nobody else can go on with, in place of what may be open: of parts that are copied within the
+    /// target, or to a stage.
+    ///
+    /// # Cancel safety
+    /// As [`Self::begin`].
+    pub(super) async fn begin_bare(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+        if self.get().is_some() {
+            self.leave(job, notes).await;
+        }
+        let upload = self.created(job, notes, style).await?;
+        self.set(Some(Open::Bare(upload.clone())));
+        Ok(upload)
+    }
+
+    async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+        write_down(job, notes, |ledger| ledger.intends()).await;
+        let mut creating = self.creating.lock().await;
+        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone())));
+        let joined = task.await;
+        *creating = None;
+        let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
+        answer.map_err(|error| fault_at(End::Target, &error).into())
     }
 
     /// What was open is not any more.

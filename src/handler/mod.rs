@@ -16,6 +16,7 @@ use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
 use crate::engine::report::{Fault, Outcome, Place, Report};
 use crate::engine::reserved;
+use crate::engine::stage_plan;
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
 use crate::journal::Journal;
@@ -254,6 +255,7 @@ impl Function {
             target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
             options: Options {
                 etag: self.settings.etag_mode,
+                staging: stage_plan::Limits::default(),
                 part_size: None,
                 buffering: Buffering::Auto(self.settings.memory_threshold),
                 parts_under_way: self.parts_under_way,

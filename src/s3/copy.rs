@@ -65,6 +65,15 @@ impl Copied {
     }
 }
 
+/// Which checksum a copy stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Summed {
+    /// A CRC64NVME.
+    Crc64Nvme,
+    /// One of the kind that what it is a copy of stores.
+    AsBefore,
+}
+
 /// CopyObject, with attributes of its own rather than those of the source.
 #[derive(Debug, Clone)]
 pub struct CopyObject {
@@ -76,6 +85,8 @@ pub struct CopyObject {
     pub source: CopySource,
     /// What must hold at the target.
     pub precondition: Option<Precondition>,
+    /// Which checksum it stores.
+    pub summed: Summed,
     /// What the copy is given.
     pub style: Style,
 }
@@ -103,7 +114,10 @@ impl Operation for CopyObject {
         self.source.set(headers);
         headers.set("x-amz-metadata-directive", "REPLACE");
         headers.set("x-amz-tagging-directive", "REPLACE");
-        headers.set("x-amz-checksum-algorithm", "CRC64NVME");
+        match self.summed {
+            Summed::Crc64Nvme => headers.set("x-amz-checksum-algorithm", "CRC64NVME"),
+            Summed::AsBefore => {}
+        }
         if let Some(precondition) = &self.precondition {
             precondition.set(headers);
         }
@@ -197,6 +211,7 @@ mod tests {
             key: Key::new("to").unwrap(),
             source: source("my/image ü+?%.jpg"),
             precondition: None,
+            summed: Summed::Crc64Nvme,
             style: Style::default(),
         }
     }
@@ -227,6 +242,7 @@ mod tests {
         );
         let mut styled = copy();
         styled.source.version = VersionId::new("a/b=").ok();
+        styled.summed = Summed::AsBefore;
         styled.precondition = Some(Precondition::IfMatch(ETag::listed("e")));
         styled.style.storage_class = Some("STANDARD_IA".into());
         styled.style.attributes.tags.insert("a".into(), "b c".into());
@@ -239,6 +255,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{text}");
         }
+        assert!(!text.contains("checksum"), "{text}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
 use xpsync::wire::call::Config;
+use xpsync::wire::deadline::Deadline;
 
 pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;
@@ -109,6 +110,16 @@ pub(crate) fn fault_of<'a>(report: &'a Report, what: &str) -> &'a Reported {
 
 pub(crate) fn count(seen: &[Seen], operation: &str) -> usize {
     seen.iter().filter(|seen| seen.operation == operation).count()
+}
+
+/// Copies, and asks for the end of it as soon as the target has done the nth request of an operation, whose answer never
+/// comes.
+pub(crate) async fn copy_until(pair: &Pair, job: &mut Job, operation: &str, nth: usize) -> Report {
+    let (ask, asked) = tokio::sync::watch::channel(false);
+    job.deadline = Deadline::never().or_asked(asked);
+    let hook = move |_: &xpsync::demo::store::Store| ask.send(true).unwrap();
+    pair.target.faults().add(Fault::on(operation, Action::After(Box::new(hook))).nth(nth));
+    copy_with(pair, job, At::Target, Fault::on(operation, Action::StallHead(None)).nth(nth)).await
 }
 
 /// A hook that replaces the source's object.
