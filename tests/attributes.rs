@@ -203,6 +203,24 @@ async fn a_copy_that_was_not_answered_is_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tags_tell_a_copy_that_was_carried_out_from_one_that_was_not() {
+    let pair = pair().await;
+    put(&pair, "k", content(17 * MIB, 1));
+    copy(&pair.job("k").unwrap()).await;
+    pair.source.store().change(SOURCE_BUCKET, "k", |attributes| *attributes = attributes.clone().tag("k", "v"));
+    // Lost, and when it is sent again the upload is gone: as if it had been carried out.
+    let end = |store: &xpsync::demo::store::Store| {
+        store.open_uploads().iter().for_each(|upload| store.end_upload(&upload.id));
+    };
+    pair.target.faults().add(Fault::on("CompleteMultipartUpload", Action::Before(Box::new(end))).nth(2));
+    let lost = Fault::on("CompleteMultipartUpload", Action::Reset(Moment::BeforeDoing));
+    let report = copy_with(&pair, &pair.job("k").unwrap(), At::Target, lost).await;
+    assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
+    assert!(has_the_sources_attributes(&pair, "k"), "{report:?}");
+    assert_eq!(count(&pair.target.seen(), "CompleteMultipartUpload"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_changes_meanwhile_is_written_under_what_it_is_then() {
     for (size, operation) in [(MIB, "CopyObject"), (17 * MIB, "CompleteMultipartUpload"), (17 * MIB, "UploadPartCopy")]
     {

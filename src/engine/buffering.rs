@@ -2,7 +2,7 @@
 //!
 //! A part for which the border has room does not wait: it is streamed. Slots are for parts that are read ahead of the window,
 //! so that no connection stands idle while the source answers, and for objects whose own ETag has to be computed from
-//! bytes in order. Objects below the threshold have them on the heap, others in /tmp.
+//! bytes in order. Objects below the threshold and the pieces of a stage have them on the heap, others in /tmp.
 //!
 //! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5 MiB;
 //! the heap as a function of this memory has it. CPU is of loopback.
