@@ -8,6 +8,7 @@ use http::StatusCode;
 use rig::{At, MIB, assert_settled, content, copy_until, copy_with, count, fault_of, job, pair, put};
 use std::time::Duration;
 use xpsync::demo::attributes::Attributes;
+use xpsync::demo::content::{Algorithm, ChecksumType};
 use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::refusal::Refusal;
@@ -139,6 +140,41 @@ async fn no_checksum_on_either_side_leaves_the_etag_to_prove_it() {
         let report = copy(&pair.job(key).unwrap()).await;
         assert_in_place(&pair, key, &before, &report);
         assert!(report.verified_by.contains(&Proof::ETag), "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sources_own_kind_of_checksum_stays() {
+    let pair = pair().await;
+    let bytes = content(MIB, 1);
+    put(&pair, "k", bytes.clone());
+    let sha = Algorithm::Sha256.of_parts(&[bytes], ChecksumType::FullObject);
+    pair.source.store().set_checksum(SOURCE_BUCKET, "k", Some(sha.clone()));
+    copy(&pair.job("k").unwrap()).await;
+    let stored = || pair.target.store().get(TARGET_BUCKET, "k").unwrap().checksum.clone();
+    assert_eq!(stored(), Some(sha.clone()));
+    change(&pair, "k");
+    let before = etag(&pair, "k");
+    let report = copy(&pair.job("k").unwrap()).await;
+    assert_in_place(&pair, "k", &before, &report);
+    assert_eq!(stored(), Some(sha));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_that_do_not_fit_a_request_follow_the_copy() {
+    let pair = pair().await;
+    for size in [MIB, 17 * MIB] {
+        let key = size.to_string();
+        changed(&pair, &key, size).await;
+        let before = etag(&pair, &key);
+        pair.source.store().change(SOURCE_BUCKET, &key, |attributes| {
+            attributes.tags = (0..10).map(|n| (format!("{n}{}", "k".repeat(120)), "\u{fc}".repeat(256))).collect();
+        });
+        pair.target.forget();
+        let report = copy(&pair.job(&key).unwrap()).await;
+        assert_in_place(&pair, &key, &before, &report);
+        assert_eq!(count(&pair.target.seen(), "PutObjectTagging"), 1);
+        assert_eq!(copy(&pair.job(&key).unwrap()).await.outcome, Outcome::Unchanged);
     }
 }
 
