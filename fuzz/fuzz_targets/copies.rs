@@ -37,7 +37,14 @@ fn source() -> CopySource {
 }
 
 fn object() -> CopyObject {
-    CopyObject { bucket: bucket(), key: key(), source: source(), precondition: None, summed: Summed::Crc64Nvme, style: Style::default() }
+    CopyObject {
+        bucket: bucket(),
+        key: key(),
+        source: source(),
+        precondition: None,
+        summed: Summed::Crc64Nvme,
+        style: Style::default(),
+    }
 }
 
 fn part() -> UploadPartCopy {
