@@ -3,6 +3,7 @@
 //! Owns the words of the protocol and one struct for each operation. Must not know a socket, a clock, the
 //! environment, a task or a log. Everything here can be tested, benched and fuzzed without a server.
 
+pub mod ask;
 pub mod attributes;
 pub mod aws_chunked;
 pub mod bucket;

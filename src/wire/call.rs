@@ -10,6 +10,7 @@ use super::learned::{Learned, seconds};
 use super::passage::{Finished, Passage};
 use super::pool::{Connection, Pool};
 use crate::s3::Bucket;
+use crate::s3::ask::{Ask, Facts};
 use crate::s3::bucket::HeadBucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
@@ -247,10 +248,11 @@ impl Client {
     ///
     /// # Cancel safety
     /// Holds nothing.
-    pub async fn again<O: Operation>(&self, _: &O, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
-        let error = self.on_time(error.of(O::NAME, O::REPEAT, attempts.sent()));
+    pub async fn again(&self, ask: &dyn Ask, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
+        let Facts { name, repeat, .. } = ask.facts();
+        let error = self.on_time(error.of(name, repeat, attempts.sent()));
         let verdict = self.budget(|budget| attempts.judge(&error, budget, Instant::now(), fastrand::f64()));
-        debug!(side = self.0.config.side, operation = O::NAME, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
+        debug!(side = self.0.config.side, operation = name, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
         match verdict {
             Verdict::GiveUp => Err(error),
             Verdict::Again(wait, remedy) => {
@@ -286,9 +288,9 @@ impl Client {
         operation::read(operation, &head, &body).map_err(failed)
     }
 
-    async fn attempt<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<Answered, Error> {
+    async fn attempt(&self, ask: &dyn Ask, attempts: &mut Attempts) -> Result<Answered, Error> {
         let permit = self.permit_for(attempts).await;
-        self.attempt_with(operation, Load::Whole(operation.body()), permit, attempts).await
+        self.attempt_with(ask, Load::Whole(ask.body()), permit, attempts).await
     }
 
     pub(super) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
@@ -301,35 +303,36 @@ impl Client {
     }
 
     /// One attempt under its permit: credentials, signature, connection, request, head of the answer.
-    pub(super) async fn attempt_with<O: Operation>(
+    pub(super) async fn attempt_with(
         &self,
-        operation: &O,
+        ask: &dyn Ask,
         load: Load,
         permit: Box<dyn Permit>,
         attempts: &mut Attempts,
     ) -> Result<Answered, Error> {
         let began = Instant::now();
+        let Facts { name, pace, answer, .. } = ask.facts();
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
-        let (request, origin) = self.request(operation, load, &credentials)?;
+        let (request, origin) = self.request(ask, load, &credentials)?;
         attempts.sign_with(credentials);
         attempts.sending();
         let connection = match attempts.may_use_kept() {
             true => self.0.pool.any(&origin).await,
             false => self.0.pool.fresh(&origin, attempts.avoided()).await,
         };
-        let mut passage = Passage::new(permit, began, self.0.config.side, O::NAME);
+        let mut passage = Passage::new(permit, began, self.0.config.side, name);
         let connection = connection.map_err(|source| {
             passage.tell(Came::Lost);
-            Error::Unconnected { source, operation: O::NAME, attempts: attempts.sent() }
+            Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
-        let sending = Sending { request, taken: attempts.taken(), pace: O::PACE, answer: O::ANSWER };
+        let sending = Sending { request, taken: attempts.taken(), pace, answer };
         let answered = self.send(connection, sending, passage).await?;
         debug!(
             side = self.0.config.side,
-            operation = O::NAME,
-            bucket = operation.bucket().as_str(),
-            key = operation.key().map(|key| key.as_str()),
+            operation = name,
+            bucket = ask.bucket().as_str(),
+            key = ask.key().map(|key| key.as_str()),
             status = answered.head.status.as_u16(),
             request_id = answered.head.text("x-amz-request-id"),
             host_id = answered.head.text("x-amz-id-2"),

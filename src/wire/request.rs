@@ -4,7 +4,8 @@ use super::body::Load;
 use super::call::Client;
 use super::connect::Origin;
 use super::error::Error;
-use crate::s3::operation::{Headers, Operation, Query};
+use crate::s3::ask::{Ask, Facts};
+use crate::s3::operation::{Headers, Query};
 use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -13,24 +14,25 @@ const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
 
 impl Client {
     /// Puts the operation into HTTP and signs it.
-    pub(super) fn request<O: Operation>(
+    pub(super) fn request(
         &self,
-        operation: &O,
+        ask: &dyn Ask,
         load: Load,
         credentials: &Credentials,
     ) -> Result<(Request<Load>, Origin), Error> {
-        let unsendable = |why: String| Error::Unsendable { operation: O::NAME, why };
+        let Facts { name: operation, method, .. } = ask.facts();
+        let unsendable = |why: String| Error::Unsendable { operation, why };
         let site = self.site();
-        let location = site.endpoint.locate(operation.bucket(), operation.key());
+        let location = site.endpoint.locate(ask.bucket(), ask.key());
         let mut query = Query::default();
-        operation.query(&mut query);
+        ask.query(&mut query);
         let target = match query.as_str() {
             "" => location.path.clone(),
             query => format!("{}?{query}", location.path),
         };
         let authority = location.authority();
         let mut headers = Headers::default();
-        operation.headers(&mut headers);
+        ask.headers(&mut headers);
         let mut headers = headers.finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
         if self.spells_etags_bare() {
             unquote(&mut headers);
@@ -39,16 +41,16 @@ impl Client {
         headers.insert(http::header::HOST, host);
         headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
-        if O::METHOD == Method::PUT || O::METHOD == Method::POST {
+        if method == Method::PUT || method == Method::POST {
             headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(load.length()));
         }
         let scope = Scope { credentials, region: site.region.as_str(), now: self.now() };
         // The scheme is no part of the signature.
         let uri = format!("https://{authority}{target}");
         let sign = if load.has_trailer() { sign_unsigned_trailer } else { sign_unsigned_payload };
-        sign(&O::METHOD, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
+        sign(&method, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
         let mut request = Request::new(load);
-        *request.method_mut() = O::METHOD;
+        *request.method_mut() = method;
         *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
         *request.headers_mut() = headers;
         Ok((request, Origin::from(&location)))
