@@ -79,8 +79,17 @@ impl Journal {
     /// # Errors
     /// Those of the disk.
     pub fn open(&self, names: Names) -> io::Result<Option<(Entry, Before)>> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        self.take(self.folder.join(file_name(&names)), Some(names))
+        let path = self.folder.join(file_name(&names));
+        let make = || DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        make()?;
+        match self.take(path.clone(), Some(names.clone())) {
+            // Whoever ended just now has taken the folder away as empty.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make()?;
+                self.take(path, Some(names))
+            }
+            taken => taken,
+        }
     }
 
     /// The entry of a pair, to be taken when something is begun.
@@ -250,9 +259,10 @@ impl Ledger for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // An entry of nothing is not worth a file; one that cannot be removed says nothing.
+        // An entry of nothing is not worth a file, nor the folder if it was the last; one that cannot be removed says nothing.
         if self.file().metadata().is_ok_and(|metadata| metadata.len() == 0 && metadata.nlink() > 0) {
             let _ = std::fs::remove_file(&self.path);
+            let _ = self.path.parent().map(std::fs::remove_dir);
         }
     }
 }
@@ -370,6 +380,7 @@ mod tests {
         drop(entry);
         assert_eq!(journal.files().unwrap(), Vec::<PathBuf>::new());
         assert!(journal.left().unwrap().is_empty());
+        assert!(!folder.0.join("a/b").exists());
     }
 
     #[test]
@@ -397,7 +408,7 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(ours(&journal, "k").1, with_ticket("one"), "{length}");
         }
-        for garbage in [&b""[..], b"\0\0\0\0", b"{}\n", b"\xff\n[]\n"] {
+        for garbage in [&b"\0\0\0\0"[..], b"{}\n", b"\xff\n[]\n", b""] {
             std::fs::write(&path, garbage).unwrap();
             assert_eq!(ours(&journal, "k").1, Before::default());
         }
