@@ -220,6 +220,7 @@ impl World {
             ("SECRET_ID", SECRET),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.vault.endpoint()),
             ("AWS_CA_BUNDLE", self.bundle.to_str().unwrap()),
+            ("TMPDIR", env!("CARGO_TARGET_TMPDIR")),
         ];
         Bootstrap::start(&[&environment, more].concat())
     }

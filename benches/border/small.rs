@@ -68,6 +68,7 @@ impl Stage {
             ("TARGET_ENDPOINT_URL", world.target_url()),
             ("SECRET_ID", SECRET.to_owned()),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", vault.endpoint()),
+            ("TMPDIR", env!("CARGO_TARGET_TMPDIR").to_owned()),
             ("AWS_CA_BUNDLE", bundle.to_string_lossy().into_owned()),
             ("LOG_LEVEL", std::env::var("LOG_LEVEL").unwrap_or_else(|_| "ERROR".to_owned())),
         ];

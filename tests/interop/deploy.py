@@ -58,7 +58,8 @@ def main(template, code):
         resources(connect, outputs)
         environment = function.get_function_configuration(FunctionName=outputs["LambdaFunctionName"])["Environment"]["Variables"]
         function.update_function_configuration(FunctionName=outputs["LambdaFunctionName"], Environment={"Variables": {
-            **environment, "SOURCE_ENDPOINT_URL": server.url, "TARGET_ENDPOINT_URL": server.url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.url}})
+            **environment, "SOURCE_ENDPOINT_URL": server.url, "TARGET_ENDPOINT_URL": server.url, "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.url,
+            "AWS_ENDPOINT_URL_SQS": server.url}})
         function.get_waiter("function_updated_v2").wait(FunctionName=outputs["LambdaFunctionName"])
         objects(s3, target, sqs, function, outputs)
         print(f"logs of the function: {fleet.logs}/lambda-*.log")
