@@ -142,7 +142,9 @@ def resources(connect, outputs):
         "SourceObjects": (["s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"], f"arn:aws-cn:s3:::{SOURCE}/*"),
         "SourceBucket": ("s3:ListBucket", f"arn:aws-cn:s3:::{SOURCE}"),
         "TargetKeys": ("secretsmanager:GetSecretValue", f"arn:aws-cn:secretsmanager:{arn}:secret:s3-cross-partition-sync-credentials-??????"),
-        "Events": (["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"], queue["QueueArn"]),
+        "Events": (["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility",
+                    "sqs:SendMessage"], queue["QueueArn"]),
+        "DeadLetters": ("sqs:SendMessage", f"{queue['QueueArn']}-dead-letters"),
     }, json.dumps(statements, indent=1))
 
 
@@ -182,13 +184,17 @@ def objects(s3, target, sqs, function, outputs):
     check("test_key: an object that is there is unchanged", error is None and report.get("outcome") == "unchanged", report)
     error, report = invoke({"test_key": "events/absent"})
     check("test_key: an absent object is not an answer of success", error is not None or report.get("outcome") in ("failed", "superseded"), (error, report))
-    # Short visibility, so that five tries take seconds; one good event in the same batch must not fail with the bad one.
-    sqs.set_queue_attributes(QueueUrl=outputs["QueueUrl"], Attributes={"VisibilityTimeout": "1"})
+    error, swept = invoke({"op": "sweep"})
+    check("sweep: nothing is old enough", error is None and swept.get("op") == "sweep" and swept["uploads"]["swept"] == 0, swept)
+    # One good event in the same batch must not fail with the bad one, which is put aside at its first delivery.
     s3.put_object(Bucket=SOURCE, Key="events/beside", Body=b"beside")
     sqs.send_message(QueueUrl=outputs["QueueUrl"], MessageBody="not an event")
     check("event: beside a message that is none arrives", arrived("events/beside", b"beside"))
-    letters = until(120, lambda: sqs.receive_message(QueueUrl=outputs["DeadLetterQueueUrl"], MaxNumberOfMessages=10).get("Messages"))
+    letters = until(120, lambda: sqs.receive_message(
+        QueueUrl=outputs["DeadLetterQueueUrl"], MaxNumberOfMessages=10, MessageAttributeNames=["All"]).get("Messages"))
     check("a message that is no event ends with the dead letters, alone", [m["Body"] for m in letters or []] == ["not an event"], letters)
+    reasons = [m.get("MessageAttributes", {}).get("ErrorClass", {}).get("StringValue") for m in letters or []]
+    check("its attributes say why", reasons == ["event"], letters)
     check("the queue is drained", drained())
 
 
