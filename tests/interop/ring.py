@@ -3,10 +3,11 @@
 Each server is once source and once target. A copy counts if the program says so (status 0, its report) *and* the target agrees: bytes,
 size, ETag computed here from the bytes, attributes, tags, no upload left open; and if a repeat finds it unchanged.
 """
-import configparser, hashlib, json, os, subprocess, sys, time
+import hashlib, json, subprocess, sys, time
 from dataclasses import dataclass, field
 from urllib.parse import quote
 from botocore.exceptions import ClientError
+from command import Command
 from lacks import ERRORS, LACKS, able, connect, make_bucket, tags_of
 from objects import ATTRIBUTES, KEYS, LONG, METADATA, TAGS, Contents, GiB, MiB, label, planned_part
 from servers import Fleet
@@ -67,34 +68,17 @@ class Side:
 @dataclass
 class Ring:
     fleet: Fleet
-    xpsync: str
+    command: Command
     contents: Contents
     sides: dict
     results: dict = field(default_factory=dict)
 
-    def profiles(self):
-        config, credentials = configparser.RawConfigParser(), configparser.RawConfigParser()
-        for side in self.sides.values():
-            config[f"profile {side.server.name}"] = {"region": side.server.region}
-            credentials[side.server.name] = {"aws_access_key_id": side.server.access_key, "aws_secret_access_key": side.server.secret_key}
-            credentials[f"{side.server.name}-wrong"] = {"aws_access_key_id": side.server.access_key, "aws_secret_access_key": "wrong"}
-        for name, content in (("config", config), ("credentials", credentials)):
-            with open(self.fleet.dir / name, "w") as f:
-                content.write(f)
-
     def cp(self, source, target, key, target_profile=None):
         """One run: its exit status, the report of its object, the seconds it took."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
-            "AWS_CA_BUNDLE": str(self.fleet.ca), "AWS_CONFIG_FILE": str(self.fleet.dir / "config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(self.fleet.dir / "credentials"), "AWS_EC2_METADATA_DISABLED": "true"}
         began = time.monotonic()
         done = subprocess.run(
-            [self.xpsync, "cp", "--json",
-             "--source-endpoint-url", source.server.url, "--source-region", source.server.region, "--source-profile", source.server.name,
-             "--target-endpoint-url", target.server.url, "--target-region", target.server.region,
-             "--target-profile", target_profile or target.server.name,
-             f"s3://{source.bucket}/{key}", f"s3://{target.bucket}/"],
-            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
+            self.command.cp(source.server, source.bucket, target.server, target.bucket, key, target_profile),
+            env=self.command.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)
         with open(self.fleet.logs / "xpsync.log", "a") as log:
             log.write(f"--- {source.server.name} to {target.server.name}: {key} (status {done.returncode})\n{done.stdout}{done.stderr}")
         reports = [r for r in map(_json, done.stdout.splitlines()) if isinstance(r, dict) and "outcome" in r]
@@ -293,8 +277,8 @@ def main(xpsync, embedded):
             rows.append((feature, *cells))
         table("what the servers do", RING, rows)
 
-        ring = Ring(fleet, xpsync, Contents(fleet.dir / "contents"), sides)
-        ring.profiles()
+        command = Command(fleet.dir, fleet.ca, xpsync, [side.server for side in sides.values()])
+        ring = Ring(fleet, command, Contents(fleet.dir / "contents"), sides)
         edges = list(zip(RING, RING[1:] + RING[:1]))
         print(flush=True)
         for source, target in edges:

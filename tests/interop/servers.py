@@ -1,7 +1,8 @@
 """S3 servers that this project did not write, each on free loopback ports, each ended by pid.
 
 Owns: starting, waiting for and ending processes; certificates; where each server keeps its files. Knows nothing of what is
-tested on them. A server is a value with `name`, `url`, `region`, `access_key`, `secret_key`; `Fleet` holds all processes and
+tested on them. A server is a value with `name`, `url`, `region`, `access_key`, `secret_key`, and `plain` where it has an address
+without TLS beside that; `Fleet` holds all processes and
 ends them, and what they started, on leaving its `with` block and on SIGTERM.
 """
 import os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time, uuid
@@ -20,6 +21,7 @@ class Server:
     region: str
     access_key: str
     secret_key: str
+    plain: str = ""
 
 
 def free_ports(count):
@@ -166,7 +168,7 @@ class Fleet:
         return Server("moto", f"https://127.0.0.1:{port}", "us-west-2", ACCESS_KEY % 3, SECRET_KEY % 3)
 
     def radosgw(self):
-        """One monitor, one object store in memory, one gateway."""
+        """One monitor, one object store in memory, one gateway. What was deleted leaves the memory at once, not after Ceph's two hours."""
         d = self.dir / "ceph"
         for sub in ("mon", "osd0", "run", "log"):
             (d / sub).mkdir(parents=True)
@@ -211,6 +213,8 @@ keyring = {d}/rgw.keyring
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1 ssl_endpoint=127.0.0.1:{tls} ssl_certificate={pem} ssl_private_key={pem}
 rgw thread pool size = 64
 rgw dynamic resharding = false
+rgw gc obj min wait = 5
+rgw gc processor period = 5
 """)
         conf = d / "ceph.conf"
         env = {**os.environ, "CEPH_CONF": str(conf)}
@@ -237,7 +241,7 @@ rgw dynamic resharding = false
         run("radosgw-admin", "-c", conf, "user", "create", "--uid=test", "--display-name=t", f"--access-key={ak}", f"--secret={sk}")
         gateway = self.spawn("radosgw", ["radosgw", "-c", conf, "-n", "client.rgw.a", "-f"])
         self.wait_port("radosgw", gateway, tls)
-        return Server("radosgw", f"https://127.0.0.1:{tls}", "us-east-1", ak, sk)
+        return Server("radosgw", f"https://127.0.0.1:{tls}", "us-east-1", ak, sk, f"http://127.0.0.1:{port}")
 
     def embedded(self, argv):
         """This project's own server; it makes its authority itself, which joins the bundle."""
