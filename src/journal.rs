@@ -56,8 +56,9 @@ pub struct Journal {
 pub struct Before {
     /// An upload that is open.
     pub ticket: Option<Ticket>,
-    /// When, in seconds since 1970, an upload was meant to be begun of which no more is known.
-    pub intended: Option<i64>,
+    /// When, in seconds since 1970, uploads were meant to be begun of which no more is known: one for each process that was
+    /// killed meanwhile.
+    pub intended: Vec<i64>,
 }
 
 /// The entry of a pair, held by this process until it is dropped.
@@ -232,8 +233,8 @@ impl Entry {
     }
 
     fn add(&self, what: &str, value: &Value) -> io::Result<()> {
-        let mut line = json!({ "names": self.names, what: value }).to_string();
-        line.push('\n');
+        // On a line of its own, also behind one that was torn.
+        let line = format!("\n{}\n", json!({ "names": self.names, what: value }));
         let mut file = self.file();
         file.write_all(line.as_bytes())?;
         file.sync_data()
@@ -289,10 +290,12 @@ fn read(file: &mut File) -> io::Result<(Option<Names>, Before)> {
     for line in lines {
         names = line.get("names").and_then(|names| Names::deserialize(names).ok()).or(names);
         if let Some(intended) = line.get("intended").and_then(Value::as_i64) {
-            before = Before { ticket: None, intended: Some(intended) };
+            before.ticket = None;
+            before.intended.push(intended);
         }
         if let Some(ticket) = line.get("ticket").and_then(read_ticket) {
-            before = Before { ticket: Some(ticket), intended: None };
+            // Whoever began it has swept what those before it left.
+            before = Before { ticket: Some(ticket), intended: Vec::new() };
         }
     }
     Ok((names, before))
@@ -350,7 +353,7 @@ mod tests {
     }
 
     fn with_ticket(id: &str) -> Before {
-        Before { ticket: Some(ticket(id)), intended: None }
+        Before { ticket: Some(ticket(id)), intended: Vec::new() }
     }
 
     #[test]
@@ -390,7 +393,8 @@ mod tests {
         entry.intends().unwrap();
         drop(entry);
         let before = ours(&folder.journal(), "k").1;
-        assert!(before.ticket.is_none() && before.intended.is_some_and(|at| at > 1_700_000_000), "{before:?}");
+        assert!(before.ticket.is_none(), "{before:?}");
+        assert!(matches!(before.intended[..], [at] if at > 1_700_000_000), "{before:?}");
     }
 
     #[test]
@@ -403,7 +407,7 @@ mod tests {
         drop(entry);
         let path = journal.files().unwrap().remove(0);
         let whole = std::fs::read(&path).unwrap();
-        let first = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        let first = 1 + whole[1..].iter().position(|byte| *byte == b'\n').unwrap();
         for length in [whole.len() - 2, first + 2, first + 1] {
             std::fs::write(&path, &whole[..length]).unwrap();
             assert_eq!(ours(&journal, "k").1, with_ticket("one"), "{length}");
@@ -412,6 +416,22 @@ mod tests {
             std::fs::write(&path, garbage).unwrap();
             assert_eq!(ours(&journal, "k").1, Before::default());
         }
+    }
+
+    #[test]
+    fn what_is_written_behind_a_torn_line_is_read() {
+        let folder = Folder::new("behind");
+        let journal = folder.journal();
+        let (entry, _) = ours(&journal, "k");
+        entry.intends().unwrap();
+        drop(entry);
+        let path = journal.files().unwrap().remove(0);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 2]).unwrap();
+        let (entry, _) = ours(&journal, "k");
+        entry.intends().unwrap();
+        drop(entry);
+        assert_eq!(ours(&journal, "k").1.intended.len(), 1);
     }
 
     #[test]

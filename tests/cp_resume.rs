@@ -93,6 +93,22 @@ async fn a_torn_journal_still_knows_when_an_upload_was_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_runs_that_were_killed_while_they_began_an_upload_none_is_left_open() {
+    let world = World::new().await;
+    let mut child = halfway(&world, &[]).await;
+    child.kill().await.unwrap();
+    let entry = entries(&world).remove(0);
+    let whole = String::from_utf8(std::fs::read(&entry).unwrap()).unwrap();
+    let intends = whole.lines().find(|line| line.contains("intended")).unwrap();
+    let mut later: Value = serde_json::from_str(intends).unwrap();
+    later["intended"] = (later["intended"].as_i64().unwrap() + 3_600).into();
+    // The first was killed before it knew its upload, on a disk that tore what it wrote last, and another one an hour later.
+    std::fs::write(&entry, format!("{intends}\n{later}\n{}", &intends[..20])).unwrap();
+    let report = again(&world).await;
+    assert_eq!((&report["outcome"], &report["resumed_parts"]), (&"copied".into(), &0.into()), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_is_stale_or_names_an_upload_that_is_gone_costs_a_copy() {
     let world = World::new().await;
     let mut child = halfway(&world, &[]).await;

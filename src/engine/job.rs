@@ -110,8 +110,8 @@ pub struct Job {
 pub struct Ongoing {
     /// An upload to go on with.
     pub ticket: Option<Ticket>,
-    /// When, in seconds since 1970, a process that was killed meant to begin an upload that it has no ticket of.
-    pub intended: Option<i64>,
+    /// When, in seconds since 1970, processes that were killed meant to begin uploads that there is no ticket of.
+    pub intended: Vec<i64>,
     /// What becomes of an upload that cannot be finished.
     pub when_stopped: WhenStopped,
     /// Where open uploads are written down.

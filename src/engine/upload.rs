@@ -272,7 +272,7 @@ async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, E
     notes.count(&attempts);
     let tried = attempts.unanswered().then(|| began.elapsed());
     match &answer {
-        Ok(upload) if tried.is_some() || job.ongoing.intended.is_some() => {
+        Ok(upload) if tried.is_some() || !job.ongoing.intended.is_empty() => {
             abort_unanswered(&job, &notes, upload, tried).await;
         }
         // Without one that is known to be ours, nothing says which of those under the key are.
@@ -345,13 +345,14 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
     let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return };
     let seconds = |tried: Duration| i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2);
     let of_these = tried.map(|tried| begun - seconds(tried) - CLOCK_GRAIN..=begun + CLOCK_GRAIN);
-    let of_the_killed = job.ongoing.intended.map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
+    let of_the_killed = job.ongoing.intended.iter().map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
+    let windows: Vec<_> = of_these.into_iter().chain(of_the_killed).collect();
     for upload in &open {
         let is_orphan = upload.upload != *ours
             && upload.initiator.as_ref() == Some(initiator)
             && upload
                 .initiated
-                .is_some_and(|at| [&of_these, &of_the_killed].into_iter().flatten().any(|window| window.contains(&at)));
+                .is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
             notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
         }
