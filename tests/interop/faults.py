@@ -7,7 +7,7 @@ KILLS   kills of each program at each target (default 5)
 ROUNDS  copies of each size over each border (default 1)
 SEED    of every random choice (default 1)
 """
-import json, os, random, signal, subprocess, sys, time
+import json, os, signal, subprocess, sys, time, traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from lacks import able, connect, make_bucket
 from look import Place, is_lost_by_server
 from objects import Contents, KiB, MiB, planned_part
 from proxy import Proxy, Script
-from servers import Fleet
+from servers import Fleet, descendants
 
 FROM, TO, KILLED = "source-bucket", "target-bucket", {"cp": "killed-cp", "bootstrap": "killed-bootstrap"}
 SIZES = [KiB, MiB, 17 * MiB, 40 * MiB]
@@ -47,8 +47,8 @@ BORDERS = [
     Border("cuts at the source, coming down", "source", "cut", "down"),
     Border("stalls for 3 s at the target", "target", "stall", "up", seconds=3),
     Border("stalls for 3 s at the source", "source", "stall", "down", seconds=3),
-    Border("stalls for ever at the target", "target", "stall", "up", most=2),
-    Border("stalls for ever at the source", "source", "stall", "down", most=2),
+    Border("stalls for ever at the target", "target", "stall", "up", most=1),
+    Border("stalls for ever at the source", "source", "stall", "down", most=1),
     Border("flips bits on the way to the target", "target", "flip", "up", chance=1),
     Border("flips bits on the way from the source", "source", "flip", "down", chance=1),
     Border("cuts every connection", "target", "cut", "up", chance=1, most=float("inf"), is_closed=True),
@@ -131,18 +131,25 @@ class Rounds:
         return process.returncode, next((r for r in reports if "outcome" in r), None), said or out
 
 
+def together(at_once, work, calls):
+    """What the work makes of each of these arguments, in their order. Whoever is ended by a signal does not wait for it."""
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        yield from pool.map(lambda call: work(*call), calls)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def rounds(trials, count, edges):
     """All borders over all edges; the tally of each border and target."""
     tallies = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        # Those that wait longest go first.
-        ordered = sorted(BORDERS, key=lambda border: border.seconds != float("inf") or border.kind != "stall")
-        work = [pool.submit(trials.one, border, *edge, size, number) for border in ordered for number in range(count) for size in SIZES for edge in edges]
-        for future in work:
-            border, target, tally = future.result()
-            into = tallies.setdefault((border, target), Tally())
-            for name in ("runs", "hits", "at_once", "again", "lost", "problems"):
-                setattr(into, name, getattr(into, name) + getattr(tally, name))
+    # Those that wait longest go first.
+    ordered = sorted(BORDERS, key=lambda border: border.seconds != float("inf") or border.kind != "stall")
+    calls = [(border, *edge, size, number) for border in ordered for number in range(count) for size in SIZES for edge in edges]
+    for border, target, tally in together(AT_ONCE, trials.one, calls):
+        into = tallies.setdefault((border, target), Tally())
+        for name in ("runs", "hits", "at_once", "again", "lost", "problems"):
+            setattr(into, name, getattr(into, name) + getattr(tally, name))
     return tallies
 
 
@@ -184,14 +191,10 @@ def main(xpsync, bootstrap):
             table(("target", "border", "runs", "faults met", "copied in one run", "by the next", "parts lost by the server", "differences"), rows)
 
         if count:
-            began, found = time.monotonic(), []
-            sources = [at(localstack, FROM), at(radosgw, FROM)]
+            began, sources = time.monotonic(), [at(localstack, FROM), at(radosgw, FROM)]
             seed_shapes(sources, contents)
-            with ThreadPoolExecutor(4) as pool:
-                work = [pool.submit(side, what, command, bootstrap, fleet, at(place, bucket), sources, contents, count, seed)
-                        for place in places for what, bucket in KILLED.items()]
-                for future in work:
-                    found.append(future.result())
+            calls = [(what, command, bootstrap, fleet, at(place, bucket), sources, contents, count, seed) for place in places for what, bucket in KILLED.items()]
+            found = list(together(len(calls), side, calls))
             print(f"\nkills: {time.monotonic() - began:.0f} s\n", flush=True)
             MB = lambda n: f"{n / 1e6:.0f} MB"
             table(("target", "what", "kills", "runs", "resumed", "whole already", "from scratch", "sent again", "bytes saved", "left open", "parts lost by the server",
@@ -214,4 +217,13 @@ def main(xpsync, bootstrap):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except BaseException as end:
+        if isinstance(end, SystemExit) and isinstance(end.code, bool):
+            raise
+        # The servers are ended; threads may be waiting for what they had asked of them.
+        traceback.print_exc()
+        for pid in descendants(os.getpid()):
+            os.kill(pid, signal.SIGKILL)
+        os._exit(1)

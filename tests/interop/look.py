@@ -29,12 +29,12 @@ class Place:
     def remove(self, key):
         self.client.delete_object(Bucket=self.bucket, Key=key)
 
-    def has(self, key):
+    def size(self, key):
+        """None of what is not there."""
         try:
-            self.client.head_object(Bucket=self.bucket, Key=key)
-            return True
+            return self.client.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
         except ClientError:
-            return False
+            return None
 
     def open_uploads(self, key=""):
         found = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=key).get("Uploads", [])
@@ -78,8 +78,9 @@ def is_lost_by_server(place, wrong):
     """Whether a server acknowledged the right ETag and checksum, shows them, and has not got all the parts that they are of.
 
     LocalStack does it in two ways, both of its store (localstack/services/s3/storage/ephemeral.py): a part's file is removed when a later
-    upload of that part fails (asserted as "keeps a part whose second upload is refused"), and of two Completes of one upload at a time the
-    later one empties the object, whose parts the first has moved. S3 has neither. It is counted and shown, and no difference of ours.
+    upload of that part fails (asserted as "keeps a part whose second upload is refused"), and of two Completes of one upload at a time, such
+    as that of a process that was just killed and that of the next one, either empties the object, whose parts the other has taken. S3 has
+    neither. It is counted and shown, and is no difference of ours.
     """
     return place.server.name == "localstack" and len(wrong) == 1 and LOST in wrong[0]
 
