@@ -3,7 +3,7 @@
 mod rig;
 
 use rig::world::World;
-use rig::{MIB, content, count, on, pair};
+use rig::{MIB, begin_upload as begin, content, count, on, pair};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -11,15 +11,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::attributes::Attributes;
 use xpsync::demo::faults::{Action, Fault};
-use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
+use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::demo::store::{BucketConfig, Store};
 use xpsync::engine::job::Side;
 use xpsync::events::answer::Answer;
-use xpsync::s3::multipart::CreateMultipartUpload;
-use xpsync::s3::object::Style;
 use xpsync::s3::{Bucket, Key, UploadId};
 use xpsync::sync::sweep::{Counts, Found, Mode, Sweep, Swept, sweep};
-use xpsync::wire::attempt::{Attempts, Persistence};
 use xpsync::wire::call::Config;
 use xpsync::wire::deadline::Deadline;
 
@@ -29,16 +26,6 @@ const OTHER: &str = "arn:aws:iam::111122223333:user/somebody-else";
 fn side(pair: &Pair, key: &str) -> Side {
     let client = pair.target_client(Config::new("target", 16)).unwrap();
     Side { client, bucket: Bucket::new(TARGET_BUCKET).unwrap(), key: Key::new(key).unwrap() }
-}
-
-/// Begins an upload as the engine would, and makes it so old.
-async fn begin(pair: &Pair, key: &str, age: Duration) -> String {
-    let Side { client, bucket, key } = side(pair, key);
-    let create = CreateMultipartUpload { bucket, key, style: Style::default() };
-    let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
-    let upload = client.call(&create, &mut attempts).await.unwrap();
-    pair.target.store().age_upload(upload.as_str(), age);
-    upload.as_str().to_owned()
 }
 
 fn work(pair: &Pair, mode: Mode) -> Sweep {
@@ -298,25 +285,4 @@ async fn an_upload_that_is_being_written_is_not_swept_by_the_default_age() {
     let acted = world.pair.target.faults().add(on("UploadPart", sweeps));
     let report = world.report(&rig::world::created("k")).await;
     assert_eq!((&report["outcome"], acted.count()), (&json!("copied"), 1), "{report}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_targets_policy_suffices_for_deletes_and_sweeps() {
-    let policy: Value = serde_json::from_str(include_str!("../target-s3-policy.json")).unwrap();
-    let of = |statement: &Value| {
-        let action = &statement["Action"];
-        action.as_array().cloned().unwrap_or_else(|| vec![action.clone()])
-    };
-    let actions = policy["Statement"].as_array().unwrap().iter().flat_map(of);
-    let actions: Vec<String> = actions.map(|action| action.as_str().unwrap().to_owned()).collect();
-    let world = World::with(&[("SYNC_DELETES", "true")], |network, _| network).await;
-    world.pair.target.policy().allow_only(actions);
-    rig::put(&world.pair, "k", content(10, 1));
-    assert_eq!(world.report(&rig::world::created("k")).await["outcome"], "copied");
-    world.pair.source.store().delete(SOURCE_BUCKET, "k").unwrap();
-    assert_eq!(world.report(&rig::world::event("Object Deleted", "k")).await["outcome"], "deleted");
-    begin(&world.pair, "old", 8 * DAY).await;
-    put(&world.pair, ".xpsync/stage", 8 * DAY);
-    let Answer::Success(answer) = world.handle(&json!({ "op": "sweep" })).await else { panic!() };
-    assert_eq!((&answer["uploads"]["swept"], &answer["stages"]["swept"]), (&json!(1), &json!(1)));
 }

@@ -6,6 +6,14 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::refusal::Refusal;
+use crate::sync::filter::Glob;
+
+/// One line of a statement: an action on whatever a pattern names.
+#[derive(Clone, Debug)]
+struct Allowance {
+    action: String,
+    resource: Glob,
+}
 
 #[derive(Clone, Debug)]
 struct Denial {
@@ -16,7 +24,7 @@ struct Denial {
 
 #[derive(Debug, Default)]
 struct Lists {
-    allowed: Option<Vec<String>>,
+    allowed: Option<Vec<Allowance>>,
     denied: Vec<Denial>,
     used: Vec<String>,
 }
@@ -34,7 +42,15 @@ impl Policy {
 
     /// From now on only these actions are allowed, such as `s3:GetObject`.
     pub fn allow_only<I: IntoIterator<Item: Into<String>>>(&self, actions: I) {
-        self.lists().allowed = Some(actions.into_iter().map(Into::into).collect());
+        let everywhere = |action: I::Item| Allowance { action: action.into(), resource: Glob::new("*") };
+        self.lists().allowed = Some(actions.into_iter().map(everywhere).collect());
+    }
+
+    /// Allows an action on a resource: `bucket` for what is asked of a bucket, `bucket/prefix*` for what is asked of
+    /// objects, with `*` and `?` as IAM has them. From the first of these on nothing else is allowed.
+    pub fn allow(&self, action: &str, resource: &str) {
+        let allowance = Allowance { action: action.to_owned(), resource: Glob::new(resource) };
+        self.lists().allowed.get_or_insert_default().push(allowance);
     }
 
     /// Denies an action on the keys of a bucket that begin with a prefix; `*` is every action or bucket.
@@ -62,7 +78,9 @@ impl Policy {
     #[must_use]
     pub fn allows(&self, action: &str, bucket: &str, key: &str) -> bool {
         let lists = self.lists();
-        let allowed = lists.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|name| name == action));
+        let resource = if key.is_empty() { bucket.to_owned() } else { format!("{bucket}/{key}") };
+        let fits = |allowance: &Allowance| allowance.action == action && allowance.resource.matches(&resource);
+        let allowed = lists.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(fits));
         let denied = lists.denied.iter().any(|denial| {
             (denial.action == "*" || denial.action == action)
                 && (denial.bucket == "*" || denial.bucket == bucket)

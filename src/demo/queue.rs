@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::authority::Authority;
 use super::content::hex;
 use super::json::{Running, Service, refused};
+use super::policy::Policy;
 use super::store::random;
 
 /// The queue's ARN as events name it.
@@ -34,6 +35,7 @@ pub struct Queue(Running<Sqs>);
 
 #[derive(Debug, Default)]
 struct Sqs {
+    policy: Policy,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,12 @@ impl Queue {
         std::mem::take(&mut self.0.service.state().asked)
     }
 
+    /// What its caller may do, with `events` and `events-dead-letters` for resources.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.service.policy
+    }
+
     /// Refuses everything with this code from now on.
     pub fn refuse(&self, code: &str) {
         self.0.service.state().refused = Some(code.to_owned());
@@ -89,6 +97,13 @@ impl Service for Sqs {
         }
         let field = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
         let queue = field("QueueUrl").rsplit('/').next().unwrap_or_default().to_owned();
+        let action = operation.replace("AmazonSQS.", "sqs:");
+        if !self.policy.grants(&action, &queue, "") {
+            return refused(
+                "com.amazonaws.sqs#AccessDeniedException",
+                &format!("no identity-based policy allows {action}"),
+            );
+        }
         match (operation, queue.as_str()) {
             ("AmazonSQS.SendMessage", "events") => match serde_json::from_str(&field("MessageBody")) {
                 Ok(body) => {

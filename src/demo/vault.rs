@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 
 use super::authority::Authority;
 use super::json::{Running, Service, refused};
+use super::policy::Policy;
 use super::store::random;
+
+/// What Secrets Manager appends to a name in an ARN, with a dash before it.
+const SUFFIX: &str = "AbCdEf";
 
 /// A running vault.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Vault(Running<Secrets>);
 #[derive(Debug, Default)]
 struct Secrets {
     secrets: Mutex<BTreeMap<String, Entry>>,
+    policy: Policy,
     calls: AtomicU64,
 }
 
@@ -69,6 +74,12 @@ impl Vault {
         self.0.service.secrets().remove(name);
     }
 
+    /// What its caller may do; a secret is named as its ARN ends: its name, a dash, six characters.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.0.service.policy
+    }
+
     /// How many requests it has had, refused ones included.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -107,13 +118,21 @@ impl Service for Secrets {
         // A secret may be named by its ARN, which ends in the name, a dash and six random characters.
         let name =
             id.rsplit_once(":secret:").map_or(id, |(_, tail)| tail.rsplit_once('-').map_or(tail, |(name, _)| name));
+        if !self.policy.grants("secretsmanager:GetSecretValue", &format!("{name}-{SUFFIX}"), "") {
+            let message = format!(
+                "User: arn:aws-cn:sts::111122223333:assumed-role/xpsync is not authorized to perform: \
+                 secretsmanager:GetSecretValue on resource: {name} because no identity-based policy allows the \
+                 secretsmanager:GetSecretValue action"
+            );
+            return refused("AccessDeniedException", &message);
+        }
         match self.secrets().get(name) {
             None => refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret."),
             Some(Entry::Refused { status, code, message }) => (*status, json!({ "__type": code, "Message": message })),
             Some(Entry::Text { text, version }) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
                 let secret = json!({
-                    "ARN": format!("arn:aws-cn:secretsmanager:cn-northwest-1:111122223333:secret:{name}-AbCdEf"),
+                    "ARN": format!("arn:aws-cn:secretsmanager:cn-northwest-1:111122223333:secret:{name}-{SUFFIX}"),
                     "Name": name,
                     "VersionId": version,
                     "SecretString": text,

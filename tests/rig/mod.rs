@@ -14,6 +14,10 @@ use xpsync::demo::server::{Seen, Server};
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
+use xpsync::s3::multipart::CreateMultipartUpload;
+use xpsync::s3::object::Style;
+use xpsync::s3::{Bucket, Key};
+use xpsync::wire::attempt::{Attempts, Persistence};
 use xpsync::wire::call::Config;
 use xpsync::wire::deadline::Deadline;
 
@@ -132,4 +136,15 @@ pub(crate) fn overwrite(key: &'static str, bytes: Bytes) -> impl Fn(&xpsync::dem
 /// A fault at the first request of an operation.
 pub(crate) fn on(operation: &str, action: Action) -> Fault {
     Fault::on(operation, action)
+}
+
+/// Begins an upload at the target as the engine would, and makes it so old.
+pub(crate) async fn begin_upload(pair: &Pair, key: &str, age: Duration) -> String {
+    let client = pair.target_client(Config::new("target", 16)).unwrap();
+    let (bucket, key) = (Bucket::new(TARGET_BUCKET).unwrap(), Key::new(key).unwrap());
+    let create = CreateMultipartUpload { bucket, key, style: Style::default() };
+    let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+    let upload = client.call(&create, &mut attempts).await.unwrap();
+    pair.target.store().age_upload(upload.as_str(), age);
+    upload.as_str().to_owned()
 }
