@@ -199,7 +199,7 @@ impl Queues {
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-enum Unanswered {
+pub enum Unanswered {
     /// The same may succeed in a moment.
     Again(String),
     /// It will not.
@@ -207,7 +207,10 @@ enum Unanswered {
 }
 
 /// Reads a reply: a document, or `{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": …}`.
-fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
+///
+/// # Errors
+/// [`Unanswered`], for everything but a 200 with a document or nothing in it.
+pub fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
     let (status, body) = (response.status(), response.body());
     if status == StatusCode::OK {
         // ChangeMessageVisibility answers with nothing.
@@ -225,8 +228,8 @@ fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
     Err(if again { Unanswered::Again(what) } else { Unanswered::Refused(what) })
 }
 
-/// `{"deadLetterTargetArn":"arn:…","maxReceiveCount":"5"}`.
-fn dead_letters_in(policy: &str) -> Option<QueueArn> {
+/// The queue in `{"deadLetterTargetArn":"arn:…","maxReceiveCount":"5"}`.
+pub fn dead_letters_in(policy: &str) -> Option<QueueArn> {
     let policy: Value = serde_json::from_str(policy).ok()?;
     QueueArn::parse(policy.get("deadLetterTargetArn")?.as_str()?).ok()
 }

@@ -61,5 +61,6 @@ fn keys(invocation: &Invocation) -> Vec<Option<Key>> {
         Invocation::One(task) => vec![key(&Ok(task.clone()))],
         Invocation::Notifications(items) => items.iter().map(key).collect(),
         Invocation::Messages(messages) => messages.iter().flat_map(|message| &message.items).map(key).collect(),
+        Invocation::Sweep(_) => Vec::new(),
     }
 }

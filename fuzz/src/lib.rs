@@ -1,9 +1,12 @@
-//! What the targets have in common: made replies, and text as S3 spells it in documents.
+//! What the targets have in common: made replies, text as S3 spells it in documents, keys and tickets.
 
 use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use xpsync::s3::operation::{Failure, Head, Operation, read};
+use xpsync::engine::plan::Layout;
+use xpsync::engine::ticket::{Pin, Ticket};
+use xpsync::s3::etag::ETag;
+use xpsync::s3::operation::{Failure, Head, Operation, Precondition, read};
 use xpsync::s3::{Bucket, Key, UploadId};
 
 /// A head that says 200 and nothing else.
@@ -75,4 +78,30 @@ pub fn any_key(u: &mut Unstructured<'_>) -> arbitrary::Result<Key> {
         text.pop();
     }
     Ok(Key::new(&text).unwrap_or_else(|_| key()))
+}
+
+/// Any ticket that this program could have made.
+#[derive(Debug, Clone)]
+pub struct AnyTicket(pub Ticket);
+
+impl<'a> Arbitrary<'a> for AnyTicket {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let text = |u: &mut Unstructured<'a>| u.arbitrary::<String>();
+        let pin = Pin {
+            etag: text(u)?,
+            version: u.arbitrary()?,
+            size: u.arbitrary()?,
+            last_modified: u.arbitrary()?,
+            style: text(u)?,
+        };
+        let layout = if u.arbitrary()? {
+            Layout::Even { part: u.int_in_range(1..=u64::MAX)?, size: u.arbitrary()? }
+        } else {
+            Layout::Uneven(u.arbitrary()?)
+        };
+        let condition =
+            if u.arbitrary()? { Precondition::IfAbsent } else { Precondition::IfMatch(ETag::listed(&text(u)?)) };
+        let upload = UploadId::new(&text(u)?).unwrap_or_else(|_| upload());
+        Ok(Self(Ticket { upload, pin, layout, condition }))
+    }
 }
