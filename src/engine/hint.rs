@@ -1,7 +1,7 @@
 //! Which advice goes with a failure: pure.
 
 use crate::s3::error::{Class, Refusal, Remedy};
-use crate::wire::connect::ConnectError;
+use crate::wire::connect::Distrust;
 use crate::wire::error::Error;
 
 /// The two ends of a copy.
@@ -27,23 +27,41 @@ impl End {
 pub fn hint(end: End, error: &Error) -> Option<String> {
     match error {
         Error::Refused { refusal, .. } => of_refusal(end, refusal),
-        Error::Unconnected { source: ConnectError::Tls { .. }, .. } => Some(format!(
-            "The {} answers with a certificate that is not trusted for its name; a private CA goes into AWS_CA_BUNDLE.",
-            end.name()
-        )),
-        Error::Unconnected { .. } | Error::Lost { .. } => Some(match end {
-            End::Source => {
-                "Check the source's endpoint and the route to it; in a VPC an S3 gateway endpoint or NAT is needed."
-                    .to_owned()
-            }
-            End::Target => {
-                "The border may be slow or closed; the next event or retry copies the object, and a function \
-                in a VPC needs NAT to reach the target."
-                    .to_owned()
-            }
+        Error::Unconnected { source, .. } => Some(match source.distrust() {
+            Some(distrust) => of_distrust(end.name(), distrust),
+            None => of_path(end),
         }),
+        Error::Lost { .. } => Some(of_path(end)),
         Error::Keys(keys) => keys.hint.clone(),
         Error::Unsendable { .. } => None,
+    }
+}
+
+fn of_path(end: End) -> String {
+    match end {
+        End::Source => {
+            "Check the source's endpoint and the route to it; in a VPC an S3 gateway endpoint or NAT is needed."
+        }
+        End::Target => {
+            "The border may be slow or closed; the next event or retry copies the object, and a function \
+             in a VPC needs NAT to reach the target."
+        }
+    }
+    .to_owned()
+}
+
+fn of_distrust(name: &str, distrust: Distrust) -> String {
+    match distrust {
+        Distrust::Stranger => format!(
+            "The {name} answers with a certificate that is not trusted for its name; a private CA goes into AWS_CA_BUNDLE."
+        ),
+        Distrust::Dates => format!(
+            "The {name}'s certificate is not valid now: see whether this machine's clock is right, and renew the certificate."
+        ),
+        Distrust::Language => format!(
+            "What answers for the {name} does not speak TLS 1.2 or later; an endpoint without TLS has a URL that begins with \
+             http://."
+        ),
     }
 }
 

@@ -76,7 +76,37 @@ pub enum ConnectError {
     },
 }
 
+/// Why TLS did not come about, as far as somebody can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its certificate is of another name, or of nobody who is trusted.
+    Stranger,
+    /// Its certificate is not valid at the time of our clock.
+    Dates,
+    /// It does not speak TLS, or none that is new enough.
+    Language,
+}
+
 impl ConnectError {
+    /// Why there is no TLS, if it is that and not the path that broke.
+    pub fn distrust(&self) -> Option<Distrust> {
+        use rustls::{CertificateError, Error};
+        let Self::Tls { source, .. } = self else { return None };
+        if source.kind() != io::ErrorKind::InvalidData {
+            return None;
+        }
+        Some(match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            )) => Distrust::Dates,
+            Some(Error::InvalidCertificate(_)) | None => Distrust::Stranger,
+            Some(_) => Distrust::Language,
+        })
+    }
+
     /// Whether another attempt could end otherwise: a certificate that was refused will be refused again.
     pub fn may_pass(&self) -> bool {
         match self {
