@@ -34,14 +34,14 @@ fuzz_target!(|data: &[u8]| {
     // An entry of which nobody can tell what it is about is removed by whoever looks for what was left.
     let _ = journal.uploads().unwrap();
     for (left, before) in journal.left().unwrap() {
-        assert!(before.ticket.is_none() || before.intended.is_none());
+        assert!(before.ticket.is_none() || before.intended.is_empty());
         drop(left);
     }
     let (entry, _) = journal.open(names.clone()).unwrap().unwrap();
     entry.intends().unwrap();
     drop(entry);
     let (entry, before) = journal.open(names.clone()).unwrap().unwrap();
-    assert!(before.intended.is_some() && before.ticket.is_none(), "{before:?}");
+    assert!(!before.intended.is_empty() && before.ticket.is_none(), "{before:?}");
     if let Some(AnyTicket(ticket)) = ticket {
         entry.begun(&ticket).unwrap();
         drop(entry);
