@@ -177,7 +177,9 @@ impl Endpoint {
     /// # Errors
     /// [`InvalidEndpoint::Url`].
     pub fn overridden(url: &str) -> Result<Self, InvalidEndpoint> {
-        let invalid = || InvalidEndpoint::Url(url.to_owned());
+        // What stands before an `@` may be a password; nobody is told.
+        let shown = || url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
+        let invalid = || InvalidEndpoint::Url(shown());
         let uri: http::Uri = url.parse().map_err(|_| invalid())?;
         let (scheme, default_port) = match uri.scheme_str() {
             Some("https") => (Scheme::Https, 443),

@@ -148,3 +148,10 @@ pub(crate) async fn begin_upload(pair: &Pair, key: &str, age: Duration) -> Strin
     pair.target.store().age_upload(upload.as_str(), age);
     upload.as_str().to_owned()
 }
+
+/// Makes every open upload of the target so old.
+pub(crate) fn age_uploads(pair: &Pair, age: Duration) {
+    for upload in pair.target.open_uploads() {
+        pair.target.store().age_upload(&upload.id, age);
+    }
+}
