@@ -174,7 +174,11 @@ fn put(world: &World, bytes: usize, seed: u64, attributes: Attributes) {
     world.pair.source.store().put(SOURCE_BUCKET, "k", content(bytes, seed), attributes).unwrap();
 }
 
-fn tags(world: &World) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// Keys and values in an order.
+type Tags = Vec<(String, String)>;
+
+/// Those of the source's object and of the target's.
+fn tags(world: &World) -> (Tags, Tags) {
     let of = |server: &xpsync::demo::server::Server, bucket| {
         let mut tags = server.store().get(bucket, "k").map(|object| object.attributes.tags.clone()).unwrap_or_default();
         tags.sort();

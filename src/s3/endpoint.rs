@@ -6,6 +6,7 @@
 use super::operation::path_of;
 use super::{Bucket, Key};
 use std::fmt;
+use std::net::Ipv6Addr;
 use thiserror::Error;
 
 /// A name that leads nowhere.
@@ -187,13 +188,20 @@ impl Endpoint {
             _ => return Err(invalid()),
         };
         let authority = uri.authority().ok_or_else(invalid)?;
-        if uri.query().is_some() || authority.as_str().contains('@') || authority.host().is_empty() {
-            return Err(invalid());
-        }
+        // The parser takes more for an authority than has a place: brackets in the middle of a name, a port of letters.
+        let host = authority.host();
+        let named = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(['[', ']', ':']),
+        };
+        let port = authority.as_str().strip_prefix(host).unwrap_or("@");
+        let port =
+            if port.is_empty() { Some(default_port) } else { port.strip_prefix(':').and_then(|p| p.parse().ok()) };
+        let (true, Some(port), None) = (named, port, uri.query()) else { return Err(invalid()) };
         Ok(Self(Kind::Overridden {
             scheme,
-            host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(default_port),
+            host: host.to_owned(),
+            port,
             prefix: uri.path().trim_end_matches('/').to_owned(),
         }))
     }
@@ -320,7 +328,14 @@ mod tests {
         check("http://127.0.0.1:9000", "127.0.0.1:9000/bucket//k");
         check("https://s3.example.com/", "s3.example.com/bucket//k");
         check("https://gateway:8443/s3/", "gateway:8443/s3/bucket//k");
+        check("http://[::1]:9000", "[::1]:9000/bucket//k");
         for bad in ["", "localhost:9000", "ftp://x", "https://", "https://u:p@h", "https://h/?q=1"] {
+            assert!(Endpoint::overridden(bad).is_err(), "{bad}");
+        }
+        // Found by fuzzing: authorities that the parser takes, and that are no place.
+        for bad in
+            ["https://a[::]1", "https://a[::]1://[::]1:4-b:c4", "https://[::1]a", "https://h:port", "https://[h]"]
+        {
             assert!(Endpoint::overridden(bad).is_err(), "{bad}");
         }
     }
