@@ -6,7 +6,6 @@
 use super::operation::path_of;
 use super::{Bucket, Key};
 use std::fmt;
-use std::net::Ipv6Addr;
 use thiserror::Error;
 
 /// A name that leads nowhere.
@@ -191,7 +190,9 @@ impl Endpoint {
         // The parser takes more for an authority than has a place: brackets in the middle of a name, a port of letters.
         let host = authority.host();
         let named = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            Some(address) => {
+                address.contains(':') && address.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b))
+            }
             None => !host.is_empty() && !host.contains(['[', ']', ':']),
         };
         let port = authority.as_str().strip_prefix(host).unwrap_or("@");
