@@ -350,9 +350,7 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
     for upload in &open {
         let is_orphan = upload.upload != *ours
             && upload.initiator.as_ref() == Some(initiator)
-            && upload
-                .initiated
-                .is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
+            && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
             notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
         }
