@@ -338,7 +338,7 @@ async fn an_upload_that_a_killed_process_began_and_never_knew_is_aborted_and_oth
     for (intended, left) in [(begun + 3600, 1), (begun, 0)] {
         pair.target.store().delete(TARGET_BUCKET, KEY).unwrap();
         let mut job = keeping(job(&pair, KEY));
-        job.ongoing.intended = Some(intended);
+        job.ongoing.intended = vec![intended];
         let report = copy(&job).await;
         assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
         let open = pair.target.open_uploads();
