@@ -2,11 +2,11 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use xpsync::engine::plan::{EtagMode, OBJECT_MAX, Plan, SourceLayout, plan};
+use xpsync::engine::plan::{EtagMode, OBJECT_MAX, Plan, SourceLayout, Table, plan};
 
 fn largest(criterion: &mut Criterion) {
     criterion.bench_function("plan/10,000 parts of 5 GiB", |bencher| {
-        bencher.iter(|| match plan(black_box(OBJECT_MAX), &SourceLayout::Single, EtagMode::Auto, None) {
+        bencher.iter(|| match plan(&Table::V1, black_box(OBJECT_MAX), &SourceLayout::Single, EtagMode::Auto, None) {
             Ok(Plan::Parts(layout)) => layout.ranges().len(),
             Ok(Plan::Put { .. }) | Err(_) => 0,
         });

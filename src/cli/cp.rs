@@ -9,6 +9,7 @@ use crate::engine::copy;
 use crate::engine::gate::Governed;
 use crate::engine::governor::{Bounds, FixedWindow};
 use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
+use crate::engine::plan::Table;
 use crate::engine::report::{Outcome, Report};
 use crate::engine::reserved;
 use crate::engine::stage_plan;
@@ -110,6 +111,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
         options: Options {
             etag: cp.etag,
             staging: stage_plan::Limits::default(),
+            table: Table::V1,
             part_size: match cp.part_size {
                 AutoOr::Auto => None,
                 AutoOr::Own(Size(bytes)) => Some(bytes),

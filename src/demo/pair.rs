@@ -9,7 +9,7 @@ use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
 use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
-use crate::engine::plan::EtagMode;
+use crate::engine::plan::{EtagMode, Table};
 use crate::engine::stage_plan;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
@@ -131,6 +131,7 @@ impl Pair {
             options: Options {
                 etag: EtagMode::Auto,
                 staging: stage_plan::Limits::default(),
+                table: Table::V1,
                 part_size: None,
                 buffering: Buffering::Memory,
                 parts_under_way: 32,

@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::border::BorderConfig;
 use super::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
 use super::vault::Vault;
-use crate::engine::PUT_FIRST_LIMIT;
+use crate::engine::plan::Table;
 use crate::events::answer::Answer;
 use crate::handler::Function;
 use crate::settings::FunctionSettings;
@@ -125,7 +125,7 @@ impl Stage {
             (None, _) | (_, None) => false,
         };
         let is_proven = report["verified_by"].as_array().is_some_and(|proofs| !proofs.is_empty());
-        let stays = expected != "unchanged" || crossed <= PUT_FIRST_LIMIT;
+        let stays = expected != "unchanged" || crossed <= Table::V1.put_first;
         let good = report["outcome"] == expected && is_proven && same_bytes && stays;
         let etag = |object: Option<&str>| object.unwrap_or("-").to_owned();
         let row = Row {

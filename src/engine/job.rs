@@ -2,7 +2,7 @@
 
 use super::buffer::Buffers;
 use super::hint::{End, hint};
-use super::plan::EtagMode;
+use super::plan::{EtagMode, Table};
 use super::report::{BufferKind, Fault, NotCarried, Place};
 use super::stage_plan::Limits;
 use super::ticket::{Ledger, Ticket, WhenStopped};
@@ -57,6 +57,8 @@ pub struct Options {
     pub etag: EtagMode,
     /// From which sizes on an object is staged to keep its ETag.
     pub staging: Limits,
+    /// By which table it is cut.
+    pub table: Table,
     /// The user's own part size.
     pub part_size: Option<u64>,
     /// Where parts wait.

@@ -58,10 +58,6 @@ use ticket::{Ticket, WhenStopped};
 use tokio::time::Instant;
 use upload::Uploads;
 
-/// Up to here the conditional PUT goes first, without a look at the target: a new small object costs the border one round
-/// trip, and one that is there already costs its body once.
-pub const PUT_FIRST_LIMIT: u64 = 64 << 10;
-
 /// How often an object is begun anew, because the source changed under the copy or was read wrongly, before it is given
 /// up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
 const PASSES: u32 = 8;

@@ -3,11 +3,11 @@
 use super::buffer::Ring;
 use super::decide::{self, Decision, Sameness};
 use super::given;
-use super::job::Halt;
+use super::job::{Halt, Options};
 use super::ordered::Ordered;
 use super::pin::{self, Found};
 use super::pipeline::Parts;
-use super::plan::{EtagMode, Layout, Plan, SINGLE_PUT_LIMIT, SourceLayout, Unplannable, plan};
+use super::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
 use super::put::{self, Committed, Putting};
 use super::recopy;
 use super::report::{BufferKind, Fault, Outcome, Proof};
@@ -18,7 +18,7 @@ use super::staged::Wanted;
 use super::target::{self, AtTarget, integrity};
 use super::upload::Completion;
 use super::verify::{self, Expected, SourceCheck};
-use super::{PUT_FIRST_LIMIT, Work, buffering, fill};
+use super::{Work, buffering, fill};
 use crate::s3::ByteRange;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
@@ -51,7 +51,7 @@ impl Work<'_> {
     /// Pins the source, looks at the target, and writes it if it differs.
     pub(super) async fn pass(&self, refused_pin: &mut Option<ObjectHead>) -> Result<Pass, Halt> {
         let job = self.job;
-        let hinted_large = job.size_hint.is_some_and(|size| size > PUT_FIRST_LIMIT);
+        let hinted_large = job.size_hint.is_some_and(|size| size > job.options.table.put_first);
         let early_look = async { if hinted_large { Some(target::see_head(job, &self.notes).await) } else { None } };
         let (found, early) = tokio::join!(pin::pin(job, &self.notes), early_look);
         let (head, body) = match found? {
@@ -60,7 +60,7 @@ impl Work<'_> {
         };
         self.learn_spelling(refused_pin.take(), &head);
         job.meter.begin(head.size);
-        if head.size > SINGLE_PUT_LIMIT {
+        if head.size > job.options.table.single_put {
             job.target.client.warm(&job.target.bucket, EARLY_CONNECTIONS);
         }
         let result = async {
@@ -96,7 +96,7 @@ impl Work<'_> {
     /// Whether the conditional PUT goes before any look at the target.
     fn goes_first(&self, head: &ObjectHead) -> bool {
         let in_parts = self.job.options.etag == EtagMode::Preserve && head.etag.parts().is_some();
-        head.size <= PUT_FIRST_LIMIT && !in_parts
+        head.size <= self.job.options.table.put_first && !in_parts
     }
 
     /// If a state was refused as replaced and the very same is there, the server compares ETags with our quotes.
@@ -177,20 +177,20 @@ impl Work<'_> {
             Some(seen) if !seen.encryption.keeps_md5() => stage_plan::Target::Opaque,
             Some(_) | None => stage_plan::Target::Plain,
         };
-        let (mode, limits) = (job.options.etag, job.options.staging);
-        let way = stage_plan::way(&head.etag, head.size, &layout, mode, target, limits).map_err(unplannable)?;
+        let Options { table, etag: mode, staging, part_size, .. } = &job.options;
+        let way = stage_plan::way(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
         let wanted = |condition| Wanted { head, seen, condition };
         let mode = match &way {
             Way::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,
             Way::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
-            Way::Direct(direct) if *direct == mode => mode,
+            Way::Direct(direct) if direct == mode => *mode,
             Way::Direct(direct) => {
                 self.notes
                     .remark("encryption with KMS makes the ETag of one side opaque, so it could not be preserved");
                 *direct
             }
         };
-        let plan = plan(head.size, &layout, mode, job.options.part_size).map_err(unplannable)?;
+        let plan = plan(table, head.size, &layout, mode, *part_size).map_err(unplannable)?;
         let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
         let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
         match &plan {

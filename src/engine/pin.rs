@@ -3,7 +3,7 @@
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::layout::{self, Between, Held};
-use super::plan::{EtagMode, KEPT_PART_LIMIT, Layout, SINGLE_PUT_LIMIT, SourceLayout};
+use super::plan::{EtagMode, Layout, SourceLayout};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
 use crate::wire::body::Incoming;
@@ -24,7 +24,8 @@ pub(super) enum Found {
 /// # Cancel safety
 /// Holds nothing.
 pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
-    let (head, body) = if job.size_hint.is_some_and(|size| size > SINGLE_PUT_LIMIT) {
+    let single_put = job.options.table.single_put;
+    let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
         match head(job, notes).await? {
             Some(head) => (head, None),
             // A HEAD's 404 may be a missing bucket; a GET says which.
@@ -49,7 +50,7 @@ pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
     if head.tag_count.map_or(body.is_none(), |count| count > 0) {
         head.attributes.tags = tags(job, notes, &head).await?;
     }
-    let body = body.filter(|_| head.size <= SINGLE_PUT_LIMIT);
+    let body = body.filter(|_| head.size <= single_put);
     Ok(Found::Object(Box::new(head), body.map(Box::new)))
 }
 
@@ -114,7 +115,7 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     }
     let wanted = match job.options.etag {
         EtagMode::Preserve => true,
-        EtagMode::Auto => pinned.size > SINGLE_PUT_LIMIT && job.options.part_size.is_none(),
+        EtagMode::Auto => pinned.size > job.options.table.single_put && job.options.part_size.is_none(),
         EtagMode::Any => false,
     };
     // Without a stored checksum, only the source's own boundaries can show that it was read rightly.
@@ -124,7 +125,7 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
     let between = if job.options.etag == EtagMode::Preserve { Between::Asked } else { Between::Even };
     let held = Held { end: End::Source, head: pinned };
-    let own = layout::layout(job, notes, held, between, KEPT_PART_LIMIT).await?;
+    let own = layout::layout(job, notes, held, between, job.options.table.kept_part).await?;
     Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
 }
 

@@ -6,11 +6,6 @@
 use crate::s3::{ByteRange, PartNumber};
 use thiserror::Error;
 
-/// Above this an object goes in parts. One PUT up to here costs the border fewest round trips; a part costs one each.
-pub const SINGLE_PUT_LIMIT: u64 = 16 << 20;
-/// The largest part of the source's own layout that is kept: what one connection moves in some minutes, and what fits a
-/// small function's memory.
-pub const KEPT_PART_LIMIT: u64 = 64 << 20;
 /// The smallest part but the last.
 pub const PART_MIN: u64 = 5 << 20;
 /// The largest part, and the largest single PUT.
@@ -19,8 +14,36 @@ pub const PART_MAX: u64 = 5 << 30;
 pub const OBJECT_MAX: u64 = PARTS_MAX * PART_MAX;
 
 const PARTS_MAX: u64 = PartNumber::MAX as u64;
-/// Parts of the table grow in steps of this.
-const STEP: u64 = 1 << 20;
+
+/// Where one way of sending ends and the next begins, in bytes. [`Table::V1`] is the one that objects are sent by; a server
+/// whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Up to here the conditional PUT goes first, without a look at the target.
+    pub put_first: u64,
+    /// Above this an object goes in parts.
+    pub single_put: u64,
+    /// The smallest part but the last.
+    pub part_min: u64,
+    /// The largest part of the source's own layout that is kept.
+    pub kept_part: u64,
+    /// Parts grow in steps of this.
+    pub step: u64,
+}
+
+impl Table {
+    /// Version 1.
+    pub const V1: Self = Self {
+        // A new small object costs the border one round trip, and one that is there already costs its body once.
+        put_first: 64 << 10,
+        // One PUT up to here costs the border fewest round trips; a part costs one each.
+        single_put: 16 << 20,
+        part_min: PART_MIN,
+        // What one connection moves in some minutes, and what fits a small function's memory.
+        kept_part: 64 << 20,
+        step: 1 << 20,
+    };
+}
 
 /// What is asked of the target's ETag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,17 +137,17 @@ impl Layout {
     }
 
     /// Whether S3 takes these parts, and they make an object of so many bytes.
-    pub(super) fn makes(&self, size: u64) -> bool {
-        self.size() == size && self.is_allowed() && self.ranges().len() == self.count()
+    pub(super) fn makes(&self, size: u64, table: &Table) -> bool {
+        self.size() == size && self.is_allowed(table) && self.ranges().len() == self.count()
     }
 
     /// Whether S3 takes these parts.
-    fn is_allowed(&self) -> bool {
+    fn is_allowed(&self, table: &Table) -> bool {
         let count = self.count() as u64;
         let all_but_last = match self {
-            Self::Even { part, .. } => count <= 1 || *part >= PART_MIN,
+            Self::Even { part, .. } => count <= 1 || *part >= table.part_min,
             Self::Uneven(lengths) => {
-                lengths.split_last().is_some_and(|(_, others)| others.iter().all(|length| *length >= PART_MIN))
+                lengths.split_last().is_some_and(|(_, others)| others.iter().all(|length| *length >= table.part_min))
             }
         };
         (1..=PARTS_MAX).contains(&count) && all_but_last && self.largest() <= PART_MAX
@@ -178,46 +201,53 @@ pub enum Unplannable {
     NotPreservable(&'static str),
 }
 
-/// Plans an object. `part_size` is the user's own, if there is one.
+/// Plans an object by a table. `part_size` is the user's own, if there is one.
 ///
 /// # Errors
 /// [`Unplannable`].
-pub fn plan(size: u64, source: &SourceLayout, mode: EtagMode, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+pub fn plan(
+    table: &Table,
+    size: u64,
+    source: &SourceLayout,
+    mode: EtagMode,
+    part_size: Option<u64>,
+) -> Result<Plan, Unplannable> {
     if size > OBJECT_MAX {
         return Err(Unplannable::TooLarge(size));
     }
     match (mode, source) {
-        (EtagMode::Preserve, _) => preserved(size, source),
-        (EtagMode::Auto, SourceLayout::Parts(layout)) if part_size.is_none() && is_kept(size, layout) => {
+        (EtagMode::Preserve, _) => preserved(table, size, source),
+        (EtagMode::Auto, SourceLayout::Parts(layout)) if part_size.is_none() && is_kept(table, size, layout) => {
             Ok(Plan::Parts(layout.clone()))
         }
-        (EtagMode::Auto | EtagMode::Any, _) => by_table(size, part_size),
+        (EtagMode::Auto | EtagMode::Any, _) => by_table(table, size, part_size),
     }
 }
 
 /// Whether the source's layout is taken over for the sake of its ETag.
-fn is_kept(size: u64, layout: &Layout) -> bool {
-    size > SINGLE_PUT_LIMIT && layout.size() == size && layout.is_allowed() && layout.largest() <= KEPT_PART_LIMIT
+fn is_kept(table: &Table, size: u64, layout: &Layout) -> bool {
+    let may_be_sent = layout.size() == size && layout.is_allowed(table);
+    size > table.single_put && may_be_sent && layout.largest() <= table.kept_part
 }
 
-fn preserved(size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
+fn preserved(table: &Table, size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
     match source {
         SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
         SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
-        SourceLayout::Parts(layout) if layout.makes(size) => Ok(Plan::Parts(layout.clone())),
+        SourceLayout::Parts(layout) if layout.makes(size, table) => Ok(Plan::Parts(layout.clone())),
         SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not take parts of the source's lengths")),
         SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not say how it was put together")),
     }
 }
 
-/// The table, version 1: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards connections, up
-/// to 10,000 of them; then as small as 10,000 allow, in whole MiB.
-fn by_table(size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
-    let needed = size.div_ceil(PARTS_MAX).div_ceil(STEP) * STEP;
+/// By version 1 of the table: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards connections,
+/// up to 10,000 of them; then as small as 10,000 allow, in whole MiB.
+fn by_table(table: &Table, size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+    let needed = size.div_ceil(PARTS_MAX).div_ceil(table.step) * table.step;
     let part = match part_size {
-        None if size <= SINGLE_PUT_LIMIT => return Ok(Plan::Put { size }),
-        None => needed.max(PART_MIN),
-        Some(asked) if !(PART_MIN..=PART_MAX).contains(&asked) => return Err(Unplannable::PartSize(asked)),
+        None if size <= table.single_put => return Ok(Plan::Put { size }),
+        None => needed.max(table.part_min),
+        Some(asked) if !(table.part_min..=PART_MAX).contains(&asked) => return Err(Unplannable::PartSize(asked)),
         Some(asked) if size <= asked => return Ok(Plan::Put { size }),
         Some(asked) if size.div_ceil(asked) > PARTS_MAX => return Err(Unplannable::TooManyParts(asked, needed)),
         Some(asked) => asked,
@@ -250,7 +280,7 @@ mod tests {
     #[test]
     fn the_table_grows_so_that_ten_thousand_parts_suffice() {
         let check = |size: u64, expected: (u64, usize)| {
-            let plan = plan(size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
+            let plan = plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
             assert_eq!(parts(&plan), expected, "{size}");
         };
         check(0, (0, 0));
@@ -263,7 +293,7 @@ mod tests {
         check(1 << 40, (105 * MIB, 9_987));
         check(OBJECT_MAX, (PART_MAX, 10_000));
         assert_eq!(
-            plan(OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
+            plan(&Table::V1, OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
             Err(Unplannable::TooLarge(OBJECT_MAX + 1))
         );
     }
@@ -272,7 +302,7 @@ mod tests {
     fn the_sources_own_layout_is_kept_up_to_64_mib() {
         let even = |part, size| SourceLayout::Parts(Layout::Even { part, size });
         let check = |size, source: SourceLayout, expected| {
-            assert_eq!(parts(&plan(size, &source, EtagMode::Auto, None).unwrap()), expected);
+            assert_eq!(parts(&plan(&Table::V1, size, &source, EtagMode::Auto, None).unwrap()), expected);
         };
         check(100 * MIB, even(8 * MIB, 100 * MIB), (8 * MIB, 13));
         check(640 * MIB, even(64 * MIB, 640 * MIB), (64 * MIB, 10));
@@ -286,7 +316,7 @@ mod tests {
 
     #[test]
     fn preserving_keeps_the_layout_or_refuses() {
-        let plan = |size, source: &SourceLayout| plan(size, source, EtagMode::Preserve, None);
+        let plan = |size, source: &SourceLayout| plan(&Table::V1, size, source, EtagMode::Preserve, None);
         assert_eq!(plan(5 << 30, &SourceLayout::Single), Ok(Plan::Put { size: 5 << 30 }));
         assert!(plan((5 << 30) + 1, &SourceLayout::Single).is_err());
         let giant = Layout::Even { part: 1 << 30, size: 3 << 30 };
@@ -298,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_users_part_size_is_held_against_the_limits() {
-        let plan = |size, part| plan(size, &SourceLayout::Single, EtagMode::Auto, Some(part));
+        let plan = |size, part| plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, Some(part));
         assert_eq!(parts(&plan(20 * MIB, 8 * MIB).unwrap()), (8 * MIB, 3));
         assert_eq!(parts(&plan(8 * MIB, 8 * MIB).unwrap()), (8 * MIB, 0));
         assert_eq!(plan(20 * MIB, MIB), Err(Unplannable::PartSize(MIB)));
@@ -323,10 +353,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_plan_covers_the_object_within_s3s_limits(size in 0..=OBJECT_MAX) {
-            match plan(size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
-                Plan::Put { size: all } => prop_assert!(all == size && size <= SINGLE_PUT_LIMIT),
+            match plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
+                Plan::Put { size: all } => prop_assert!(all == size && size <= Table::V1.single_put),
                 Plan::Parts(layout) => {
-                    prop_assert!(layout.is_allowed());
+                    prop_assert!(layout.is_allowed(&Table::V1));
                     let ranges = layout.ranges();
                     prop_assert_eq!(ranges.len(), layout.count());
                     prop_assert_eq!(ranges[0].start(), 0);

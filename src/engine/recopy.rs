@@ -190,7 +190,7 @@ impl Work<'_> {
                 layout::layout(job, notes, Held { end, head }, Between::Even, PART_MAX).await?
             }
         };
-        Ok(layout.filter(|layout| layout.makes(onto.source.size)))
+        Ok(layout.filter(|layout| layout.makes(onto.source.size, &job.options.table)))
     }
 
     async fn copy_onto(&self, onto: &Onto<'_>, recopy: &Recopy) -> Result<Option<Committed>, Halt> {

@@ -5,7 +5,7 @@
 //! without a byte crossing: by one CopyObject, whose copy has the ETag of a single PUT, or by UploadPartCopy with the
 //! source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every plan.
 
-use super::plan::{EtagMode, KEPT_PART_LIMIT, Layout, PART_MAX, PART_MIN, SINGLE_PUT_LIMIT, SourceLayout, Unplannable};
+use super::plan::{EtagMode, Layout, PART_MAX, SourceLayout, Table, Unplannable};
 use crate::s3::ByteRange;
 use crate::s3::etag::{ETag, ETagKind};
 
@@ -22,12 +22,18 @@ pub struct Limits {
     pub stage: u64,
 }
 
-impl Default for Limits {
+impl Limits {
     /// One PUT and one part as they are without preserving: more than one connection of a lossy path moves in minutes, or
     /// a small function holds. Pieces of the table's smallest parts. A stage is at most what one CopyObject takes; it is
     /// removed before the next is begun, so that no more than 5 GiB are stored twice.
+    pub fn of(table: &Table) -> Self {
+        Self { put: table.single_put, part: table.kept_part, piece: table.part_min, stage: PART_MAX }
+    }
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self { put: SINGLE_PUT_LIMIT, part: KEPT_PART_LIMIT, piece: PART_MIN, stage: PART_MAX }
+        Self::of(&Table::V1)
     }
 }
 
@@ -83,6 +89,7 @@ pub fn way(
     mode: EtagMode,
     target: Target,
     limits: Limits,
+    table: &Table,
 ) -> Result<Way, Unplannable> {
     let largest = match (mode, layout) {
         (EtagMode::Auto | EtagMode::Any, _) | (EtagMode::Preserve, SourceLayout::Unknown) => {
@@ -105,11 +112,11 @@ pub fn way(
     match layout {
         SourceLayout::Parts(own) => {
             // The plan of the same name refuses what S3 does not take.
-            super::plan::plan(size, layout, EtagMode::Preserve, None)?;
+            super::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
             Ok(Way::Parts(stages(own, limits)))
         }
         SourceLayout::Single | SourceLayout::Unknown => {
-            super::plan::plan(size, layout, EtagMode::Preserve, None)?;
+            super::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
             let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("it holds nothing"))?;
             Ok(Way::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
         }
@@ -192,7 +199,7 @@ mod tests {
     }
 
     fn preserve(etag: &ETag, size: u64, layout: &SourceLayout) -> Result<Way, Unplannable> {
-        way(etag, size, layout, EtagMode::Preserve, Target::Plain, Limits::default())
+        way(etag, size, layout, EtagMode::Preserve, Target::Plain, Limits::default(), &Table::V1)
     }
 
     #[test]
@@ -206,7 +213,7 @@ mod tests {
         assert!(matches!(preserve(&single(), 16 * MIB + 1, &SourceLayout::Single), Ok(Way::Whole(_))));
         assert!(matches!(preserve(&in_parts(), 640 * MIB, &even(64 * MIB + 1, 640 * MIB)), Ok(Way::Parts(_))));
         for mode in [EtagMode::Auto, EtagMode::Any] {
-            let way = way(&single(), GIB, &SourceLayout::Single, mode, Target::Plain, Limits::default());
+            let way = way(&single(), GIB, &SourceLayout::Single, mode, Target::Plain, Limits::default(), &Table::V1);
             assert_eq!(way, Ok(Way::Direct(mode)));
         }
     }
@@ -215,7 +222,7 @@ mod tests {
     fn no_stage_is_made_for_an_etag_that_cannot_be_kept() {
         let opaque = ETag::new("x", &crate::s3::encryption::Encryption::Kms(None));
         assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Way::Direct(EtagMode::Auto)));
-        let to_kms = way(&single(), GIB, &SourceLayout::Single, EtagMode::Preserve, Target::Opaque, Limits::default());
+        let to_kms = way(&single(), GIB, &SourceLayout::Single, EtagMode::Preserve, Target::Opaque, Limits::default(), &Table::V1);
         assert_eq!(to_kms, Ok(Way::Direct(EtagMode::Auto)));
     }
 
@@ -266,7 +273,7 @@ mod tests {
             for stage in &stages {
                 prop_assert!(stage.bytes() <= limits.stage);
                 let (_, others) = stage.pieces.split_last().unwrap();
-                prop_assert!(others.iter().all(|piece| (PART_MIN..2 * PART_MIN).contains(&piece.bytes())));
+                prop_assert!(others.iter().all(|piece| (Table::V1.part_min..2 * Table::V1.part_min).contains(&piece.bytes())));
                 prop_assert_eq!(stage.parts.iter().map(|part| part.pieces).sum::<usize>(), stage.pieces.len());
             }
             let parts: Vec<ByteRange> = stages.iter().flat_map(|stage| stage.parts.iter().map(|part| part.range)).collect();

@@ -14,6 +14,7 @@ use crate::engine::gate::Governed;
 use crate::engine::governor::Bounds;
 use crate::engine::hint::End;
 use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
+use crate::engine::plan::Table;
 use crate::engine::report::{Fault, Outcome, Place, Report};
 use crate::engine::reserved;
 use crate::engine::stage_plan;
@@ -64,9 +65,26 @@ pub enum Told<'a> {
 /// Who is told.
 pub type OnTold = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
+/// What the function is given besides its settings. Lambda's has the default; a test that breaks the world cannot wait for
+/// minutes, nor move gigabytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// By which table objects are cut.
+    pub table: Table,
+    /// What becomes of each client's patience.
+    pub patience: fn(Config) -> Config,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { table: Table::V1, patience: std::convert::identity }
+    }
+}
+
 /// The function's state between invocations.
 pub struct Function {
     settings: FunctionSettings,
+    table: Table,
     source: Client,
     target: Client,
     buffers: Arc<Buffers>,
@@ -80,11 +98,22 @@ pub struct Function {
 impl Function {
     /// A function that has not connected to anything yet.
     pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_told: OnTold) -> Arc<Self> {
+        Self::tuned(settings, connector, on_told, Tuning::default())
+    }
+
+    /// The same with another table, or other patience.
+    pub fn tuned(
+        settings: FunctionSettings,
+        connector: &Arc<dyn Connect>,
+        on_told: OnTold,
+        tuning: Tuning,
+    ) -> Arc<Self> {
+        let Tuning { table, patience } = tuning;
         let room = Room::of_this_machine();
         let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
         let fixed = Fixed(settings.source_credentials.clone());
         let source = Client::new(
-            Config::new("source", at_source.most),
+            patience(Config::new("source", at_source.most)),
             settings.source.endpoint.clone(),
             settings.source.region.clone(),
             Arc::new(fixed),
@@ -98,7 +127,7 @@ impl Function {
             sdk::http_client(Arc::clone(connector)),
         );
         let target = Client::new(
-            Config::new("target", at_target.most),
+            patience(Config::new("target", at_target.most)),
             settings.target.endpoint.clone(),
             settings.target.region.clone(),
             Arc::new(Kept::new(Secret::new(secrets, &settings.secret_id))),
@@ -120,7 +149,7 @@ impl Function {
             sdk::Transport::new(Arc::clone(connector)),
         );
         let journal = Journal::new(settings.tmp_dir.join("xpsync-uploads"));
-        Arc::new(Self { settings, source, target, buffers, records, parts_under_way, queues, journal, on_told })
+        Arc::new(Self { settings, table, source, target, buffers, records, parts_under_way, queues, journal, on_told })
     }
 
     /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
@@ -133,6 +162,11 @@ impl Function {
         self.target.fetch_keys();
         self.target.warm(&self.settings.target.bucket, AHEAD);
         self.source.warm(&self.settings.source.bucket, AHEAD);
+    }
+
+    /// Where parts wait.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
     }
 
     /// Handles one invocation. Every failure is in the answer; every record has a report in the log.
@@ -255,7 +289,8 @@ impl Function {
             target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
             options: Options {
                 etag: self.settings.etag_mode,
-                staging: stage_plan::Limits::default(),
+                staging: stage_plan::Limits::of(&self.table),
+                table: self.table,
                 part_size: None,
                 buffering: Buffering::Auto(self.settings.memory_threshold),
                 parts_under_way: self.parts_under_way,
