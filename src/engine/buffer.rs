@@ -14,6 +14,7 @@ use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -77,13 +78,19 @@ pub struct Buffers {
 impl Buffers {
     /// Budgets of which nothing is taken.
     pub fn new(limits: Limits) -> Self {
-        let heap =
-            Arc::new(Heap { budget: Arc::new(Semaphore::new(pages_of_budget(limits.memory))), kept: Mutex::default() });
+        let budget = Arc::new(Semaphore::new(pages_of_budget(limits.memory)));
+        let heap = Arc::new(Heap { budget, kept: Mutex::default(), held: AtomicU64::new(0), peak: AtomicU64::new(0) });
         let tmp_pages = match limits.tmp {
             TmpLimit::Bytes(bytes) => pages_of_budget(bytes),
             TmpLimit::ShareOfFree(_) => Semaphore::MAX_PERMITS,
         };
         Self { limits, heap, tmp: Arc::new(Semaphore::new(tmp_pages)), tmp_pages: tmp_pages as u64 }
+    }
+
+    /// The most memory that slots on the heap had at any time, in bytes: counted where it is allocated, not where it is
+    /// reserved, so that it can be held against the budget.
+    pub fn peak(&self) -> u64 {
+        self.heap.peak.load(Ordering::Relaxed)
     }
 
     /// A ring of slots on the heap.
@@ -181,12 +188,25 @@ struct Heap {
     budget: Arc<Semaphore>,
     // Mapped, not in use; counted against the budget together with what is in use.
     kept: Mutex<Vec<MmapMut>>,
+    // Bytes of all regions there are, kept ones included, and the most there ever were.
+    held: AtomicU64,
+    peak: AtomicU64,
 }
 
 impl Heap {
+    fn allocated(&self, bytes: u64) {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(held, Ordering::Relaxed);
+    }
+
+    fn freed(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Memory for a slot whose pages are reserved: a kept mapping, or a new one in place of kept ones.
     fn region(&self, size: usize) -> io::Result<Region> {
         if size < MAPPED_FROM {
+            self.allocated(size as u64);
             return Ok(Region::Small(vec![0; size]));
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,9 +220,14 @@ impl Heap {
                 spare = rest;
                 true
             }
-            None => false,
+            None => {
+                self.freed(map.len() as u64);
+                false
+            }
         });
-        MmapMut::map_anon(size).map(Region::Mapped)
+        let map = MmapMut::map_anon(size)?;
+        self.allocated(size as u64);
+        Ok(Region::Mapped(map))
     }
 }
 
@@ -321,6 +346,9 @@ impl Drop for Memory {
         // The memory goes back before its permit does, so that whoever takes the permit finds it counted.
         match (region, lease) {
             (Region::Small(bytes), lease) => {
+                if let Lease::Heap(heap, _) = &lease {
+                    heap.freed(bytes.len() as u64);
+                }
                 drop(bytes);
                 drop(lease);
             }
@@ -480,8 +508,22 @@ mod tests {
         let all: Vec<Slot> = futures(&small, 8).await;
         drop(all);
         assert_eq!(buffers.heap.kept.lock().unwrap().len(), 8);
-        let _large = large.slot(6 << 20).await.unwrap();
+        let held = large.slot(6 << 20).await.unwrap();
         assert_eq!(buffers.heap.kept.lock().unwrap().len(), 2);
+        assert_eq!(buffers.peak(), 8 * MIB);
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn the_peak_is_what_was_allocated_at_once() {
+        let buffers = buffers(8 * MIB, TmpLimit::Bytes(0));
+        let (small, large) = (buffers.memory(1_000).unwrap(), buffers.memory(MIB).unwrap());
+        for _ in 0..3 {
+            let _both = (small.slot(1_000).await.unwrap(), small.slot(500).await.unwrap());
+        }
+        assert_eq!(buffers.peak(), 1_500);
+        let _large = large.slot(1 << 20).await.unwrap();
+        assert_eq!(buffers.peak(), MIB);
     }
 
     async fn futures(ring: &Ring, count: usize) -> Vec<Slot> {
