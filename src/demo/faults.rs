@@ -53,6 +53,11 @@ pub enum Action {
     Truncate(u64),
     /// One bit of the reply body's byte at this offset is flipped.
     Flip(u64),
+    /// One bit of the request body's byte at this offset is flipped before anything reads it.
+    FlipRequest(u64),
+    /// The connection is reset after the body is read, and the request is kept: it is carried out whenever
+    /// [`super::server::Server::land`] is called, as one that was delayed on its way.
+    Park,
     /// A header of the reply is set, whatever it was.
     SetHeader(HeaderName, HeaderValue),
     /// A header of the reply is left out.
@@ -80,6 +85,8 @@ impl std::fmt::Debug for Action {
             Self::Reset(moment) => write!(f, "Reset({moment:?})"),
             Self::Truncate(at) => write!(f, "Truncate({at})"),
             Self::Flip(at) => write!(f, "Flip({at})"),
+            Self::FlipRequest(at) => write!(f, "FlipRequest({at})"),
+            Self::Park => f.write_str("Park"),
             Self::SetHeader(name, value) => write!(f, "SetHeader({name}, {value:?})"),
             Self::DropHeader(name) => write!(f, "DropHeader({name})"),
             Self::StallHead(time) => write!(f, "StallHead({time:?})"),
@@ -154,6 +161,8 @@ impl Action {
             | Self::Answer(_)
             | Self::RefuseEarly(_)
             | Self::Reset(_)
+            | Self::FlipRequest(_)
+            | Self::Park
             | Self::SetHeader(..)
             | Self::DropHeader(_)
             | Self::StallHead(_)
@@ -277,7 +286,7 @@ impl Faults {
         Acted(acted)
     }
 
-    /// Drops all rules.
+    /// Drops all rules, those included that would act later.
     pub fn clear(&self) {
         self.rules().clear();
     }

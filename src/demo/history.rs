@@ -30,9 +30,11 @@ impl Store {
         self.remove(bucket, key, Some(version), &WriteCondition::Any).map(|_| ())
     }
 
-    /// Deletes a bucket with all that it holds, as a rename does by hand.
+    /// Deletes a bucket with all that it holds, open uploads too, as a rename does by hand.
     pub fn delete_bucket(&self, name: &str) {
-        self.state().buckets.remove(name);
+        let mut state = self.state();
+        state.buckets.remove(name);
+        state.uploads.retain(|_, upload| upload.bucket != name);
     }
 
     /// What the current object of a key has been, in order: its ETags, and `None` whenever there was none after one.

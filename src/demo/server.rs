@@ -22,6 +22,7 @@ use super::faults::{Action, Faults, Moment};
 use super::keys::{KeyPair, Keys};
 use super::listener::{Connection, Handler, LOOPBACK, Listener};
 use super::multipart::Upload;
+use super::parked::{Flipped, Landed, Parked};
 use super::policy::Policy;
 use super::reply::Reply;
 use super::service::{Service, Shared, each_piece};
@@ -160,7 +161,8 @@ impl Server {
         });
         shared.keys.set(config.keys);
         let service = Service::new(&shared);
-        let front = Arc::new(Front { shared, service, faults: Faults::default(), entries: Mutex::default() });
+        let (faults, entries, parked) = (Faults::default(), Mutex::default(), Parked::default());
+        let front = Arc::new(Front { shared, service, faults, entries, parked });
         let listener = Listener::start(config.listen, config.tls.as_deref(), config.idle, Arc::clone(&front)).await?;
         Ok(Self { listener, tls: config.tls.is_some(), front })
     }
@@ -231,6 +233,11 @@ impl Server {
         self.front.entries().clear();
     }
 
+    /// Carries out what was parked, in the order in which it came. What each was, and the status that nobody waits for.
+    pub async fn land(&self) -> Vec<Landed> {
+        self.front.parked.land(&self.front.service).await
+    }
+
     /// Uploads that are begun and not over.
     #[must_use]
     pub fn open_uploads(&self) -> Vec<Upload> {
@@ -267,6 +274,7 @@ struct Front {
     service: Service,
     faults: Faults,
     entries: Mutex<Vec<Arc<Entry>>>,
+    parked: Parked,
 }
 
 impl std::fmt::Debug for Front {
@@ -335,6 +343,11 @@ impl Front {
             } else if let Action::Reset(Moment::BeforeDoing) = action.as_ref() {
                 drain(&mut request).await;
                 return ended();
+            } else if let Action::Park = action.as_ref() {
+                self.parked.park(call, request).await;
+                return ended();
+            } else if let Action::FlipRequest(at) = action.as_ref() {
+                request = request.map(|body| Flipped::at(*at, body));
             } else if let Action::Before(hook) = action.as_ref() {
                 hook(&self.shared.store);
             }

@@ -14,6 +14,7 @@ use super::attributes::Attributes;
 use super::conditions::WriteCondition;
 use super::content::{Checksum, Content, Digest, Intake, hex};
 use super::history::Changes;
+use super::meddling::Record;
 use super::multipart::Upload;
 use super::refusal::Refusal;
 
@@ -203,6 +204,8 @@ pub(crate) struct State {
     pub(crate) smallest_part: u64,
     pub(crate) page: usize,
     pub(super) changes: Changes,
+    // Every object that became a current one, if that is kept.
+    pub(super) record: Option<Vec<Record>>,
 }
 
 /// The store of one server.
@@ -214,8 +217,14 @@ pub struct Store {
 impl Default for Store {
     fn default() -> Self {
         // 5 MiB and 1,000 are S3's own (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
-        let (buckets, uploads) = (BTreeMap::new(), BTreeMap::new());
-        let state = State { buckets, uploads, smallest_part: 5 << 20, page: 1_000, changes: Changes::default() };
+        let state = State {
+            buckets: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            smallest_part: 5 << 20,
+            page: 1_000,
+            changes: Changes::default(),
+            record: None,
+        };
         Self { state: Mutex::new(state) }
     }
 }
@@ -286,24 +295,6 @@ impl Store {
             .buckets
             .get(bucket)
             .map_or_else(Vec::new, |bucket| bucket.from("").map(|(key, _)| key.to_owned()).collect())
-    }
-
-    /// Changes the attributes of the current object in place, as only a test can (tags, a finished restore).
-    pub fn change(&self, bucket: &str, key: &str, change: impl FnOnce(&mut Attributes)) {
-        let mut state = self.state();
-        let versions = state.buckets.get_mut(bucket).and_then(|bucket| bucket.keys.get_mut(key));
-        if let Some(Version { entry: Entry::Object(object), .. }) = versions.and_then(|versions| versions.last_mut()) {
-            change(&mut Arc::make_mut(object).attributes);
-        }
-    }
-
-    /// Gives the current object another stored checksum, or none, as its client would have that wrote it.
-    pub fn set_checksum(&self, bucket: &str, key: &str, checksum: Option<Checksum>) {
-        let mut state = self.state();
-        let versions = state.buckets.get_mut(bucket).and_then(|bucket| bucket.keys.get_mut(key));
-        if let Some(Version { entry: Entry::Object(object), .. }) = versions.and_then(|versions| versions.last_mut()) {
-            Arc::make_mut(object).checksum = checksum;
-        }
     }
 
     /// Checks that a bucket is there and reads its switches.
@@ -434,7 +425,7 @@ impl State {
         draft: Draft,
     ) -> Result<Arc<Object>, Refusal> {
         let name = bucket;
-        let bucket = self.bucket_mut(bucket)?;
+        let bucket = self.bucket_mut(name)?;
         condition.check(key, bucket.current(key).map(AsRef::as_ref))?;
         let encryption = draft.encryption.unwrap_or_else(|| bucket.config.encryption.clone());
         let version = bucket.config.versioned.then(|| random(32));
@@ -450,6 +441,7 @@ impl State {
         });
         bucket.push(key, Version { id: version, entry: Entry::Object(Arc::clone(&object)) });
         self.note(name, key);
+        self.keep(name, key, &object);
         Ok(object)
     }
 }
