@@ -47,6 +47,7 @@ pub mod engine;
 pub mod events;
 pub mod handler;
 pub mod journal;
+pub mod mutation;
 pub mod queue;
 pub mod s3;
 pub mod secrets;

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// Which floors a floor may name; with a path, only what is below it. `doctor` is an edge like `handler`.
-const FLOORS: [(&str, &[&str]); 14] = [
-    ("s3", &[]),
+const FLOORS: [(&str, &[&str]); 15] = [
+    ("mutation", &[]),
+    ("s3", &["mutation"]),
     ("wire", &["s3"]),
-    ("engine", &["s3", "wire"]),
+    ("engine", &["s3", "wire", "mutation"]),
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
     ("events", &["s3", "engine::plan::Layout", "engine::report", "engine::ticket"]),

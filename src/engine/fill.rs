@@ -4,6 +4,7 @@ use super::buffer::{Overfull, Sealed, Slot};
 use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::report::{BufferKind, Fault};
+use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Running};
 use crate::s3::error::Class;
@@ -102,12 +103,13 @@ async fn read(
     let client = &job.source.client;
     let result = loop {
         let rest = range.and_then(|range| range.after(sink.filled()));
+        let is_pinned = !mutation::is_on(Mutation::UnpinnedReads);
         let get = GetObject {
             bucket: job.source.bucket.clone(),
             key: job.source.key.clone(),
-            version: pinned.version.clone(),
+            version: pinned.version.clone().filter(|_| is_pinned),
             range: rest,
-            if_match: Some(pinned.etag.clone()),
+            if_match: is_pinned.then(|| pinned.etag.clone()),
         };
         let body = match begun.take() {
             Some(body) => *body,
@@ -115,8 +117,9 @@ async fn read(
             None if sink.missing() == 0 => break Ok(()),
             None => match client.open(&get, &mut attempts).await {
                 Ok((head, _))
-                    if !head.etag.is_same_state(&pinned.etag)
-                        || head.size != pinned.size && rest.is_some() && head.range.is_some() =>
+                    if is_pinned
+                        && (!head.etag.is_same_state(&pinned.etag)
+                            || head.size != pinned.size && rest.is_some() && head.range.is_some()) =>
                 {
                     break Err(Halt::replaced("the source answered with another state than the pinned one"));
                 }

@@ -39,6 +39,7 @@ pub mod ticket;
 mod upload;
 pub mod verify;
 
+use crate::mutation::{self, Mutation};
 use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
 use job::{Deletes, Halt, Job, Notes, Trigger, stopped};
@@ -241,6 +242,9 @@ impl Work<'_> {
                     }
                     None => enforced,
                 }));
+            }
+            if mutation::is_on(Mutation::NoLookAfterCommit) {
+                return Ok(Done::Enforced(enforced));
             }
             match pin::look(self.job, &self.notes, &enforced.source).await? {
                 Now::Same => return Ok(Done::Enforced(enforced)),

@@ -178,7 +178,8 @@ impl Work<'_> {
             Some(_) | None => stage_plan::Target::Plain,
         };
         let Options { table, etag: mode, staging, part_size, .. } = &job.options;
-        let way = stage_plan::way(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
+        let way =
+            stage_plan::way(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
         let wanted = |condition| Wanted { head, seen, condition };
         let mode = match &way {
             Way::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,

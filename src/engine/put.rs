@@ -88,7 +88,7 @@ pub(super) async fn put(
             key: job.target.key.clone(),
             bytes: sealed.bytes().clone(),
             checksum: Some(putting.checksum),
-            precondition: Some(putting.condition.now.clone()),
+            precondition: putting.condition.asked(),
             style: putting.style.clone(),
         };
         let mut attempts = job.part();

@@ -21,7 +21,7 @@ use super::pin;
 use super::plan::{EtagMode, Layout, PART_MAX, SourceLayout};
 use super::put::{self, Committed};
 use super::report::Outcome;
-use super::target::{self, AtTarget, integrity, prove};
+use super::target::{self, AtTarget, asked, integrity, prove};
 use super::upload::Completion;
 use super::verify::{self, Expected, Mismatch};
 use crate::s3::PartNumber;
@@ -199,7 +199,7 @@ impl Work<'_> {
             bucket: job.target.bucket.clone(),
             key: job.target.key.clone(),
             source: onto.from.clone(),
-            precondition: Some(onto.condition.clone()),
+            precondition: asked(&onto.condition),
             summed: recopy.summed,
             style: onto.style.clone(),
         };

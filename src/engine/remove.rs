@@ -8,6 +8,7 @@ use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::pin;
 use super::target::{DECISIONS, is_absent, learn_spelling, see_head};
+use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
 use crate::s3::object::DeleteObject;
@@ -58,7 +59,7 @@ pub(super) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
             key: job.target.key.clone(),
             // In a versioned bucket a marker is set upon what is there, which stays to be brought back.
             version: None,
-            if_match: Some(etag.clone()),
+            if_match: Some(etag.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites)),
         };
         let mut attempts = job.part();
         let answer = job.target.client.call(&operation, &mut attempts).await;

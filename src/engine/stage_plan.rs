@@ -222,7 +222,15 @@ mod tests {
     fn no_stage_is_made_for_an_etag_that_cannot_be_kept() {
         let opaque = ETag::new("x", &crate::s3::encryption::Encryption::Kms(None));
         assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Way::Direct(EtagMode::Auto)));
-        let to_kms = way(&single(), GIB, &SourceLayout::Single, EtagMode::Preserve, Target::Opaque, Limits::default(), &Table::V1);
+        let to_kms = way(
+            &single(),
+            GIB,
+            &SourceLayout::Single,
+            EtagMode::Preserve,
+            Target::Opaque,
+            Limits::default(),
+            &Table::V1,
+        );
         assert_eq!(to_kms, Ok(Way::Direct(EtagMode::Auto)));
     }
 

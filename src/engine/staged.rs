@@ -263,7 +263,7 @@ impl Work<'_> {
                 bucket: job.target.bucket.clone(),
                 key: job.target.key.clone(),
                 source: from.clone(),
-                precondition: Some(condition.now.clone()),
+                precondition: condition.asked(),
                 summed: Summed::Crc64Nvme,
                 style: style.clone(),
             };

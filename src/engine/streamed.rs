@@ -9,6 +9,7 @@ use super::job::Halt;
 use super::pipeline::{Parts, number, refused};
 use super::report::Fault;
 use super::sent::{Done, proven};
+use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::error::Class;
 use crate::s3::streamed::{Form, StreamedPart};
@@ -45,7 +46,7 @@ async fn until_it_is_there(
         upload: parts.upload.clone(),
         number: number(index)?,
         length: range.bytes(),
-        form: client.form(),
+        form: if mutation::is_on(Mutation::NoCrc) { Form::Plain } else { client.form() },
     };
     // The refusal of a trailer, while the part is tried without.
     let mut with_trailer: Option<Error> = None;

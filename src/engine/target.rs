@@ -6,6 +6,7 @@ use super::job::{Halt, Job, Notes, fault_at};
 use super::pin::{self, Now};
 use super::report::{Fault, Proof};
 use super::verify::{self, Expected, Mismatch};
+use crate::mutation::{self, Mutation};
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
@@ -195,9 +196,19 @@ pub(super) struct Condition {
     decisions: u32,
 }
 
+/// What a write says of a condition that was decided.
+pub(super) fn asked(condition: &Precondition) -> Option<Precondition> {
+    Some(condition.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites))
+}
+
 impl Condition {
     pub(super) fn new(now: Precondition) -> Self {
         Self { now, decisions: 0 }
+    }
+
+    /// What the commit asks for.
+    pub(super) fn asked(&self) -> Option<Precondition> {
+        asked(&self.now)
     }
 
     /// Looks at the target after a commit that was refused, or not answered to the end, and decides.

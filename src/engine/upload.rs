@@ -185,7 +185,7 @@ impl Uploads {
                 parts: parts.to_vec(),
                 size: sent.size,
                 crc: sent.crc,
-                precondition: Some(condition.now.clone()),
+                precondition: condition.asked(),
             };
             let mut attempts = job.part();
             let answer = job.target.client.call(&operation, &mut attempts).await;

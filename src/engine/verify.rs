@@ -2,6 +2,7 @@
 
 use super::plan::{Plan, SourceLayout};
 use super::report::Proof;
+use crate::mutation::{self, Mutation};
 use crate::s3::checksum::{Crc64, Digests, Whole, combine};
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::{ObjectHead, Written};
@@ -194,7 +195,7 @@ pub fn source(head: &ObjectHead, made: &Expected, in_order: Option<&Stored>) -> 
         }
         // The same number of parts with other boundaries makes another ETag of the same bytes, and shows nothing.
     }
-    match head.crc {
+    match head.crc.filter(|_| is_compared()) {
         Some(crc) if crc == made.crc => proofs.push(Proof::SourceChecksum),
         Some(crc) => return mismatch("checksum", crc.header(), made.crc.header()),
         None => {
@@ -227,6 +228,7 @@ fn holds(stored: &Stored, made: &Expected, in_order: Option<&Stored>) -> Result<
 /// [`Mismatch::Target`].
 pub fn part(sent: &Digests, written: &Written) -> Result<bool, Mismatch> {
     if let Some(crc) = written.crc
+        && is_compared()
         && crc != sent.crc
     {
         return Err(target_mismatch("part checksum", sent.crc.header(), crc.header()));
@@ -254,12 +256,17 @@ pub fn target(sent: &Expected, etag: &ETag, crc: Option<Crc64>) -> Result<Vec<Pr
         }
         ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => {}
     }
-    match crc {
+    match crc.filter(|_| is_compared()) {
         Some(crc) if crc == sent.crc => proofs.push(Proof::Crc64Nvme),
         Some(crc) => return Err(target_mismatch("checksum", sent.crc.header(), crc.header())),
         None => {}
     }
     Ok(proofs)
+}
+
+/// Whether checksums are held against each other at all.
+fn is_compared() -> bool {
+    !mutation::is_on(Mutation::NoCrc)
 }
 
 fn target_mismatch(what: &'static str, expected: String, found: String) -> Mismatch {

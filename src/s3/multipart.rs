@@ -13,6 +13,7 @@ use super::operation::{
     Answer, CRC64NVME, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object,
 };
 use super::{Bucket, Key, PartNumber, UploadId, xml};
+use crate::mutation::{self, Mutation};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -171,8 +172,8 @@ struct PartElement {
     number: u16,
     #[serde(rename = "ETag")]
     etag: String,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    crc: String,
+    #[serde(rename = "ChecksumCRC64NVME", skip_serializing_if = "Option::is_none")]
+    crc: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -218,11 +219,10 @@ impl Operation for CompleteMultipartUpload {
     }
 
     fn body(&self) -> Bytes {
-        let parts = self
-            .parts
-            .iter()
-            .map(|part| PartElement { number: part.number.get(), etag: part.etag.quoted(), crc: part.crc.header() })
-            .collect();
+        let crc = |part: &CompletedPart| Some(part.crc.header()).filter(|_| !mutation::is_on(Mutation::NoCrc));
+        let element =
+            |part: &CompletedPart| PartElement { number: part.number.get(), etag: part.etag.quoted(), crc: crc(part) };
+        let parts = self.parts.iter().map(element).collect();
         xml::write(&CompleteDocument { parts }, "CompleteMultipartUpload").into()
     }
 

@@ -3,6 +3,7 @@
 use super::checksum::Crc64;
 use super::error::{Refusal, Unreadable};
 use super::{Bucket, Key, VersionId, xml};
+use crate::mutation::{self, Mutation};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -207,6 +208,9 @@ pub struct Headers {
 impl Headers {
     /// Sets a header.
     pub fn set(&mut self, name: &str, value: &str) {
+        if name == CRC64NVME && mutation::is_on(Mutation::NoCrc) {
+            return;
+        }
         match (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
             (Ok(name), Ok(value)) => drop(self.map.insert(name, value)),
             _ => self.unfit = Some(name.to_owned()),
