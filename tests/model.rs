@@ -1,0 +1,78 @@
+//! The reference model: random objects, events and faults; afterwards the target equals the source, or the reports say why
+//! not, key by key, and nothing is left open.
+//!
+//! `MODEL_CASES` says how many cases (300), `MODEL_SEED` from which seed (0); the same seed makes the same scripts. What
+//! fails is shrunk and printed as Rust, to be kept in `model/found.rs`.
+
+mod rig;
+
+mod model {
+    pub(crate) mod found;
+    pub(crate) mod generate;
+    pub(crate) mod judge;
+    pub(crate) mod play;
+    pub(crate) mod run;
+    pub(crate) mod script;
+    pub(crate) mod stage;
+}
+
+use model::run::{Then, run};
+use tokio::sync::Mutex;
+
+/// Cases unless `MODEL_CASES` says otherwise.
+const CASES: u64 = 300;
+
+/// A mutation is one of the whole process, so nothing else runs beside it.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_target_ends_as_the_source_is_or_the_reports_say_why() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let outcome = run(number("MODEL_SEED", 0), number("MODEL_CASES", CASES), Then::Shrink).await;
+    println!("{}", outcome.table());
+    if let Some(failure) = &outcome.failure {
+        panic!("{}", failure.text());
+    }
+}
+
+#[cfg(feature = "mutations")]
+mod mutations {
+    use super::{ONE_AT_A_TIME, Then, number, run};
+    use xpsync::mutation::{Mutation, switch};
+
+    /// Within so many cases each is found.
+    const WITHIN: u64 = 2_000;
+
+    async fn is_found(mutation: Mutation) {
+        let _alone = ONE_AT_A_TIME.lock().await;
+        switch(Some(mutation));
+        let outcome = run(number("MODEL_SEED", 0), WITHIN, Then::Stop).await;
+        switch(None);
+        let failure = outcome.failure.unwrap_or_else(|| panic!("{mutation:?}: not found in {WITHIN} cases"));
+        println!("{mutation:?}: found after {} cases\n{}", outcome.cases, failure.text());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn reads_that_are_not_pinned_are_found() {
+        is_found(Mutation::UnpinnedReads).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn writes_without_a_precondition_are_found() {
+        is_found(Mutation::UnconditionalWrites).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_commit_without_a_look_afterwards_is_found() {
+        is_found(Mutation::NoLookAfterCommit).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn bytes_without_a_crc_are_found() {
+        is_found(Mutation::NoCrc).await;
+    }
+}

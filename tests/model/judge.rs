@@ -1,0 +1,204 @@
+//! What must hold when everything is well again: nothing waits, the target has what the source has, nothing that the source
+//! never had was ever there, nothing is left open, and no more memory was taken than was allowed.
+
+use super::play::{Case, key};
+use super::script::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use xpsync::demo::attributes::Attributes;
+use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
+use xpsync::demo::store::Object;
+
+/// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once
+/// more for what a late write or a busy machine undid.
+const ROUNDS: u32 = 4;
+
+/// What became of a case.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// What did not hold.
+    pub(crate) broken: Vec<String>,
+    /// What came about, by kind.
+    pub(crate) kinds: BTreeSet<&'static str>,
+}
+
+/// Bytes and attributes, as one can compare them.
+type State = (Vec<u8>, Vec<(String, Vec<u8>)>, Vec<(String, String)>);
+
+fn state(object: &Object) -> State {
+    let Attributes { headers, tags, .. } = &object.attributes;
+    // What S3 says of an object that nobody gave a type.
+    let untyped = ("content-type".to_owned(), b"binary/octet-stream".to_vec());
+    let mut named: Vec<(String, Vec<u8>)> = headers
+        .iter()
+        .filter(|(name, _)| !name.as_str().starts_with("x-amz-meta-xpsync-source-"))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    if !headers.contains_key("content-type") {
+        named.push(untyped);
+    }
+    named.sort();
+    let mut tags = tags.clone();
+    tags.sort();
+    (object.bytes(), named, tags)
+}
+
+/// Plays a script and judges what it left.
+pub(crate) async fn judged(case: &Arc<Case>) -> Verdict {
+    case.play().await;
+    let mut broken = Vec::new();
+    settle(case, &mut broken).await;
+    for key in (0..3).map(key) {
+        compare(case, key, &mut broken);
+    }
+    look_back(case, &mut broken);
+    look_at_reports(case, &mut broken);
+    look_for_uploads(case, &mut broken);
+    let peak = case.sandboxes.stop(case.script.unit).await;
+    if peak > 100 {
+        broken.push(format!("slots took {peak} % of their budget"));
+    }
+    case.stage.calm();
+    let kinds = std::mem::take(&mut case.known().kinds);
+    Verdict { broken, kinds }
+}
+
+/// Lets everything end that waits.
+async fn settle(case: &Case, broken: &mut Vec<String>) {
+    case.calm();
+    let touched = std::mem::take(&mut case.known().touched);
+    for key in touched {
+        case.tell(key);
+    }
+    drain(case, broken).await;
+    // A write that was delayed on its way must not do any harm now, however late it is.
+    for landed in case.stage.pair.target.land().await {
+        if landed.status == 200 && landed.is_conditional {
+            // What it asked for holds again, by a way that came back to where it was; S3 has nothing against that, and the
+            // next event mends it.
+            case.tell(key_of(&landed.key));
+        }
+    }
+    drain(case, broken).await;
+}
+
+fn key_of(name: &str) -> &'static str {
+    (0..3).map(key).find(|key| *key == name).unwrap_or("?")
+}
+
+async fn drain(case: &Case, broken: &mut Vec<String>) {
+    for _ in 0..ROUNDS {
+        if case.drain().await {
+            return;
+        }
+        // Bytes that nobody can read rightly are never copied, and every report says so.
+        let mut known = case.known();
+        let known = &mut *known;
+        let reports = &known.reports;
+        let rotten: BTreeSet<&str> = known.rotten.iter().map(|(key, _, _)| *key).collect();
+        known.waiting.retain(|event| {
+            let last = reports.iter().rev().find(|(key, _)| *key == event.key);
+            !(rotten.contains(event.key) && last.is_some_and(|(_, report)| report["error"]["class"] == "integrity"))
+        });
+    }
+    let known = case.known();
+    if !known.waiting.is_empty() {
+        let why: Vec<String> = known.reports.iter().rev().take(2).map(|(_, report)| report.to_string()).collect();
+        broken.push(format!("{:?} still wait: {}", known.waiting, why.join("; ")));
+    }
+}
+
+/// The target has what the source has, byte for byte and header for header.
+fn compare(case: &Case, key: &'static str, broken: &mut Vec<String>) {
+    let source = case.stage.pair.source.store().get(SOURCE_BUCKET, key);
+    let target = case.stage.pair.target.store().get(TARGET_BUCKET, key);
+    let known = case.known();
+    let is_rotten = |object: &Object| known.rotten.iter().any(|(of, etag, _)| *of == key && *etag == object.etag);
+    match (source, target) {
+        (None, None) => {}
+        // Whatever the target had, it keeps.
+        (None, Some(_)) if case.script.deletes == Deletes::Kept => {}
+        (None, Some(target)) => broken.push(format!("{key}: the source is gone, the target has {}", brief(&target))),
+        // Whether something is there at all, the reports say.
+        (Some(source), _) if is_rotten(&source) => {}
+        (Some(source), None) => broken.push(format!("{key}: the source has {}, the target nothing", brief(&source))),
+        (Some(source), Some(target)) => {
+            if state(&source) != state(&target) {
+                let attributes =
+                    if source.bytes() == target.bytes() { "the attributes differ" } else { "the bytes differ" };
+                broken.push(format!("{key}: {attributes}: {} and {}", brief(&source), brief(&target)));
+            }
+        }
+    }
+}
+
+fn brief(object: &Object) -> String {
+    format!(
+        "{} bytes, ETag {}, {:?}, {:?}",
+        object.content.len(),
+        object.etag,
+        object.attributes.headers,
+        object.attributes.tags
+    )
+}
+
+/// Nothing was ever at the target that the source never had, and that nobody else put there.
+fn look_back(case: &Case, broken: &mut Vec<String>) {
+    let had: Vec<(String, State)> = case
+        .stage
+        .pair
+        .source
+        .store()
+        .recorded()
+        .iter()
+        .map(|record| (record.key.clone(), state(&record.object)))
+        .collect();
+    let known = case.known();
+    for record in case.stage.pair.target.store().recorded() {
+        let state = state(&record.object);
+        let is_rotten = |(key, _, bytes): &(&str, String, Vec<u8>)| *key == record.key && *bytes == state.0;
+        let is_sourced = had.iter().any(|(key, had)| *key == record.key && *had == state)
+            || known.foreign.iter().any(|(key, bytes)| *key == record.key && *bytes == state.0)
+            || !case.script.source.shows_its_content() && known.rotten.iter().any(is_rotten);
+        if !is_sourced {
+            broken.push(format!("{}: the target had what the source never had: {}", record.key, brief(&record.object)));
+        }
+    }
+}
+
+/// Every report says what it must.
+fn look_at_reports(case: &Case, broken: &mut Vec<String>) {
+    for (key, report) in &case.known().reports {
+        let outcome = report["outcome"].as_str().unwrap_or_default();
+        let class = report["error"]["class"].as_str().unwrap_or_default();
+        let proofs = report["verified_by"].as_array().map(Vec::len).unwrap_or_default();
+        let holds = match outcome {
+            "copied" => proofs > 0 || report["reason"].is_string(),
+            "unchanged" => proofs > 0 || report["reason"].is_string(),
+            "superseded" | "ignored" => report["reason"].is_string(),
+            "deleted" => case.script.deletes == Deletes::Synced,
+            // A defect of ours is none of the world's.
+            "failed" => !class.is_empty() && class != "internal" && report["error"]["message"].is_string(),
+            _ => false,
+        };
+        if !holds {
+            broken.push(format!("{key}: a report that does not say what it must: {report}"));
+        }
+    }
+}
+
+/// No upload is left, unless its process was killed, or a report says that it could not be helped.
+fn look_for_uploads(case: &Case, broken: &mut Vec<String>) {
+    let known = case.known();
+    let is_excused = known.kills > 0
+        || known.reports.iter().any(|(_, report)| {
+            let reason = report["reason"].as_str().unwrap_or_default();
+            reason.contains("left an upload open")
+                || reason.contains("been left open")
+                || reason.contains("could not be seen aborted")
+        });
+    let open = case.stage.pair.target.open_uploads();
+    if !open.is_empty() && !is_excused {
+        broken.push(format!("{} uploads are open, and no report says why", open.len()));
+    }
+}

@@ -1,0 +1,215 @@
+//! Where cases are played: two servers and a vault for many of them, and for each its buckets and sandboxes.
+//!
+//! A sandbox is a runtime of its own with the function in it, so that killing it ends every task of it wherever it is, as
+//! the end of a process does; its sockets close, and nothing of it runs on.
+
+use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versions};
+use crate::rig::world::{SECRET, secret_of};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::Instant;
+use xpsync::demo::keys::KeyPair;
+use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
+use xpsync::demo::server::Server;
+use xpsync::demo::store::{BucketConfig, Encryption};
+use xpsync::demo::vault::Vault;
+use xpsync::engine::plan::EtagMode;
+use xpsync::events::answer::Answer;
+use xpsync::handler::{Function, Tuning};
+use xpsync::settings::FunctionSettings;
+use xpsync::wire::call::Config;
+use xpsync::wire::connect::{Connect, Network};
+use xpsync::wire::tls::client_config;
+
+/// How long a client waits for a server that stands still: what a stall costs a case, and longer than a busy machine takes
+/// for an answer.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Slots on the heap, in units: a few parts, or one object that goes in one PUT and a little more.
+const HEAP_UNITS: u64 = 40;
+
+/// Two servers and a vault.
+pub(crate) struct Stage {
+    pub(crate) pair: Arc<Pair>,
+    pub(crate) vault: Vault,
+    connector: Arc<dyn Connect>,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let pair = crate::rig::pair().await;
+        let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
+        let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
+        Self { pair: Arc::new(pair), vault, connector: Arc::new(Network::new(tls)) }
+    }
+
+    pub(crate) fn server(&self, end: End) -> &Server {
+        match end {
+            End::AtSource => &self.pair.source,
+            End::AtTarget => &self.pair.target,
+        }
+    }
+
+    /// Everything as it is before a case: empty buckets of its kind, the keys of the first day, right clocks, no faults.
+    pub(crate) fn set(&self, script: &Script) {
+        self.calm();
+        self.give_keys(&target_keys());
+        self.vault.set(SECRET, &secret_of(&target_keys()));
+        for (end, bucket, of) in
+            [(End::AtSource, SOURCE_BUCKET, script.source), (End::AtTarget, TARGET_BUCKET, script.target)]
+        {
+            let store = self.server(end).store();
+            store.remove_bucket(bucket);
+            store.create_bucket(
+                bucket,
+                BucketConfig {
+                    versioned: of.versions == Versions::All,
+                    encryption: match of.crypt {
+                        Crypt::Plain => Encryption::Plain,
+                        Crypt::SseS3 => Encryption::Aes256,
+                        Crypt::Kms => Encryption::Kms("arn:aws:kms:key".to_owned()),
+                    },
+                    stores_checksums: of.sums == Sums::Stored,
+                },
+            );
+            store.set_smallest_part(script.unit.table().part_min);
+            store.record();
+            self.server(end).forget();
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn calm(&self) {
+        for end in [End::AtSource, End::AtTarget] {
+            self.server(end).faults().clear();
+            self.server(end).set_clock_ahead(0);
+        }
+    }
+
+    /// The target takes no other keys than these.
+    pub(crate) fn give_keys(&self, keys: &KeyPair) {
+        self.pair.target.keys().set(vec![keys.clone()]);
+    }
+}
+
+/// One process with the function in it.
+pub(crate) struct Sandbox {
+    runtime: Runtime,
+    function: Arc<Function>,
+}
+
+impl Sandbox {
+    fn new(stage: &Stage, script: &Script) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let tuning = Tuning {
+            table: script.unit.table(),
+            patience: |config| Config { first_byte: PATIENCE, slow_first_byte: PATIENCE, stall: PATIENCE, ..config },
+        };
+        let settings = settings(stage, script);
+        let function = {
+            let _inside = runtime.enter();
+            Function::tuned(settings, &stage.connector, Box::new(|_| {}), tuning)
+        };
+        Self { runtime, function }
+    }
+}
+
+fn settings(stage: &Stage, script: &Script) -> FunctionSettings {
+    let (source, target) = (stage.pair.source.endpoint(), stage.pair.target_endpoint());
+    let (secrets, keys) = (stage.vault.endpoint(), source_keys());
+    let pairs = [
+        ("SOURCE_REGION", SOURCE_REGION),
+        ("SOURCE_BUCKET", SOURCE_BUCKET),
+        ("TARGET_REGION", TARGET_REGION),
+        ("TARGET_BUCKET", TARGET_BUCKET),
+        ("SECRET_ID", SECRET),
+        ("SOURCE_ENDPOINT_URL", &source),
+        ("TARGET_ENDPOINT_URL", &target),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+        ("AWS_ACCESS_KEY_ID", &keys.access_key),
+        ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
+        ("SYNC_DELETES", if script.deletes == Deletes::Synced { "true" } else { "false" }),
+    ];
+    let pairs = pairs.iter().map(|(name, value)| (String::from(*name), String::from(*value)));
+    let mut settings = FunctionSettings::from_pairs(pairs).unwrap();
+    settings.heap_budget = budget(script.unit);
+    settings.memory_threshold = match script.slots {
+        Slots::OnHeap => u64::MAX,
+        Slots::InTmp => 0,
+    };
+    settings.etag_mode = match script.etag {
+        Etag::AutoEtag => EtagMode::Auto,
+        Etag::AnyEtag => EtagMode::Any,
+    };
+    settings
+}
+
+fn budget(unit: Unit) -> u64 {
+    HEAP_UNITS * unit.bytes()
+}
+
+/// Who handles an invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    First,
+    Second,
+    /// The one that handles what happens beside a request of the others; it is never killed.
+    Beside,
+}
+
+/// The sandboxes of a case, each started when it is first wanted.
+#[derive(Default)]
+pub(crate) struct Sandboxes {
+    running: Mutex<[Option<Sandbox>; 3]>,
+    peak: Mutex<u64>,
+}
+
+impl Sandboxes {
+    fn of(&self, who: Who, stage: &Stage, script: &Script) -> (Handle, Arc<Function>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let sandbox = running[who as usize].get_or_insert_with(|| Sandbox::new(stage, script));
+        (sandbox.runtime.handle().clone(), Arc::clone(&sandbox.function))
+    }
+
+    /// One invocation; `None` if it was killed.
+    pub(crate) async fn invoke(
+        &self,
+        who: Who,
+        stage: &Stage,
+        script: &Script,
+        payload: String,
+        time: Duration,
+    ) -> Option<Answer> {
+        let (runtime, function) = self.of(who, stage, script);
+        let deadline = Instant::now() + time;
+        runtime.spawn(async move { function.handle(payload.as_bytes(), deadline).await }).await.ok()
+    }
+
+    /// Kills the two sandboxes that may be killed, and waits until nothing of them runs.
+    pub(crate) async fn kill(&self) {
+        self.end(2).await;
+    }
+
+    /// Ends all; the most memory that slots had in one of them, in hundredths of its budget.
+    pub(crate) async fn stop(&self, unit: Unit) -> u64 {
+        self.end(3).await;
+        *self.peak.lock().unwrap_or_else(PoisonError::into_inner) * 100 / budget(unit)
+    }
+
+    async fn end(&self, first: usize) {
+        let ended: Vec<Sandbox> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.iter_mut().take(first).filter_map(Option::take).collect()
+        };
+        for Sandbox { runtime, function } in ended {
+            let peak = function.buffers().peak();
+            {
+                let mut known = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
+                *known = peak.max(*known);
+            }
+            drop(function);
+            // Waits for its threads, which no asynchronous task may.
+            tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
+        }
+    }
+}
