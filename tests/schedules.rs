@@ -267,6 +267,22 @@ async fn a_conflict_that_ended_the_upload_sends_all_again_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unanswered_complete_leaves_no_upload_where_somebody_else_made_the_same_object() {
+    let pair = begun(17 * MIB, false).await;
+    // Another handler of the same event was first, in the same parts.
+    let same = before(|store: &Store| {
+        let bytes = content(17 * MIB, 1);
+        let parts = (0..17 * MIB).step_by(5 * MIB).map(|start| bytes.slice(start..(start + 5 * MIB).min(17 * MIB)));
+        store.put_parts(TARGET_BUCKET, KEY, parts, Attributes::default()).unwrap();
+    });
+    pair.target.faults().add(on("CompleteMultipartUpload", same));
+    let fault = on("CompleteMultipartUpload", Action::Reset(Moment::BeforeDoing));
+    let report = copy_with(&pair, &job(&pair, KEY), rig::At::Target, fault).await;
+    assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
+    assert_settled(&pair, KEY, None, &report, "made by somebody else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_somebody_aborted_is_begun_again() {
     for operation in ["UploadPart", "CompleteMultipartUpload"] {
         let pair = begun(17 * MIB, false).await;

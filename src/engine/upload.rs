@@ -207,7 +207,8 @@ impl Uploads {
             let attempted = Attempted { source, sent, written: &style.attributes, error, attempts: &attempts };
             match condition.settle(job, notes, attempted).await? {
                 Settled::Ours(seen) => {
-                    self.close(job, notes).await;
+                    // Another handler of the same event may have made the very same object. Then this upload is open still,
+                    // so it is left to be aborted, which one that was completed answers with NoSuchUpload.
                     return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
                 }
                 Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
