@@ -331,10 +331,15 @@ impl Meanwhile {
 }
 
 impl Display for Script {
-    /// As Rust, to be pasted.
+    /// As Rust, to be pasted: a step a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            &format!("{self:#?}").replace(" []", " vec![]").replace(" [\n", " vec![\n").replace("([\n", "(vec![\n"),
-        )
+        let Self { unit, source, target, etag, slots, deletes, steps } = self;
+        writeln!(f, "Script {{")?;
+        writeln!(f, "    unit: {unit:?},\n    source: {source:?},\n    target: {target:?},")?;
+        writeln!(f, "    etag: {etag:?},\n    slots: {slots:?},\n    deletes: {deletes:?},\n    steps: vec![")?;
+        for step in steps {
+            writeln!(f, "        {},", format!("{step:?}").replace('[', "vec!["))?;
+        }
+        write!(f, "    ],\n}}")
     }
 }
