@@ -158,6 +158,29 @@ fn others(bytes: Bytes) -> impl Fn(&Store) + Send + Sync {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_gets_other_headers_in_the_same_second_is_copied_with_them() {
+    for size in SIZES {
+        for late in [false, true] {
+            let pair = begun(size, false).await;
+            // The same bytes, so the same ETag, and no later by a clock of seconds.
+            let change = to_source(&pair, |store: &Store| {
+                store.change(SOURCE_BUCKET, KEY, |attributes| {
+                    *attributes = Attributes::default().meta("a", "b").tag("c", "d")
+                });
+            });
+            let action = if late { after(change) } else { before(change) };
+            pair.target.faults().add(on(commit_of(size), action));
+            let report = copy(&job(&pair, KEY)).await;
+            pair.target.faults().clear();
+            assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
+            let copied = pair.target.store().get(TARGET_BUCKET, KEY).unwrap();
+            assert_eq!(copied.attributes.get("x-amz-meta-a"), Some("b"), "{report:?}");
+            assert_settled(&pair, KEY, None, &report, "other headers");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_written_by_somebody_else_is_replaced_under_the_condition_as_it_is_now() {
     for size in SIZES {
         for older in [false, true] {

@@ -4,6 +4,7 @@ use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::layout::{self, Between, Held};
 use super::plan::{EtagMode, Layout, SourceLayout};
+use super::target::headers_agree;
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
 use crate::wire::body::Incoming;
@@ -152,6 +153,11 @@ pub(super) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
     Ok(get(job, notes).await?.is_none())
 }
 
+/// How many tags a pinned object had; what it said goes before what could be read.
+fn tag_count(pinned: &ObjectHead) -> u64 {
+    pinned.tag_count.unwrap_or(pinned.attributes.tags.len() as u64)
+}
+
 /// Whether the source is still what was enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Now {
@@ -178,6 +184,19 @@ pub(super) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Res
     let same = now.etag.is_same_state(&enforced.etag)
         && now.version == enforced.version
         && now.size == enforced.size
-        && now.last_modified == enforced.last_modified;
-    Ok(if same { Now::Same } else { Now::Changed })
+        && now.last_modified == enforced.last_modified
+        // The same bytes can have been put with other headers within that second, or with other tags.
+        && headers_agree(&enforced.attributes, &now.attributes)
+        && now.tag_count.is_none_or(|count| count == tag_count(enforced));
+    if !same {
+        return Ok(Now::Changed);
+    }
+    if enforced.attributes.tags.is_empty() {
+        return Ok(Now::Same);
+    }
+    match tags(job, notes, &now).await {
+        Ok(tags) if tags == enforced.attributes.tags => Ok(Now::Same),
+        Ok(_) | Err(Halt::Again(_)) => Ok(Now::Changed),
+        Err(halt) => Err(halt),
+    }
 }

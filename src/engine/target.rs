@@ -264,7 +264,7 @@ pub(super) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
 
 /// Whether an object has the headers and metadata that were sent; tags are not in a HEAD, and are asked for apart where the
 /// source's content is there.
-fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
+pub(super) fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
     let bare = |attributes: &Attributes| Attributes { tags: Default::default(), ..carried(attributes) };
     bare(written).agree(&bare(seen))
 }
