@@ -2,7 +2,8 @@
 //! not, key by key, and nothing is left open.
 //!
 //! `MODEL_CASES` says how many cases (300), `MODEL_SEED` from which seed (0); the same seed makes the same scripts. What
-//! fails is shrunk and printed as Rust, to be kept in `model/found.rs`.
+//! fails is shrunk and printed as Rust, to be kept in `model/found.rs`. `MODEL_CASE` plays one of them as often, because what
+//! fails may do so only now and then.
 
 mod rig;
 
@@ -16,7 +17,7 @@ mod model {
     pub(crate) mod stage;
 }
 
-use model::run::{Then, run};
+use model::run::{Cases, Then, run};
 use tokio::sync::Mutex;
 
 /// Cases unless `MODEL_CASES` says otherwise.
@@ -25,14 +26,22 @@ const CASES: u64 = 300;
 /// A mutation is one of the whole process, so nothing else runs beside it.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn cases(otherwise: u64) -> Cases {
+    Cases {
+        seed: number("MODEL_SEED").unwrap_or(0),
+        count: number("MODEL_CASES").unwrap_or(otherwise),
+        only: number("MODEL_CASE"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_target_ends_as_the_source_is_or_the_reports_say_why() {
     let _alone = ONE_AT_A_TIME.lock().await;
-    let outcome = run(number("MODEL_SEED", 0), number("MODEL_CASES", CASES), Then::Shrink).await;
+    let outcome = run(cases(CASES), Then::Shrink).await;
     println!("{}", outcome.table());
     if let Some(failure) = &outcome.failure {
         panic!("{}", failure.text());
@@ -41,7 +50,7 @@ async fn the_target_ends_as_the_source_is_or_the_reports_say_why() {
 
 #[cfg(feature = "mutations")]
 mod mutations {
-    use super::{ONE_AT_A_TIME, Then, number, run};
+    use super::{ONE_AT_A_TIME, Then, cases, run};
     use xpsync::mutation::{Mutation, switch};
 
     /// Within so many cases each is found.
@@ -50,7 +59,7 @@ mod mutations {
     async fn is_found(mutation: Mutation) {
         let _alone = ONE_AT_A_TIME.lock().await;
         switch(Some(mutation));
-        let outcome = run(number("MODEL_SEED", 0), WITHIN, Then::Stop).await;
+        let outcome = run(cases(WITHIN), Then::Stop).await;
         switch(None);
         let failure = outcome.failure.unwrap_or_else(|| panic!("{mutation:?}: not found in {WITHIN} cases"));
         println!("{mutation:?}: found after {} cases\n{}", outcome.cases, failure.text());

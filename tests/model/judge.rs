@@ -6,7 +6,6 @@ use super::script::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use xpsync::demo::attributes::Attributes;
-use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::store::Object;
 
 /// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once
@@ -58,14 +57,14 @@ pub(crate) async fn judged(case: &Arc<Case>) -> Verdict {
     if peak > 100 {
         broken.push(format!("slots took {peak} % of their budget"));
     }
-    case.stage.calm();
+    case.stage.clear(&case.buckets);
     let kinds = std::mem::take(&mut case.known().kinds);
     Verdict { broken, kinds }
 }
 
 /// Lets everything end that waits.
 async fn settle(case: &Case, broken: &mut Vec<String>) {
-    case.calm();
+    case.calm().await;
     let touched = std::mem::take(&mut case.known().touched);
     for key in touched {
         case.tell(key);
@@ -110,8 +109,8 @@ async fn drain(case: &Case, broken: &mut Vec<String>) {
 
 /// The target has what the source has, byte for byte and header for header.
 fn compare(case: &Case, key: &'static str, broken: &mut Vec<String>) {
-    let source = case.stage.pair.source.store().get(SOURCE_BUCKET, key);
-    let target = case.stage.pair.target.store().get(TARGET_BUCKET, key);
+    let source = case.stage.pair.source.store().get(&case.buckets.source, key);
+    let target = case.stage.pair.target.store().get(&case.buckets.target, key);
     let known = case.known();
     let is_rotten = |object: &Object| known.rotten.iter().any(|(of, etag, _)| *of == key && *etag == object.etag);
     match (source, target) {
@@ -156,7 +155,8 @@ fn look_back(case: &Case, broken: &mut Vec<String>) {
         .map(|record| (record.key.clone(), state(&record.object)))
         .collect();
     let known = case.known();
-    for record in case.stage.pair.target.store().recorded() {
+    let written = case.stage.pair.target.store().recorded();
+    for record in written.iter().filter(|record| record.bucket == case.buckets.target) {
         let state = state(&record.object);
         let is_rotten = |(key, _, bytes): &(&str, String, Vec<u8>)| *key == record.key && *bytes == state.0;
         let own = || had.iter().filter(|(key, _)| *key == record.key).map(|(_, had)| had);
@@ -200,8 +200,12 @@ fn look_for_uploads(case: &Case, broken: &mut Vec<String>) {
                 || reason.contains("been left open")
                 || reason.contains("could not be seen aborted")
         });
-    let open = case.stage.pair.target.open_uploads();
+    let mut open = case.stage.pair.target.open_uploads();
+    open.retain(|upload| upload.bucket == case.buckets.target);
     if !open.is_empty() && !is_excused {
-        broken.push(format!("{} uploads are open, and no report says why", open.len()));
+        let keys: Vec<&str> = open.iter().map(|upload| upload.key.as_str()).collect();
+        let reports = known.reports.iter().filter(|(key, _)| keys.contains(key));
+        let reports: Vec<String> = reports.map(|(_, report)| report.to_string()).collect();
+        broken.push(format!("uploads of {keys:?} are open, and no report says why:\n  {}", reports.join("\n  ")));
     }
 }

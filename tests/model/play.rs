@@ -1,12 +1,12 @@
 //! Plays a script: what happens at the two sides, beside requests, and to the events that tell of it.
 
 use super::script::*;
-use super::stage::{Sandboxes, Stage, Who};
+use super::stage::{Buckets, Sandboxes, Stage, Who};
 use crate::rig::content;
-use crate::rig::world::{SECRET, event, secret_of};
+use crate::rig::world::{SECRET, secret_of};
 use bytes::Bytes;
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,6 @@ use tokio::task::block_in_place;
 use xpsync::demo::attributes::Attributes;
 use xpsync::demo::faults::{Acted, Action, Fault as Rule, Moment};
 use xpsync::demo::keys::KeyPair;
-use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::demo::refusal::Refusal;
 use xpsync::demo::store::Store;
 use xpsync::events::answer::Answer;
@@ -37,6 +36,8 @@ pub(crate) struct Waiting {
     id: u64,
     pub(crate) key: &'static str,
     kind: &'static str,
+    /// As it was then.
+    size: Option<u64>,
 }
 
 /// What is known beside what the two stores record.
@@ -61,9 +62,9 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn wait(&mut self, key: &'static str, kind: &'static str) -> Waiting {
+    fn wait(&mut self, key: &'static str, kind: &'static str, size: Option<u64>) -> Waiting {
         self.next += 1;
-        let waiting = Waiting { id: self.next, key, kind };
+        let waiting = Waiting { id: self.next, key, kind, size };
         self.waiting.push(waiting.clone());
         waiting
     }
@@ -73,22 +74,26 @@ impl Known {
 pub(crate) struct Case {
     pub(crate) stage: Arc<Stage>,
     pub(crate) script: Script,
+    pub(crate) buckets: Buckets,
     pub(crate) sandboxes: Sandboxes,
     known: Mutex<Known>,
     killing: Notify,
-    beside: AtomicBool,
+    beside: tokio::sync::Mutex<()>,
+    is_calm: AtomicBool,
 }
 
 impl Case {
     pub(crate) fn new(stage: &Arc<Stage>, script: Script) -> Arc<Self> {
-        stage.set(&script);
+        let buckets = stage.set(&script);
         Arc::new(Self {
+            buckets,
             stage: Arc::clone(stage),
             script,
             sandboxes: Sandboxes::default(),
             known: Mutex::default(),
             killing: Notify::new(),
-            beside: AtomicBool::new(false),
+            beside: tokio::sync::Mutex::default(),
+            is_calm: AtomicBool::new(false),
         })
     }
 
@@ -118,9 +123,12 @@ impl Case {
         }
     }
 
-    /// Everything that went wrong does so no longer, and what it came to is counted.
-    pub(crate) fn calm(&self) {
+    /// Everything that went wrong does so no longer, what was beside a request is over though nobody waited for the request,
+    /// and what it came to is counted.
+    pub(crate) async fn calm(&self) {
+        self.is_calm.store(true, Ordering::SeqCst);
         self.stage.calm();
+        let _over = self.beside.lock().await;
         let mut known = self.known();
         if let Some(secret) = known.secret.take() {
             self.stage.vault.set(SECRET, &secret);
@@ -140,36 +148,36 @@ impl Case {
         match *change {
             Change::Put { key: number, size, content: seed, dress, cut } => {
                 let key = key(number);
-                let same = store.get(SOURCE_BUCKET, key).map_or(0, |object| object.content.len());
+                let same = store.get(&self.buckets.source, key).map_or(0, |object| object.content.len());
                 let size = size.bytes(self.script.unit, same);
                 let bytes = content(usize::try_from(size).unwrap(), u64::from(seed));
                 let attributes = attributes(dress);
                 // An ETag of parts that are sent in one PUT is not held against the bytes yet.
                 let cut = if self.script.source.sums == Sums::NotStored { Cut::Whole } else { cut };
                 match parts(&bytes, cut, self.script.unit.bytes()) {
-                    None => store.put(SOURCE_BUCKET, key, bytes, attributes).unwrap(),
-                    Some(parts) => store.put_parts(SOURCE_BUCKET, key, parts, attributes).unwrap(),
+                    None => store.put(&self.buckets.source, key, bytes, attributes).unwrap(),
+                    Some(parts) => store.put_parts(&self.buckets.source, key, parts, attributes).unwrap(),
                 };
-                Some(self.known().wait(key, "Object Created"))
+                Some(self.known().wait(key, "Object Created", Some(size)))
             }
             Change::Delete { key: number } => {
                 self.came_about("source deleted");
-                store.delete(SOURCE_BUCKET, key(number)).unwrap();
-                Some(self.known().wait(key(number), "Object Deleted"))
+                store.delete(&self.buckets.source, key(number)).unwrap();
+                Some(self.known().wait(key(number), "Object Deleted", None))
             }
             Change::Rollback { key: number } => {
                 let key = key(number);
-                let newest = store.versions(SOURCE_BUCKET, key).pop().filter(|version| version != "null")?;
+                let newest = store.versions(&self.buckets.source, key).pop().filter(|version| version != "null")?;
                 self.came_about("source rolled back");
-                store.delete_version(SOURCE_BUCKET, key, &newest).unwrap();
-                Some(self.known().wait(key, "Object Deleted"))
+                store.delete_version(&self.buckets.source, key, &newest).unwrap();
+                Some(self.known().wait(key, "Object Deleted", None))
             }
             Change::Rot { key: number, at } => {
                 let key = key(number);
-                let length = store.get(SOURCE_BUCKET, key)?.content.len();
+                let length = store.get(&self.buckets.source, key)?.content.len();
                 if length > 0 {
-                    store.rot(SOURCE_BUCKET, key, u64::from(at) % length);
-                    let object = store.get(SOURCE_BUCKET, key)?;
+                    store.rot(&self.buckets.source, key, u64::from(at) % length);
+                    let object = store.get(&self.buckets.source, key)?;
                     self.came_about("bit flipped at rest");
                     self.known().rotten.push((key, object.etag.clone(), object.bytes()));
                 }
@@ -187,12 +195,12 @@ impl Case {
                 known.foreign.push((key(number), bytes.clone()));
                 known.touched.insert(key(number));
                 drop(known);
-                store.put(TARGET_BUCKET, key(number), bytes, Attributes::default()).unwrap();
+                store.put(&self.buckets.target, key(number), bytes, Attributes::default()).unwrap();
                 self.came_about("target changed by a stranger");
             }
             Meddling::Removes { key: number } => {
                 self.known().touched.insert(key(number));
-                store.delete(TARGET_BUCKET, key(number)).unwrap();
+                store.delete(&self.buckets.target, key(number)).unwrap();
                 self.came_about("target changed by a stranger");
             }
             Meddling::AbortsUploads => {
@@ -221,7 +229,12 @@ impl Case {
     /// Enters a fault into a server's script.
     fn expect(self: &Arc<Self>, fault: &Fault) {
         let Some(action) = self.action(&fault.what) else { return };
-        let rule = Rule::on(fault.on.name(), action).nth(fault.nth.into()).times(fault.times.max(1).into());
+        let bucket = match fault.at {
+            End::AtSource => &self.buckets.source,
+            End::AtTarget => &self.buckets.target,
+        };
+        let rule = Rule::on(fault.on.name(), action).bucket(bucket);
+        let rule = rule.nth(fault.nth.into()).times(fault.times.max(1).into());
         let acted = self.stage.server(fault.at).faults().add(rule);
         self.known().acted.push((fault.what.kind(), acted));
     }
@@ -255,6 +268,7 @@ impl Case {
     fn hook(self: &Arc<Self>, meanwhile: Meanwhile) -> Box<dyn Fn(&Store) + Send + Sync> {
         let case = Arc::clone(self);
         Box::new(move |_| match &meanwhile {
+            _ if case.is_calm.load(Ordering::SeqCst) => {}
             Meanwhile::Changes(change) => drop(case.change(change)),
             Meanwhile::ChangesAndIsHandled(change) => case.change_and_handle(change),
             Meanwhile::Meddles(meddling) => case.meddle(meddling),
@@ -270,15 +284,12 @@ impl Case {
     fn change_and_handle(&self, change: &Change) {
         let Some(waiting) = self.change(change) else { return };
         // What is beside something that is beside something may want the sandbox that waits for it.
-        if self.beside.swap(true, Ordering::SeqCst) {
-            return;
-        }
+        let Ok(_beside) = self.beside.try_lock() else { return };
         block_in_place(|| {
             Handle::current().block_on(async {
                 self.invoke(Who::Beside, &waiting, AMPLE / 4, true).await;
             });
         });
-        self.beside.store(false, Ordering::SeqCst);
     }
 
     /// Delivers some of the waiting events at once; the sandboxes are killed if that is asked for meanwhile.
@@ -335,12 +346,15 @@ impl Case {
 
     /// An event for a key that has none.
     pub(crate) fn tell(&self, key: &'static str) {
-        self.known().wait(key, "Object Created");
+        self.known().wait(key, "Object Created", None);
     }
 
     async fn invoke(&self, who: Who, waiting: &Waiting, time: Duration, is_last: bool) {
-        let payload = event(waiting.kind, waiting.key).to_string();
-        let answer = self.sandboxes.invoke(who, &self.stage, &self.script, payload, time).await;
+        let payload = json!({
+            "version": "0", "source": "aws.s3", "detail-type": waiting.kind, "time": "2026-01-01T00:00:00Z",
+            "detail": { "bucket": { "name": self.buckets.source }, "object": { "key": waiting.key, "size": waiting.size } },
+        });
+        let answer = self.sandboxes.invoke(who, self, payload.to_string(), time).await;
         let mut known = self.known();
         match answer {
             Some(Answer::Success(report)) => {

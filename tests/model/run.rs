@@ -62,15 +62,26 @@ impl Failure {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     Shrink,
+    #[cfg_attr(not(feature = "mutations"), expect(dead_code, reason = "what mutations show is not worth shrinking"))]
     Stop,
 }
 
-/// Plays the scripts that were found, and so many that are made from a seed.
-pub(crate) async fn run(seed: u64, cases: u64, then: Then) -> Outcome {
+/// Which cases are played.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cases {
+    /// What they are made from.
+    pub(crate) seed: u64,
+    /// How many.
+    pub(crate) count: u64,
+    /// This one, as often.
+    pub(crate) only: Option<u64>,
+}
+
+/// Plays the scripts that were found, and then these.
+pub(crate) async fn run(cases: Cases, then: Then) -> Outcome {
     let shared = Arc::new(Shared {
         next: AtomicU64::new(0),
         over: AtomicBool::new(false),
-        seed,
         cases,
         then,
         result: Mutex::default(),
@@ -92,8 +103,7 @@ pub(crate) async fn run(seed: u64, cases: u64, then: Then) -> Outcome {
 struct Shared {
     next: AtomicU64,
     over: AtomicBool,
-    seed: u64,
-    cases: u64,
+    cases: Cases,
     then: Then,
     result: Mutex<Counted>,
 }
@@ -118,10 +128,11 @@ impl Shared {
                 continue;
             }
             let case = index - found.len() as u64;
-            if case >= self.cases {
+            if case >= self.cases.count {
                 return;
             }
-            let mut tree = tree_of(self.seed, case);
+            let case = self.cases.only.unwrap_or(case);
+            let mut tree = tree_of(self.cases.seed, case);
             let verdict = play(&stage, tree.current()).await;
             let fails = !verdict.broken.is_empty();
             if fails && self.then == Then::Shrink && !self.over.swap(true, Ordering::SeqCst) {

@@ -3,14 +3,16 @@
 //! A sandbox is a runtime of its own with the function in it, so that killing it ends every task of it wherever it is, as
 //! the end of a process does; its sockets close, and nothing of it runs on.
 
+use super::play::Case;
 use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versions};
 use crate::rig::world::{SECRET, secret_of};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 use xpsync::demo::keys::KeyPair;
-use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
+use xpsync::demo::pair::{Pair, SOURCE_REGION, TARGET_REGION, source_keys, target_keys};
 use xpsync::demo::server::Server;
 use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::demo::vault::Vault;
@@ -33,6 +35,14 @@ pub(crate) struct Stage {
     pub(crate) pair: Arc<Pair>,
     pub(crate) vault: Vault,
     connector: Arc<dyn Connect>,
+    cases: AtomicU64,
+}
+
+/// The buckets of a case: its own, so that a request that a server is still at when the case is over harms no other.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    pub(crate) source: String,
+    pub(crate) target: String,
 }
 
 impl Stage {
@@ -40,7 +50,7 @@ impl Stage {
         let pair = crate::rig::pair().await;
         let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
         let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
-        Self { pair: Arc::new(pair), vault, connector: Arc::new(Network::new(tls)) }
+        Self { pair: Arc::new(pair), vault, connector: Arc::new(Network::new(tls)), cases: AtomicU64::new(0) }
     }
 
     pub(crate) fn server(&self, end: End) -> &Server {
@@ -51,15 +61,16 @@ impl Stage {
     }
 
     /// Everything as it is before a case: empty buckets of its kind, the keys of the first day, right clocks, no faults.
-    pub(crate) fn set(&self, script: &Script) {
+    pub(crate) fn set(&self, script: &Script) -> Buckets {
+        let case = self.cases.fetch_add(1, Ordering::Relaxed);
+        let buckets = Buckets { source: format!("china-source-{case}"), target: format!("global-target-{case}") };
         self.calm();
         self.give_keys(&target_keys());
         self.vault.set(SECRET, &secret_of(&target_keys()));
         for (end, bucket, of) in
-            [(End::AtSource, SOURCE_BUCKET, script.source), (End::AtTarget, TARGET_BUCKET, script.target)]
+            [(End::AtSource, &buckets.source, script.source), (End::AtTarget, &buckets.target, script.target)]
         {
             let store = self.server(end).store();
-            store.remove_bucket(bucket);
             store.create_bucket(
                 bucket,
                 BucketConfig {
@@ -76,6 +87,14 @@ impl Stage {
             store.record();
             self.server(end).forget();
         }
+        buckets
+    }
+
+    /// Nothing is left of a case.
+    pub(crate) fn clear(&self, buckets: &Buckets) {
+        self.calm();
+        self.pair.source.store().delete_bucket(&buckets.source);
+        self.pair.target.store().delete_bucket(&buckets.target);
     }
 
     /// Nothing goes wrong any more.
@@ -99,13 +118,13 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    fn new(stage: &Stage, script: &Script) -> Self {
+    fn new(stage: &Stage, script: &Script, buckets: &Buckets) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let tuning = Tuning {
             table: script.unit.table(),
             patience: |config| Config { first_byte: PATIENCE, slow_first_byte: PATIENCE, stall: PATIENCE, ..config },
         };
-        let settings = settings(stage, script);
+        let settings = settings(stage, script, buckets);
         let function = {
             let _inside = runtime.enter();
             Function::tuned(settings, &stage.connector, Box::new(|_| {}), tuning)
@@ -114,14 +133,14 @@ impl Sandbox {
     }
 }
 
-fn settings(stage: &Stage, script: &Script) -> FunctionSettings {
+fn settings(stage: &Stage, script: &Script, buckets: &Buckets) -> FunctionSettings {
     let (source, target) = (stage.pair.source.endpoint(), stage.pair.target_endpoint());
     let (secrets, keys) = (stage.vault.endpoint(), source_keys());
     let pairs = [
         ("SOURCE_REGION", SOURCE_REGION),
-        ("SOURCE_BUCKET", SOURCE_BUCKET),
+        ("SOURCE_BUCKET", &buckets.source),
         ("TARGET_REGION", TARGET_REGION),
-        ("TARGET_BUCKET", TARGET_BUCKET),
+        ("TARGET_BUCKET", &buckets.target),
         ("SECRET_ID", SECRET),
         ("SOURCE_ENDPOINT_URL", &source),
         ("TARGET_ENDPOINT_URL", &target),
@@ -165,22 +184,16 @@ pub(crate) struct Sandboxes {
 }
 
 impl Sandboxes {
-    fn of(&self, who: Who, stage: &Stage, script: &Script) -> (Handle, Arc<Function>) {
+    fn of(&self, who: Who, case: &Case) -> (Handle, Arc<Function>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let sandbox = running[who as usize].get_or_insert_with(|| Sandbox::new(stage, script));
+        let sandbox =
+            running[who as usize].get_or_insert_with(|| Sandbox::new(&case.stage, &case.script, &case.buckets));
         (sandbox.runtime.handle().clone(), Arc::clone(&sandbox.function))
     }
 
     /// One invocation; `None` if it was killed.
-    pub(crate) async fn invoke(
-        &self,
-        who: Who,
-        stage: &Stage,
-        script: &Script,
-        payload: String,
-        time: Duration,
-    ) -> Option<Answer> {
-        let (runtime, function) = self.of(who, stage, script);
+    pub(crate) async fn invoke(&self, who: Who, case: &Case, payload: String, time: Duration) -> Option<Answer> {
+        let (runtime, function) = self.of(who, case);
         let deadline = Instant::now() + time;
         runtime.spawn(async move { function.handle(payload.as_bytes(), deadline).await }).await.ok()
     }
