@@ -215,6 +215,27 @@ async fn where_encryption_makes_etags_opaque_the_report_says_that_it_could_not_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_turns_out_to_make_opaque_etags_gets_no_bytes_that_the_sources_etag_convicts() {
+    let pair = pair().await;
+    let kms = BucketConfig { encryption: Encryption::Kms("key".into()), ..BucketConfig::default() };
+    pair.target.store().create_bucket(TARGET_BUCKET, kms);
+    let bare = BucketConfig { stores_checksums: false, ..BucketConfig::default() };
+    pair.source.store().create_bucket(SOURCE_BUCKET, bare);
+    seed(&pair);
+    for key in KEYS {
+        let report = copy(&job(&pair, key)).await;
+        assert_eq!((report.outcome, report.etag_preserved), (Outcome::Copied, false), "{key}: {report:?}");
+        assert!(report.verified_by.contains(&Proof::SourceETag), "{key}: {report:?}");
+        pair.target.store().delete(TARGET_BUCKET, key).unwrap();
+        pair.source.store().rot(SOURCE_BUCKET, key, 3 << 20);
+        let report = copy(&job(&pair, key)).await;
+        assert_eq!(fault_of(&report, key).class, "integrity", "{key}: {report:?}");
+        assert!(pair.target.store().get(TARGET_BUCKET, key).is_none(), "{key}");
+    }
+    assert_clean(&pair, "target");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_not_answered_or_answered_wrongly_is_settled() {
     for key in KEYS {
         for (operation, nth) in [

@@ -174,6 +174,8 @@ impl Work<'_> {
         let unplannable = |error: Unplannable| Fault::new("configuration", error.to_string());
         let target = match seen {
             _ if job.options.kms_key.is_some() => stage_plan::Target::Opaque,
+            // What such a source is, only its ETag shows, and no copy at this target has it.
+            _ if head.crc.is_none() && job.target.client.expects_opaque_etags() => stage_plan::Target::Opaque,
             Some(seen) if !seen.encryption.keeps_md5() => stage_plan::Target::Opaque,
             Some(_) | None => stage_plan::Target::Plain,
         };
