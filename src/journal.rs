@@ -205,8 +205,10 @@ impl Ledger for Later {
     fn intends(&self) -> io::Result<()> {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.is_none() {
-            // Of two who copy the same pair at once, one has the entry.
-            *entry = self.journal.open(self.names.clone())?.map(|(entry, _)| entry);
+            // Of two who copy the same pair at once, one has the entry, and what it has left there since is not written over:
+            // nothing else tells of that upload.
+            let opened = self.journal.open(self.names.clone())?;
+            *entry = opened.filter(|(_, before)| *before == Before::default()).map(|(entry, _)| entry);
         }
         entry.as_ref().map_or(Ok(()), Entry::intends)
     }
@@ -384,6 +386,21 @@ mod tests {
         assert_eq!(journal.files().unwrap(), Vec::<PathBuf>::new());
         assert!(journal.left().unwrap().is_empty());
         assert!(!folder.0.join("a/b").exists());
+    }
+
+    #[test]
+    fn what_another_has_left_meanwhile_is_not_written_over() {
+        let folder = Folder::new("meanwhile");
+        let journal = folder.journal();
+        let later = journal.later(names("k"));
+        let (entry, _) = ours(&journal, "k");
+        entry.begun(&ticket("one")).unwrap();
+        drop(entry);
+        later.intends().unwrap();
+        later.begun(&ticket("two")).unwrap();
+        later.ended().unwrap();
+        drop(later);
+        assert_eq!(ours(&journal, "k").1, with_ticket("one"));
     }
 
     #[test]
