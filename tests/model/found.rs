@@ -1,7 +1,7 @@
 //! Scripts that have shown a defect, each as it was shrunk, with what it showed. They are played before all others.
 
 use super::script::{
-    Bucket, Change::*, Crypt::*, Cut::*, Deletes::*, Dress::*, End::*, Etag::*, Event::*, Fault, On::*, Script,
+    Bucket, By::*, Change::*, Crypt::*, Cut::*, Deletes::*, Dress::*, End::*, Etag::*, Event::*, Fault, On::*, Script,
     Size::*, Slots::*, Step::*, Sums::*, Time::*, Unit::*, Versions::*, What::*,
 };
 
@@ -19,7 +19,23 @@ pub(crate) fn scripts() -> Vec<Script> {
             steps: vec![
                 Source(Put { key: 0, size: Units(28, 195), content: 0, dress: Bare, cut: Whole }),
                 Fault(Fault { at: AtTarget, on: Complete, nth: 1, times: 1, what: InternalError }),
-                Deliver(vec![Once(0), Once(0)], Ample),
+                Deliver(vec![Once(0), Once(0)], Ample, Bus),
+            ],
+        },
+        // An upload was left open: its continuation could not be sent in the time that was left, and what the journal said of
+        // it was written over by the next one, which found the entry still held when it looked.
+        Script {
+            unit: KiB,
+            source: Bucket { versions: OnlyOne, crypt: Kms, sums: Stored },
+            target: Bucket { versions: OnlyOne, crypt: Plain, sums: Stored },
+            etag: AutoEtag,
+            slots: OnHeap,
+            deletes: Synced,
+            steps: vec![
+                Source(Put { key: 1, size: Units(39, 583), content: 1, dress: Typed, cut: Even(20) }),
+                Fault(Fault { at: AtTarget, on: UploadPart, nth: 2, times: 1, what: StallHead(1400) }),
+                Deliver(vec![Once(0)], Milliseconds(698), OneBatch),
+                Deliver(vec![Once(0)], Ample, Queue),
             ],
         },
     ]

@@ -12,14 +12,14 @@ pub(crate) fn scripts() -> impl Strategy<Value = Script> {
     let small = (Just(Unit::KiB), vec(scene(), 1..5)).boxed();
     let real = (Just(Unit::MiB), vec(round(1), 1..2)).boxed();
     let played = prop_oneof![REAL_SIZES - 1 => small, 1 => real];
-    (played, bucket(), bucket(), etag(), select(vec![Slots::OnHeap, Slots::OnHeap, Slots::InTmp])).prop_map(
-        |((unit, scenes), source, target, etag, slots)| Script {
+    (played, bucket(), bucket(), etag(), slots(), deletes()).prop_map(
+        |((unit, scenes), source, target, etag, slots, deletes)| Script {
             unit,
             source,
             target,
             etag,
             slots,
-            deletes: Deletes::Kept,
+            deletes,
             steps: scenes.into_iter().flatten().collect(),
         },
     )
@@ -36,11 +36,19 @@ fn bucket() -> impl Strategy<Value = Bucket> {
 }
 
 fn etag() -> impl Strategy<Value = Etag> {
-    prop_oneof![3 => Just(Etag::AutoEtag), 1 => Just(Etag::AnyEtag)]
+    prop_oneof![5 => Just(Etag::AutoEtag), 1 => Just(Etag::AnyEtag), 2 => Just(Etag::PreserveEtag)]
+}
+
+fn slots() -> impl Strategy<Value = Slots> {
+    select(vec![Slots::OnHeap, Slots::OnHeap, Slots::InTmp])
+}
+
+fn deletes() -> impl Strategy<Value = Deletes> {
+    prop_oneof![2 => Just(Deletes::Kept), 1 => Just(Deletes::Synced)]
 }
 
 fn scene() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![9 => round(3), 1 => there_and_back(), 1 => late_write(), 2 => torn_read()]
+    prop_oneof![9 => round(3), 1 => there_and_back(), 1 => late_write(), 2 => torn_read(), 1 => stopped(), 1 => recreated()]
 }
 
 /// Things happen at the source, others go wrong, events are delivered.
@@ -62,7 +70,7 @@ fn wrong() -> impl Strategy<Value = Step> {
 fn deliver() -> impl Strategy<Value = Step> {
     let event = prop_oneof![4 => number().prop_map(Event::Once), 1 => number().prop_map(Event::Twice)];
     let time = prop_oneof![9 => Just(Time::Ample), 1 => (1_u16..400).prop_map(Time::Milliseconds)];
-    (vec(event, 1..5), time).prop_map(|(events, time)| Step::Deliver(events, time))
+    (vec(event, 1..5), time, by()).prop_map(|(events, time, by)| Step::Deliver(events, time, by))
 }
 
 /// From A to B, and back to A before B is at the target, which the event of A finds to be as it should be. Where the first
@@ -111,14 +119,71 @@ fn torn_read() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
+/// An upload that does not fit its invocation, and what becomes of its source before the next: it is as it was, or has other
+/// headers within the same second, or other bytes, or is gone.
+fn stopped() -> impl Strategy<Value = Vec<Step>> {
+    let size = (17..40_u8, any::<u16>()).prop_map(|(units, more)| Size::Units(units, more % 1_000));
+    let next = prop_oneof![
+        1 => Just(None),
+        4 => dress().prop_map(|dress| Some((1, dress))),
+        1 => dress().prop_map(|dress| Some((2, dress))),
+    ];
+    let stalls = (select(vec![On::UploadPart, On::UploadPart, On::Complete]), 1..4_u8);
+    (number(), size, dress(), cut(), stalls, (300_u16..900, by()), next).prop_map(
+        |(key, size, dress, cut, (on, nth), (time, by), next)| {
+            let put = |content, dress| Step::Source(Change::Put { key, size, content, dress, cut });
+            let what = What::StallHead(1_400);
+            let mut steps = vec![
+                all(),
+                put(1, dress),
+                Step::Fault(Fault {
+                    at: End::AtTarget,
+                    on,
+                    nth: if on == On::Complete { 1 } else { nth },
+                    times: 1,
+                    what,
+                }),
+                Step::Deliver(vec![Event::Once(0)], Time::Milliseconds(time), by),
+            ];
+            steps.extend(next.map(|(content, dress)| put(content, dress)));
+            // What was left by the one that was stopped, before the event of what came next.
+            steps.push(Step::Deliver(vec![Event::Once(0)], Time::Ample, By::Queue));
+            steps
+        },
+    )
+}
+
+/// Written, deleted, and written again while the deletion is followed.
+fn recreated() -> impl Strategy<Value = Vec<Step>> {
+    (number(), size(), dress(), select(vec![On::Delete, On::Head]), 1..3_u8, 1..3_u8, prop::bool::ANY).prop_map(
+        |(key, size, dress, on, nth, content, is_handled)| {
+            let put = |content| Change::Put { key, size, content, dress, cut: Cut::Whole };
+            let again = put(content);
+            let meanwhile = if is_handled { Meanwhile::ChangesAndIsHandled(again) } else { Meanwhile::Changes(again) };
+            let what = What::Before(meanwhile);
+            vec![
+                Step::Source(put(1)),
+                all(),
+                Step::Source(Change::Delete { key }),
+                Step::Fault(Fault { at: End::AtTarget, on, nth, times: 1, what }),
+                oldest(),
+            ]
+        },
+    )
+}
+
+fn by() -> impl Strategy<Value = By> {
+    select(vec![By::Bus, By::Queue, By::Queue, By::OneBatch])
+}
+
 /// The oldest events, at once.
 fn all() -> Step {
-    Step::Deliver((0..4).map(Event::Once).collect(), Time::Ample)
+    Step::Deliver((0..4).map(Event::Once).collect(), Time::Ample, By::Queue)
 }
 
 /// The oldest event by itself, so that requests come in the order of one copy.
 fn oldest() -> Step {
-    Step::Deliver(vec![Event::Once(0)], Time::Ample)
+    Step::Deliver(vec![Event::Once(0)], Time::Ample, By::Queue)
 }
 
 fn change() -> BoxedStrategy<Change> {
@@ -163,6 +228,7 @@ fn cut() -> impl Strategy<Value = Cut> {
     prop_oneof![
         3 => Just(Cut::Whole),
         2 => (5..12_u8).prop_map(Cut::Even),
+        1 => (16..21_u8).prop_map(Cut::Even),
         1 => (1..12_u8, 1..12_u8).prop_map(|(first, others)| Cut::Uneven(first, others)),
     ]
 }
@@ -194,19 +260,22 @@ fn fault() -> impl Strategy<Value = Fault> {
         On::Complete,
         On::Abort,
         On::ListParts,
+        On::Delete,
+        On::Copy,
+        On::CopyPart,
         On::Anything,
     ]);
-    let commits = select(vec![On::PutObject, On::Complete]);
+    let commits = select(vec![On::PutObject, On::PutObject, On::Complete, On::Complete, On::Copy, On::Delete]);
     let bodies = select(vec![On::PutObject, On::UploadPart]);
     let what = prop_oneof![
         6 => (Just(AtSource), at_source.clone(), broken()).boxed(),
         9 => (Just(AtTarget), at_target.clone(), broken()).boxed(),
-        1 => (Just(AtTarget), Just(On::Complete), select(vec![What::ErrorIn200, What::ErrorThoughDone])).boxed(),
+        1 => (Just(AtTarget), select(vec![On::Complete, On::Copy, On::CopyPart]), select(vec![What::ErrorIn200, What::ErrorThoughDone])).boxed(),
         1 => (Just(AtTarget), commits.clone(), Just(What::Conflict)).boxed(),
         1 => (Just(AtTarget), commits.clone(), Just(What::ResetThoughDone)).boxed(),
         2 => (Just(AtTarget), bodies, offset().prop_map(What::FlipRequest)).boxed(),
         2 => (Just(AtSource), Just(On::Get), offset().prop_map(What::FlipReply)).boxed(),
-        1 => (Just(AtTarget), Just(On::PutObject), Just(What::Park)).boxed(),
+        1 => (Just(AtTarget), select(vec![On::PutObject, On::Delete, On::Copy]), Just(What::Park)).boxed(),
         3 => (Just(AtSource), at_source, beside()).boxed(),
         3 => (Just(AtTarget), at_target, beside()).boxed(),
         3 => (Just(AtTarget), commits, beside()).boxed(),

@@ -1,16 +1,22 @@
 //! What must hold when everything is well again: nothing waits, the target has what the source has, nothing that the source
 //! never had was ever there, nothing is left open, and no more memory was taken than was allowed.
 
-use super::play::{Case, key};
+use super::play::{Case, key, key_of};
 use super::script::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use xpsync::demo::attributes::Attributes;
+use xpsync::demo::multipart::Upload;
 use xpsync::demo::store::Object;
+use xpsync::engine::reserved::PREFIX;
 
 /// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once
 /// more for what a late write or a busy machine undid.
 const ROUNDS: u32 = 4;
+
+/// Older than what a sweep leaves.
+const OLD: Duration = Duration::from_hours(30 * 24);
 
 /// What became of a case.
 #[derive(Debug)]
@@ -22,9 +28,9 @@ pub(crate) struct Verdict {
 }
 
 /// Bytes and attributes, as one can compare them.
-type State = (Vec<u8>, Vec<(String, Vec<u8>)>, Vec<(String, String)>);
+pub(crate) type State = (Vec<u8>, Vec<(String, Vec<u8>)>, Vec<(String, String)>);
 
-fn state(object: &Object) -> State {
+pub(crate) fn state(object: &Object) -> State {
     let Attributes { headers, tags, .. } = &object.attributes;
     // What S3 says of an object that nobody gave a type.
     let untyped = ("content-type".to_owned(), b"binary/octet-stream".to_vec());
@@ -52,12 +58,14 @@ pub(crate) async fn judged(case: &Arc<Case>) -> Verdict {
     }
     look_back(case, &mut broken);
     look_at_reports(case, &mut broken);
-    look_for_uploads(case, &mut broken);
+    look_for_leavings(case, &mut broken);
+    sweep(case, &mut broken).await;
     let peak = case.sandboxes.stop(case.script.unit).await;
     if peak > 100 {
         broken.push(format!("slots took {peak} % of their budget"));
     }
     case.stage.clear(&case.buckets);
+    broken.append(&mut case.known().broken);
     let kinds = std::mem::take(&mut case.known().kinds);
     Verdict { broken, kinds }
 }
@@ -69,26 +77,26 @@ async fn settle(case: &Case, broken: &mut Vec<String>) {
     for key in touched {
         case.tell(key);
     }
+    case.redrive();
     drain(case, broken).await;
     // A write that was delayed on its way must not do any harm now, however late it is.
     for landed in case.stage.pair.target.land().await {
-        if landed.status == 200 && landed.is_conditional {
+        if [200, 204].contains(&landed.status) && landed.is_conditional && key_of(&landed.key) != "?" {
             // What it asked for holds again, by a way that came back to where it was; S3 has nothing against that, and the
             // next event mends it.
             case.tell(key_of(&landed.key));
         }
     }
     drain(case, broken).await;
-}
-
-fn key_of(name: &str) -> &'static str {
-    (0..3).map(key).find(|key| *key == name).unwrap_or("?")
+    // What a sandbox still has open that was stopped or killed, it leaves to the queue.
+    case.wake().await;
+    drain(case, broken).await;
 }
 
 async fn drain(case: &Case, broken: &mut Vec<String>) {
     for _ in 0..ROUNDS {
         if case.drain().await {
-            return;
+            break;
         }
         // Bytes that nobody can read rightly are never copied, and every report says so.
         let mut known = case.known();
@@ -104,6 +112,11 @@ async fn drain(case: &Case, broken: &mut Vec<String>) {
     if !known.waiting.is_empty() {
         let why: Vec<String> = known.reports.iter().rev().take(2).map(|(_, report)| report.to_string()).collect();
         broken.push(format!("{:?} still wait: {}", known.waiting, why.join("; ")));
+    }
+    let is_rotten = |key: &str| known.rotten.iter().any(|(of, ..)| *of == key);
+    for (message, class) in known.dead.iter().filter(|(message, class)| class != "integrity" || !is_rotten(message.key))
+    {
+        broken.push(format!("{}: put aside as {class} though all is well: {:?}", message.key, known.reports.last()));
     }
 }
 
@@ -156,7 +169,8 @@ fn look_back(case: &Case, broken: &mut Vec<String>) {
         .collect();
     let known = case.known();
     let written = case.stage.pair.target.store().recorded();
-    for record in written.iter().filter(|record| record.bucket == case.buckets.target) {
+    let written = written.iter().filter(|record| record.bucket == case.buckets.target);
+    for record in written.filter(|record| !record.key.starts_with(PREFIX)) {
         let state = state(&record.object);
         let is_rotten = |(key, _, bytes): &(&str, String, Vec<u8>)| *key == record.key && *bytes == state.0;
         let own = || had.iter().filter(|(key, _)| *key == record.key).map(|(_, had)| had);
@@ -181,6 +195,8 @@ fn look_at_reports(case: &Case, broken: &mut Vec<String>) {
             "superseded" | "ignored" => report["reason"].is_string(),
             "deleted" => case.script.deletes == Deletes::Synced,
             // A defect of ours is none of the world's.
+            "handed_over" => report["reason"].is_string(),
+            "resumable" => report["ticket"].is_object() && !class.is_empty(),
             "failed" => !class.is_empty() && class != "internal" && report["error"]["message"].is_string(),
             _ => false,
         };
@@ -190,22 +206,68 @@ fn look_at_reports(case: &Case, broken: &mut Vec<String>) {
     }
 }
 
-/// No upload is left, unless its process was killed, or a report says that it could not be helped.
-fn look_for_uploads(case: &Case, broken: &mut Vec<String>) {
+/// No upload and no stage is left, unless its process was killed before it could write it down, or a report says that it
+/// could not be helped.
+fn look_for_leavings(case: &Case, broken: &mut Vec<String>) {
     let known = case.known();
-    let is_excused = known.kills > 0
-        || known.reports.iter().any(|(_, report)| {
-            let reason = report["reason"].as_str().unwrap_or_default();
-            reason.contains("left an upload open")
-                || reason.contains("been left open")
-                || reason.contains("could not be seen aborted")
-        });
+    let says = |key: &str, what: &[&str]| {
+        let mut own = known.reports.iter().filter(|(of, _)| *of == key);
+        own.any(|(_, report)| what.iter().any(|what| report["reason"].as_str().unwrap_or_default().contains(what)))
+    };
+    for upload in open(case) {
+        let key = upload.key.as_str();
+        let is_killed = known.kills > 0 && !known.journaled.contains(&upload.id);
+        let excuses =
+            ["left an upload open", "been left open", "could not be seen aborted", "could not be written down"];
+        // Into which stage, no report says.
+        let is_said =
+            (0..3).map(super::play::key).any(|of| (key == of || key.starts_with(PREFIX)) && says(of, &excuses));
+        if !is_killed && !is_said {
+            let reports = known.reports.iter().filter(|(of, _)| *of == key || key.starts_with(PREFIX));
+            let reports: Vec<String> = reports.map(|(_, report)| report.to_string()).collect();
+            broken.push(format!("an upload of {key} is open, and no report says why:\n  {}", reports.join("\n  ")));
+        }
+    }
+    for stage in stages(case) {
+        if known.kills == 0 && !says_any(&known.reports, "could not be removed") {
+            broken.push(format!("{stage} is left, and no report says why"));
+        }
+    }
+}
+
+fn says_any(reports: &[(&str, serde_json::Value)], what: &str) -> bool {
+    reports.iter().any(|(_, report)| report["reason"].as_str().unwrap_or_default().contains(what))
+}
+
+fn open(case: &Case) -> Vec<Upload> {
     let mut open = case.stage.pair.target.open_uploads();
     open.retain(|upload| upload.bucket == case.buckets.target);
-    if !open.is_empty() && !is_excused {
-        let keys: Vec<&str> = open.iter().map(|upload| upload.key.as_str()).collect();
-        let reports = known.reports.iter().filter(|(key, _)| keys.contains(key));
-        let reports: Vec<String> = reports.map(|(_, report)| report.to_string()).collect();
-        broken.push(format!("uploads of {keys:?} are open, and no report says why:\n  {}", reports.join("\n  ")));
+    open
+}
+
+/// Keys of stages of which any version is there.
+fn stages(case: &Case) -> BTreeSet<String> {
+    let store = case.stage.pair.target.store();
+    let written = store.recorded();
+    let staged = written.iter().filter(|record| record.bucket == case.buckets.target && record.key.starts_with(PREFIX));
+    let is_there = |key: &String| !store.versions(&case.buckets.target, key).is_empty();
+    staged.map(|record| record.key.clone()).filter(is_there).collect()
+}
+
+/// Whatever is left is swept once it is old.
+async fn sweep(case: &Case, broken: &mut Vec<String>) {
+    let (uploads, stages_left) = (open(case), stages(case));
+    if uploads.is_empty() && stages_left.is_empty() {
+        return;
+    }
+    case.known().kinds.insert("something to sweep");
+    let store = case.stage.pair.target.store();
+    uploads.iter().for_each(|upload| store.age_upload(&upload.id, OLD));
+    stages_left.iter().for_each(|stage| store.age(&case.buckets.target, stage, OLD));
+    let answer = case.sweep().await;
+    let (uploads, stages_left) = (open(case), stages(case));
+    if !uploads.is_empty() || !stages_left.is_empty() {
+        let uploads: Vec<&str> = uploads.iter().map(|upload| upload.key.as_str()).collect();
+        broken.push(format!("uploads of {uploads:?} and stages {stages_left:?} are not swept: {answer:?}"));
     }
 }

@@ -3,6 +3,9 @@
 use std::fmt::{self, Display};
 use xpsync::engine::plan::Table;
 
+/// The largest part of a source that is sent as it is, where units are small.
+const KEPT_PART: u64 = 16 << 10;
+
 /// A case from its beginning to the moment at which everything is well again and what is left is judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
@@ -32,11 +35,13 @@ impl Unit {
 
     pub(crate) fn table(self) -> Table {
         let scaled = |bytes: u64| (bytes * self.bytes()) >> 20;
+        // With fewer, no object that is worth its time would have parts that are staged.
+        let kept_part = if self == Self::MiB { Table::V1.kept_part } else { KEPT_PART };
         Table {
             put_first: scaled(Table::V1.put_first),
             single_put: scaled(Table::V1.single_put),
             part_min: scaled(Table::V1.part_min),
-            kept_part: scaled(Table::V1.kept_part),
+            kept_part,
             step: scaled(Table::V1.step),
         }
     }
@@ -73,6 +78,7 @@ pub(crate) enum Sums {
 pub(crate) enum Etag {
     AutoEtag,
     AnyEtag,
+    PreserveEtag,
 }
 
 /// Where parts wait.
@@ -101,7 +107,7 @@ pub(crate) enum Step {
     /// A server's clock goes wrong by so many minutes.
     Clock(End, i8),
     /// Invocations, all at once.
-    Deliver(Vec<Event>, Time),
+    Deliver(Vec<Event>, Time, By),
 }
 
 #[derive(Clone, Debug)]
@@ -206,6 +212,17 @@ pub(crate) enum Event {
     Twice(u8),
 }
 
+/// How events come to the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Each by itself, without a queue.
+    Bus,
+    /// Each in a batch of its own, from the queue.
+    Queue,
+    /// All in one batch.
+    OneBatch,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {
     Ample,
@@ -233,6 +250,9 @@ pub(crate) enum On {
     Complete,
     Abort,
     ListParts,
+    Delete,
+    Copy,
+    CopyPart,
     Anything,
 }
 
@@ -248,6 +268,9 @@ impl On {
             Self::Complete => "CompleteMultipartUpload",
             Self::Abort => "AbortMultipartUpload",
             Self::ListParts => "ListParts",
+            Self::Delete => "DeleteObject",
+            Self::Copy => "CopyObject",
+            Self::CopyPart => "UploadPartCopy",
             Self::Anything => "*",
         }
     }

@@ -6,19 +6,23 @@
 use super::play::Case;
 use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versions};
 use crate::rig::world::{SECRET, secret_of};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use xpsync::demo::keys::KeyPair;
 use xpsync::demo::pair::{Pair, SOURCE_REGION, TARGET_REGION, source_keys, target_keys};
+use xpsync::demo::queue::Queue;
 use xpsync::demo::server::Server;
 use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::demo::vault::Vault;
 use xpsync::engine::plan::EtagMode;
-use xpsync::events::answer::Answer;
-use xpsync::handler::{Function, Tuning};
+use xpsync::events::answer::{Answer, report_json};
+use xpsync::handler::{Function, Told, Tuning};
+use xpsync::journal::Journal;
 use xpsync::settings::FunctionSettings;
 use xpsync::wire::call::Config;
 use xpsync::wire::connect::{Connect, Network};
@@ -34,6 +38,7 @@ const HEAP_UNITS: u64 = 40;
 pub(crate) struct Stage {
     pub(crate) pair: Arc<Pair>,
     pub(crate) vault: Vault,
+    pub(crate) queue: Queue,
     connector: Arc<dyn Connect>,
     cases: AtomicU64,
 }
@@ -49,8 +54,9 @@ impl Stage {
     pub(crate) async fn new() -> Self {
         let pair = crate::rig::pair().await;
         let vault = Vault::start(Some(pair.authority().as_ref())).await.unwrap();
+        let queue = Queue::start(Some(pair.authority().as_ref())).await.unwrap();
         let tls = client_config(Some(pair.authority().pem().as_bytes())).unwrap();
-        Self { pair: Arc::new(pair), vault, connector: Arc::new(Network::new(tls)), cases: AtomicU64::new(0) }
+        Self { pair: Arc::new(pair), vault, queue, connector: Arc::new(Network::new(tls)), cases: AtomicU64::new(0) }
     }
 
     pub(crate) fn server(&self, end: End) -> &Server {
@@ -67,6 +73,7 @@ impl Stage {
         self.calm();
         self.give_keys(&target_keys());
         self.vault.set(SECRET, &secret_of(&target_keys()));
+        let _of_another_case = self.queue.take();
         for (end, bucket, of) in
             [(End::AtSource, &buckets.source, script.source), (End::AtTarget, &buckets.target, script.target)]
         {
@@ -115,27 +122,40 @@ impl Stage {
 pub(crate) struct Sandbox {
     runtime: Runtime,
     function: Arc<Function>,
+    /// Whether it is being killed: what it says then, nobody hears.
+    is_dying: Arc<AtomicBool>,
 }
 
 impl Sandbox {
-    fn new(stage: &Stage, script: &Script, buckets: &Buckets) -> Self {
+    fn new(case: &Weak<Case>, folder: &Path) -> Self {
+        let told = Weak::clone(case);
+        let case = case.upgrade().unwrap();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let tuning = Tuning {
-            table: script.unit.table(),
+            table: case.script.unit.table(),
             patience: |config| Config { first_byte: PATIENCE, slow_first_byte: PATIENCE, stall: PATIENCE, ..config },
         };
-        let settings = settings(stage, script, buckets);
+        std::fs::create_dir_all(folder).unwrap();
+        let settings = settings(&case, folder);
+        let is_dying = Arc::new(AtomicBool::new(false));
+        let dying = Arc::clone(&is_dying);
+        let on_told = move |what: Told<'_>| {
+            if let (Told::Object(report, _), Some(case), false) = (what, told.upgrade(), dying.load(Ordering::SeqCst)) {
+                case.heard(report_json(report));
+            }
+        };
         let function = {
             let _inside = runtime.enter();
-            Function::tuned(settings, &stage.connector, Box::new(|_| {}), tuning)
+            Function::tuned(settings, &case.stage.connector, Box::new(on_told), tuning)
         };
-        Self { runtime, function }
+        Self { runtime, function, is_dying }
     }
 }
 
-fn settings(stage: &Stage, script: &Script, buckets: &Buckets) -> FunctionSettings {
+fn settings(case: &Case, folder: &Path) -> FunctionSettings {
+    let Case { stage, script, buckets, .. } = case;
     let (source, target) = (stage.pair.source.endpoint(), stage.pair.target_endpoint());
-    let (secrets, keys) = (stage.vault.endpoint(), source_keys());
+    let (secrets, queues, keys) = (stage.vault.endpoint(), stage.queue.endpoint(), source_keys());
     let pairs = [
         ("SOURCE_REGION", SOURCE_REGION),
         ("SOURCE_BUCKET", &buckets.source),
@@ -145,6 +165,8 @@ fn settings(stage: &Stage, script: &Script, buckets: &Buckets) -> FunctionSettin
         ("SOURCE_ENDPOINT_URL", &source),
         ("TARGET_ENDPOINT_URL", &target),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets),
+        ("AWS_ENDPOINT_URL_SQS", &queues),
+        ("TMPDIR", folder.to_str().unwrap()),
         ("AWS_ACCESS_KEY_ID", &keys.access_key),
         ("AWS_SECRET_ACCESS_KEY", &keys.secret_key),
         ("SYNC_DELETES", if script.deletes == Deletes::Synced { "true" } else { "false" }),
@@ -159,6 +181,7 @@ fn settings(stage: &Stage, script: &Script, buckets: &Buckets) -> FunctionSettin
     settings.etag_mode = match script.etag {
         Etag::AutoEtag => EtagMode::Auto,
         Etag::AnyEtag => EtagMode::Any,
+        Etag::PreserveEtag => EtagMode::Preserve,
     };
     settings
 }
@@ -176,45 +199,78 @@ pub(crate) enum Who {
     Beside,
 }
 
-/// The sandboxes of a case, each started when it is first wanted.
-#[derive(Default)]
+/// The sandboxes of a case, each started when it is first wanted, with a /tmp that outlives its process.
 pub(crate) struct Sandboxes {
+    case: Weak<Case>,
     running: Mutex<[Option<Sandbox>; 3]>,
     peak: Mutex<u64>,
+    folder: PathBuf,
+}
+
+impl Drop for Sandboxes {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 impl Sandboxes {
-    fn of(&self, who: Who, case: &Case) -> (Handle, Arc<Function>) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let sandbox =
-            running[who as usize].get_or_insert_with(|| Sandbox::new(&case.stage, &case.script, &case.buckets));
-        (sandbox.runtime.handle().clone(), Arc::clone(&sandbox.function))
+    pub(crate) fn new(case: Weak<Case>) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("model-{:016x}", fastrand::u64(..)));
+        Self { case, running: Mutex::default(), peak: Mutex::default(), folder }
+    }
+
+    fn folder(&self, who: Who) -> PathBuf {
+        self.folder.join(format!("{who:?}"))
+    }
+
+    /// Whether there ever was one.
+    pub(crate) fn has_been(&self, who: Who) -> bool {
+        self.folder(who).exists()
+    }
+
+    fn running(&self) -> MutexGuard<'_, [Option<Sandbox>; 3]> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One invocation; `None` if it was killed.
-    pub(crate) async fn invoke(&self, who: Who, case: &Case, payload: String, time: Duration) -> Option<Answer> {
-        let (runtime, function) = self.of(who, case);
+    pub(crate) async fn invoke(&self, who: Who, payload: String, time: Duration) -> Option<Answer> {
+        let (runtime, function, is_dying) = {
+            let mut running = self.running();
+            let Sandbox { runtime, function, is_dying } =
+                running[who as usize].get_or_insert_with(|| Sandbox::new(&self.case, &self.folder(who)));
+            (runtime.handle().clone(), Arc::clone(function), Arc::clone(is_dying))
+        };
         let deadline = Instant::now() + time;
-        runtime.spawn(async move { function.handle(payload.as_bytes(), deadline).await }).await.ok()
+        let answer = runtime.spawn(async move { function.handle(payload.as_bytes(), deadline).await }).await;
+        answer.ok().filter(|_| !is_dying.load(Ordering::SeqCst))
     }
 
-    /// Kills the two sandboxes that may be killed, and waits until nothing of them runs.
-    pub(crate) async fn kill(&self) {
-        self.end(2).await;
+    /// Kills the two sandboxes that may be killed, and waits until nothing of them runs. The uploads that they had written
+    /// down.
+    pub(crate) async fn kill(&self) -> BTreeSet<String> {
+        let killed = self.end(&[Who::First, Who::Second]).await;
+        let journals = killed.into_iter().map(|who| Journal::new(self.folder(who).join("xpsync-uploads")));
+        let uploads = journals.flat_map(|journal| journal.uploads().unwrap());
+        uploads.map(|upload| upload.as_str().to_owned()).collect()
     }
 
     /// Ends all; the most memory that slots had in one of them, in hundredths of its budget.
     pub(crate) async fn stop(&self, unit: Unit) -> u64 {
-        self.end(3).await;
+        self.end(&[Who::First, Who::Second, Who::Beside]).await;
         *self.peak.lock().unwrap_or_else(PoisonError::into_inner) * 100 / budget(unit)
     }
 
-    async fn end(&self, first: usize) {
-        let ended: Vec<Sandbox> = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.iter_mut().take(first).filter_map(Option::take).collect()
+    /// Ends these; those that were there.
+    async fn end(&self, whom: &[Who]) -> Vec<Who> {
+        let ended: Vec<(Who, Sandbox)> = {
+            let mut running = self.running();
+            whom.iter().filter_map(|who| Some((*who, running[*who as usize].take()?))).collect()
         };
-        for Sandbox { runtime, function } in ended {
+        for (_, sandbox) in &ended {
+            sandbox.is_dying.store(true, Ordering::SeqCst);
+        }
+        let mut whom = Vec::new();
+        for (who, Sandbox { runtime, function, .. }) in ended {
             let peak = function.buffers().peak();
             {
                 let mut known = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +279,8 @@ impl Sandboxes {
             drop(function);
             // Waits for its threads, which no asynchronous task may.
             tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(5))).await.unwrap();
+            whom.push(who);
         }
+        whom
     }
 }
