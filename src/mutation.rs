@@ -18,6 +18,8 @@ pub enum Mutation {
     NoLookAfterCommit,
     /// No CRC64NVME is sent, and none is compared.
     NoCrc,
+    /// An upload is gone on with whatever state of the source its ticket is of.
+    UncheckedTickets,
 }
 
 #[cfg(feature = "mutations")]

@@ -84,4 +84,9 @@ mod mutations {
     async fn bytes_without_a_crc_are_found() {
         is_found(Mutation::NoCrc).await;
     }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn an_upload_that_is_gone_on_with_unseen_is_found() {
+        is_found(Mutation::UncheckedTickets).await;
+    }
 }

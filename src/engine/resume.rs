@@ -15,6 +15,7 @@ use super::sent::{Done, Sent};
 use super::ticket::{Pin, part_md5};
 use super::upload::Beginning;
 use super::verify::{self, Expected};
+use crate::mutation::{self, Mutation};
 use crate::s3::checksum::Digests;
 use crate::s3::error::Class;
 use crate::s3::etag::ETagKind;
@@ -61,11 +62,9 @@ impl Work<'_> {
         let (job, notes) = (self.job, &self.notes);
         let pin = Pin::of(source, style);
         if let Some(ticket) = self.uploads.ticket() {
-            let listed = if ticket.holds(&pin, layout) {
-                listed(job, notes, &ticket.upload, layout).await?
-            } else {
-                Listed::Foreign
-            };
+            let is_of_this =
+                ticket.holds(&pin, layout) || mutation::is_on(Mutation::UncheckedTickets) && ticket.layout == *layout;
+            let listed = if is_of_this { listed(job, notes, &ticket.upload, layout).await? } else { Listed::Foreign };
             match listed {
                 Listed::Parts(parts) => {
                     tracing::info!(
