@@ -217,6 +217,10 @@ impl Ledger for Later {
         self.with(|entry| entry.begun(ticket))
     }
 
+    fn is_held(&self) -> bool {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn ended(&self) -> io::Result<()> {
         self.with(Entry::ended)?;
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -114,6 +114,20 @@ async fn a_queue_that_takes_nothing_keeps_the_message_and_the_journal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_uploads_of_one_key_that_the_queue_is_not_told_of_the_one_in_the_journal_is_kept() {
+    let world = world().await;
+    put(&world.pair, "k", content(SIZE, 1));
+    stall(&world.pair, 3);
+    world.queue.refuse("AccessDenied");
+    let messages = [delivered("m", &created("k"), 1), delivered("n", &created("k"), 1)];
+    assert_eq!(deliver(&world, &messages, 6).await, ["m", "n"]);
+    assert_eq!((world.pair.target.open_uploads().len(), is_empty(&world)), (1, false));
+    world.pair.target.faults().clear();
+    assert_eq!(deliver(&world, &messages, 30).await, Vec::<String>::new());
+    assert!(world.has("k") && world.pair.target.open_uploads().is_empty() && is_empty(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_that_may_pass_come_again_and_others_are_put_aside_at_once() {
     let world = world().await;
     put(&world.pair, "slow", content(10, 1));

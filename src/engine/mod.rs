@@ -146,7 +146,8 @@ enum Done {
 }
 
 impl Work<'_> {
-    /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it.
+    /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it, and one
+    /// that is not written down would be an orphan as soon as its ticket does not reach anybody.
     fn keep(&self) -> Option<Ticket> {
         let ticket = match self.job.ongoing.when_stopped {
             WhenStopped::Keep => self.uploads.keep()?,
@@ -154,7 +155,8 @@ impl Work<'_> {
         };
         let is_ours = self.job.ongoing.ticket.as_ref().is_none_or(|brought| brought.upload != ticket.upload);
         let (_, sent, resumed) = self.notes.in_upload();
-        (!is_ours || sent > 0 || resumed > 0).then_some(ticket)
+        let is_written = self.job.ongoing.ledger.as_ref().is_none_or(|ledger| ledger.is_held());
+        (!is_ours || is_written && (sent > 0 || resumed > 0)).then_some(ticket)
     }
 
     /// The report of work that was stopped and can be gone on with.

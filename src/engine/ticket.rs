@@ -111,6 +111,11 @@ pub trait Ledger: Send + Sync {
     /// Those of the disk.
     fn begun(&self, ticket: &Ticket) -> io::Result<()>;
 
+    /// Whether what is begun is written down here: of two who work on one pair, one has the place for it.
+    fn is_held(&self) -> bool {
+        true
+    }
+
     /// Nothing is open any more.
     ///
     /// # Errors
