@@ -59,7 +59,8 @@ pub fn ticket_json(ticket: &Ticket) -> Value {
         },
         condition: match &ticket.condition {
             Precondition::IfAbsent => Condition::IfAbsent,
-            Precondition::IfMatch(etag) => Condition::IfMatch(etag.as_str().to_owned()),
+            // Quoted, since what is read is unquoted once: a text can have quotes of its own.
+            Precondition::IfMatch(etag) => Condition::IfMatch(etag.quoted()),
         },
     };
     serde_json::json!(written)
@@ -110,6 +111,8 @@ mod tests {
         };
         check(ticket(Layout::Even { part: 10, size: 20 }, Precondition::IfAbsent));
         check(ticket(Layout::Uneven(vec![5, 15]), Precondition::IfMatch(ETag::listed("x"))));
+        // Found by fuzzing.
+        check(ticket(Layout::Uneven(Vec::new()), Precondition::IfMatch(ETag::listed("\"\"x\"\""))));
     }
 
     #[test]
