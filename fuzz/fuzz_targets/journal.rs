@@ -55,6 +55,6 @@ fuzz_target!(|data: &[u8]| {
         entry.ended().unwrap();
         drop(entry);
     }
-    let left = std::fs::read_dir(FOLDER.as_path()).unwrap().count();
+    let left = std::fs::read_dir(FOLDER.as_path()).map_or(0, Iterator::count);
     assert_eq!(left, 0, "a file of nothing stays");
 });
