@@ -38,5 +38,34 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Deliver(vec![Once(0)], Ample, Queue),
             ],
         },
+        // Uploads were left open: of two who were stopped, one had no entry in the journal, and the queue was not told.
+        Script {
+            unit: KiB,
+            source: Bucket { versions: OnlyOne, crypt: SseS3, sums: Stored },
+            target: Bucket { versions: OnlyOne, crypt: SseS3, sums: NotStored },
+            etag: AutoEtag,
+            slots: InTmp,
+            deletes: Kept,
+            steps: vec![
+                Source(Put { key: 0, size: Units(19, 208), content: 0, dress: Bare, cut: Whole }),
+                Fault(Fault { at: AtTarget, on: Complete, nth: 1, times: 2, what: StallHead(1400) }),
+                Deliver(vec![Once(0), Once(0), Once(0)], Milliseconds(450), Queue),
+                Deliver(vec![Once(0), Once(0)], Ample, Queue),
+            ],
+        },
+        // Bytes that the source's ETag convicts were copied: it has no checksum, and the target's copies showed no ETag.
+        Script {
+            unit: KiB,
+            source: Bucket { versions: OnlyOne, crypt: Plain, sums: NotStored },
+            target: Bucket { versions: OnlyOne, crypt: Kms, sums: Stored },
+            etag: PreserveEtag,
+            slots: OnHeap,
+            deletes: Kept,
+            steps: vec![
+                Source(Put { key: 1, size: Units(17, 0), content: 0, dress: Bare, cut: Even(17) }),
+                Source(Rot { key: 1, at: 0 }),
+                Deliver(vec![Once(0)], Ample, Bus),
+            ],
+        },
     ]
 }

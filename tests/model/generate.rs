@@ -48,7 +48,7 @@ fn deletes() -> impl Strategy<Value = Deletes> {
 }
 
 fn scene() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![9 => round(3), 1 => there_and_back(), 1 => late_write(), 2 => torn_read(), 1 => stopped(), 1 => recreated()]
+    prop_oneof![9 => round(3), 1 => there_and_back(), 1 => late_write(), 2 => torn_read(), 1 => stopped(), 1 => recreated(), 1 => killed()]
 }
 
 /// Things happen at the source, others go wrong, events are delivered.
@@ -129,26 +129,42 @@ fn stopped() -> impl Strategy<Value = Vec<Step>> {
         1 => dress().prop_map(|dress| Some((2, dress))),
     ];
     let stalls = (select(vec![On::UploadPart, On::UploadPart, On::Complete]), 1..4_u8);
-    (number(), size, dress(), cut(), stalls, (300_u16..900, by()), next).prop_map(
+    // Within the longer one the queue can be told; after the shorter one only the journal knows.
+    let time = prop_oneof![2 => 2_200_u16..2_500, 1 => 300..900_u16];
+    (number(), size, dress(), cut(), stalls, (time, by()), next).prop_map(
         |(key, size, dress, cut, (on, nth), (time, by), next)| {
             let put = |content, dress| Step::Source(Change::Put { key, size, content, dress, cut });
-            let what = What::StallHead(1_400);
+            let nth = if on == On::Complete { 1 } else { nth };
+            let stall = Fault { at: End::AtTarget, on, nth, times: 3, what: What::StallHead(2_500) };
             let mut steps = vec![
                 all(),
                 put(1, dress),
-                Step::Fault(Fault {
-                    at: End::AtTarget,
-                    on,
-                    nth: if on == On::Complete { 1 } else { nth },
-                    times: 1,
-                    what,
-                }),
+                Step::Fault(stall),
                 Step::Deliver(vec![Event::Once(0)], Time::Milliseconds(time), by),
             ];
             steps.extend(next.map(|(content, dress)| put(content, dress)));
             // What was left by the one that was stopped, before the event of what came next.
             steps.push(Step::Deliver(vec![Event::Once(0)], Time::Ample, By::Queue));
             steps
+        },
+    )
+}
+
+/// The sandboxes are killed in the middle of an upload, and the message comes again.
+fn killed() -> impl Strategy<Value = Vec<Step>> {
+    let size = (17..40_u8, any::<u16>()).prop_map(|(units, more)| Size::Units(units, more % 1_000));
+    let on = select(vec![On::Create, On::UploadPart, On::UploadPart, On::Complete, On::Copy, On::Abort]);
+    (number(), size, dress(), cut(), (on, 1..4_u8, prop::bool::ANY), by()).prop_map(
+        |(key, size, dress, cut, (on, nth, before), by)| {
+            let kill = Meanwhile::Kills;
+            let what = if before { What::Before(kill) } else { What::After(kill) };
+            vec![
+                all(),
+                Step::Source(Change::Put { key, size, content: 1, dress, cut }),
+                Step::Fault(Fault { at: End::AtTarget, on, nth, times: 1, what }),
+                Step::Deliver(vec![Event::Once(0)], Time::Ample, by),
+                oldest(),
+            ]
         },
     )
 }

@@ -60,6 +60,7 @@ pub(crate) async fn judged(case: &Arc<Case>) -> Verdict {
     look_at_reports(case, &mut broken);
     look_for_leavings(case, &mut broken);
     sweep(case, &mut broken).await;
+    note_ways(case);
     let peak = case.sandboxes.stop(case.script.unit).await;
     if peak > 100 {
         broken.push(format!("slots took {peak} % of their budget"));
@@ -68,6 +69,23 @@ pub(crate) async fn judged(case: &Arc<Case>) -> Verdict {
     broken.append(&mut case.known().broken);
     let kinds = std::mem::take(&mut case.known().kinds);
     Verdict { broken, kinds }
+}
+
+/// By which ways the target was written, to be counted beside what went wrong.
+fn note_ways(case: &Case) {
+    let mut known = case.known();
+    for seen in case.stage.pair.target.seen() {
+        let way = match seen.operation.as_str() {
+            "CompleteMultipartUpload" if seen.key.starts_with(PREFIX) => "(staged)",
+            "CompleteMultipartUpload" => "(written in parts)",
+            "PutObject" => "(written in one PUT)",
+            "CopyObject" if !seen.key.starts_with(PREFIX) => "(copied at the target)",
+            "UploadPartCopy" => "(parts copied at the target)",
+            "DeleteObject" if !seen.key.starts_with(PREFIX) => "(removed)",
+            _ => continue,
+        };
+        known.kinds.insert(way);
+    }
 }
 
 /// Lets everything end that waits.
