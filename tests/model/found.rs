@@ -13,7 +13,7 @@ pub(crate) fn scripts() -> Vec<Script> {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Plain, sums: Stored },
             target: Bucket { versions: OnlyOne, crypt: Plain, sums: Stored },
-            etag: AutoEtag,
+            etag: Auto,
             slots: OnHeap,
             deletes: Kept,
             steps: vec![
@@ -28,7 +28,7 @@ pub(crate) fn scripts() -> Vec<Script> {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Kms, sums: Stored },
             target: Bucket { versions: OnlyOne, crypt: Plain, sums: Stored },
-            etag: AutoEtag,
+            etag: Auto,
             slots: OnHeap,
             deletes: Synced,
             steps: vec![
@@ -43,7 +43,7 @@ pub(crate) fn scripts() -> Vec<Script> {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: SseS3, sums: Stored },
             target: Bucket { versions: OnlyOne, crypt: SseS3, sums: NotStored },
-            etag: AutoEtag,
+            etag: Auto,
             slots: InTmp,
             deletes: Kept,
             steps: vec![
@@ -58,7 +58,7 @@ pub(crate) fn scripts() -> Vec<Script> {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Plain, sums: NotStored },
             target: Bucket { versions: OnlyOne, crypt: Kms, sums: Stored },
-            etag: PreserveEtag,
+            etag: Preserve,
             slots: OnHeap,
             deletes: Kept,
             steps: vec![

@@ -36,7 +36,7 @@ fn bucket() -> impl Strategy<Value = Bucket> {
 }
 
 fn etag() -> impl Strategy<Value = Etag> {
-    prop_oneof![5 => Just(Etag::AutoEtag), 1 => Just(Etag::AnyEtag), 2 => Just(Etag::PreserveEtag)]
+    prop_oneof![5 => Just(Etag::Auto), 1 => Just(Etag::Any), 2 => Just(Etag::Preserve)]
 }
 
 fn slots() -> impl Strategy<Value = Slots> {

@@ -168,7 +168,7 @@ impl Case {
                     Sums::Stored | Sums::NotStored => cut,
                 };
                 // Shorter ones S3 has from nobody, and takes from nobody.
-                let shortest = if self.script.etag == Etag::PreserveEtag { 5 } else { 1 };
+                let shortest = if self.script.etag == Etag::Preserve { 5 } else { 1 };
                 match parts(&bytes, cut, shortest, self.script.unit.bytes()) {
                     None => store.put(&self.buckets.source, key, bytes, attributes).unwrap(),
                     Some(parts) => store.put_parts(&self.buckets.source, key, parts, attributes).unwrap(),

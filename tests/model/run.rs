@@ -116,6 +116,10 @@ struct Counted {
 }
 
 impl Shared {
+    #[expect(
+        clippy::future_not_send,
+        reason = "it stays on its thread: what proptest shrinks does not move between threads"
+    )]
     async fn work(self: Arc<Self>) {
         let stage = Arc::new(Stage::new().await);
         let found = found::scripts();
@@ -183,6 +187,10 @@ async fn play(stage: &Arc<Stage>, script: Script) -> Verdict {
 
 /// The smallest script found that does not hold either. What depends on time may hold by chance, so the last that did not is
 /// kept.
+#[expect(
+    clippy::future_not_send,
+    reason = "it stays on its thread: what proptest shrinks does not move between threads"
+)]
 async fn shrunk(stage: &Arc<Stage>, tree: &mut dyn ValueTree<Value = Script>, first: Verdict) -> (Script, Verdict) {
     let (mut script, mut verdict) = (tree.current(), first);
     let mut may_shrink = tree.simplify();

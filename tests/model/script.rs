@@ -76,9 +76,9 @@ pub(crate) enum Sums {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Etag {
-    AutoEtag,
-    AnyEtag,
-    PreserveEtag,
+    Auto,
+    Any,
+    Preserve,
 }
 
 /// Where parts wait.

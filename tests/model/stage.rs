@@ -179,9 +179,9 @@ fn settings(case: &Case, folder: &Path) -> FunctionSettings {
         Slots::InTmp => 0,
     };
     settings.etag_mode = match script.etag {
-        Etag::AutoEtag => EtagMode::Auto,
-        Etag::AnyEtag => EtagMode::Any,
-        Etag::PreserveEtag => EtagMode::Preserve,
+        Etag::Auto => EtagMode::Auto,
+        Etag::Any => EtagMode::Any,
+        Etag::Preserve => EtagMode::Preserve,
     };
     settings
 }
