@@ -98,12 +98,18 @@ impl Journal {
         Later { journal: self.clone(), names, entry: Mutex::new(None) }
     }
 
-    /// Forgets what a pair's entry says, unless somebody works on it: it is known elsewhere.
+    /// Forgets the upload that a pair's entry names, unless somebody works on it: it is known elsewhere. What the entry says
+    /// of another one stays.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn forget(&self, names: Names) -> io::Result<()> {
-        self.open(names)?.map_or(Ok(()), |(entry, _)| entry.ended())
+    pub fn forget(&self, names: Names, upload: &UploadId) -> io::Result<()> {
+        match self.open(names)? {
+            Some((entry, before)) if before.ticket.as_ref().is_some_and(|ticket| ticket.upload == *upload) => {
+                entry.ended()
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Takes every entry that a process left which is gone.

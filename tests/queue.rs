@@ -128,6 +128,29 @@ async fn of_two_uploads_of_one_key_that_the_queue_is_not_told_of_the_one_in_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_continuation_does_not_write_over_what_the_journal_has_of_another_upload() {
+    let world = world().await;
+    put(&world.pair, "k", content(SIZE, 1));
+    put(&world.pair, "other", content(10, 2));
+    stall(&world.pair, 3);
+    deliver(&world, &[delivered("m", &created("k"), 1)], 4).await;
+    let first = the_only_continuation(&world);
+    // An invocation without a queue: only the journal has its upload.
+    let payload = created("k").to_string();
+    let deadline = Instant::now() + Duration::from_secs(4);
+    let Answer::FunctionError { .. } = world.function.handle(payload.as_bytes(), deadline).await else { panic!() };
+    assert_eq!((world.pair.target.open_uploads().len(), is_empty(&world)), (2, false));
+    world.pair.target.faults().clear();
+    assert_eq!(deliver(&world, &[delivered("n", &first, 1)], 30).await, Vec::<String>::new());
+    assert!(world.has("k"));
+    assert_eq!(deliver(&world, &[delivered("o", &created("other"), 1)], 30).await, Vec::<String>::new());
+    let second = the_only_continuation(&world);
+    assert_ne!(first["ticket"]["upload_id"], second["ticket"]["upload_id"]);
+    assert_eq!(deliver(&world, &[delivered("p", &second, 1)], 30).await, Vec::<String>::new());
+    assert!(world.pair.target.open_uploads().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_that_may_pass_come_again_and_others_are_put_aside_at_once() {
     let world = world().await;
     put(&world.pair, "slow", content(10, 1));

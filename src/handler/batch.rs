@@ -7,7 +7,7 @@ use crate::events::continuation::continuation;
 use crate::events::disposition::{Disposition, delay};
 use crate::events::{Continued, Delivery, Item, Message, Task};
 use crate::queue::{QueueArn, QueueError};
-use crate::s3::Key;
+use crate::s3::{Key, UploadId};
 use crate::telemetry;
 use serde_json::Value;
 use std::sync::Arc;
@@ -152,15 +152,15 @@ impl Function {
         if !self.sent(queue, &body, delay(report, fruitless), deadline).await {
             return false;
         }
-        self.forget(key);
+        self.forget(key, &ticket.upload);
         true
     }
 
     /// The ticket is in the queue: what this sandbox's journal says of it would be told twice.
-    fn forget(&self, key: &Key) {
+    fn forget(&self, key: &Key, upload: &UploadId) {
         let names = self.settings.target_key(key).map(|target| self.names(key, target.as_str()));
         if let Ok(names) = names
-            && let Err(error) = self.journal.forget(names)
+            && let Err(error) = self.journal.forget(names, upload)
         {
             warn!(error = error.to_string(), "the journal of open uploads could not be written");
         }

@@ -5,7 +5,7 @@
 
 use super::Function;
 use crate::engine::job::Ongoing;
-use crate::engine::ticket::{Ledger, WhenStopped};
+use crate::engine::ticket::{Ledger, Ticket, WhenStopped};
 use crate::events::continuation::continuation;
 use crate::events::{Continued, Item, Task};
 use crate::journal::{Before, Entry, Named, Names};
@@ -26,8 +26,14 @@ const FRUITLESS: u32 = 3;
 pub(super) struct Left(Mutex<BTreeMap<String, (Entry, Before)>>);
 
 impl Left {
-    fn take(&self, key: &Key) -> Option<(Entry, Before)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key.as_str())
+    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no place
+    /// then. The next invocation finds it again.
+    fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, Before)> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, before) = left.get(key.as_str())?;
+        let is_another =
+            ticket.zip(before.ticket.as_ref()).is_some_and(|(brought, found)| brought.upload != found.upload);
+        if is_another { None } else { left.remove(key.as_str()) }
     }
 }
 
@@ -77,12 +83,12 @@ impl Function {
     pub(super) fn ongoing(&self, key: &Key, target: &Key, left: &Left, continued: Option<&Continued>) -> Ongoing {
         let fruitless = continued.map_or(0, |continued| continued.fruitless);
         let when_stopped = if fruitless < FRUITLESS { WhenStopped::Keep } else { WhenStopped::Abort };
-        let (ledger, before): (Arc<dyn Ledger>, Before) = match left.take(key) {
+        let brought = continued.and_then(|continued| continued.ticket.clone());
+        let (ledger, before): (Arc<dyn Ledger>, Before) = match left.take(key, brought.as_ref()) {
             Some((entry, before)) => (Arc::new(entry), before),
             None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), Before::default()),
         };
-        let ticket = continued.and_then(|continued| continued.ticket.clone()).or(before.ticket);
-        Ongoing { ticket, intended: before.intended, when_stopped, ledger: Some(ledger) }
+        Ongoing { ticket: brought.or(before.ticket), intended: before.intended, when_stopped, ledger: Some(ledger) }
     }
 
     /// A pair of objects as the journal names it.
