@@ -1,8 +1,8 @@
 //! Scripts that have shown a defect, each as it was shrunk, with what it showed. They are played before all others.
 
 use super::script::{
-    Bucket, By::*, Change::*, Crypt::*, Cut::*, Deletes::*, Dress::*, End::*, Etag::*, Event::*, Fault, On::*, Script,
-    Size::*, Slots::*, Step::*, Sums::*, Time::*, Unit::*, Versions::*, What::*,
+    Bucket, By::*, Change::*, Crypt::*, Cut::*, Deletes::*, Dress::*, End::*, Etag::*, Event::*, Fault, Meanwhile::*,
+    On::*, Script, Size::*, Slots::*, Step::*, Sums::*, Time::*, Unit::*, Versions::*, What::*,
 };
 
 pub(crate) fn scripts() -> Vec<Script> {
@@ -65,6 +65,23 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Source(Put { key: 1, size: Units(17, 0), content: 0, dress: Bare, cut: Even(17) }),
                 Source(Rot { key: 1, at: 0 }),
                 Deliver(vec![Once(0)], Ample, Bus),
+            ],
+        },
+        // An upload was left open that a killed process had written down: a continuation of another one took its entry.
+        Script {
+            unit: KiB,
+            source: Bucket { versions: All, crypt: Kms, sums: NotStored },
+            target: Bucket { versions: OnlyOne, crypt: Plain, sums: NotStored },
+            etag: Auto,
+            slots: InTmp,
+            deletes: Kept,
+            steps: vec![
+                Source(Put { key: 0, size: Units(27, 882), content: 1, dress: Typed, cut: Whole }),
+                Fault(Fault { at: AtTarget, on: UploadPart, nth: 2, times: 3, what: StallHead(2500) }),
+                Deliver(vec![Once(0)], Milliseconds(374), Bus),
+                Source(Put { key: 0, size: Units(24, 926), content: 0, dress: Bare, cut: Whole }),
+                Fault(Fault { at: AtTarget, on: Create, nth: 1, times: 1, what: After(Kills) }),
+                Deliver(vec![Once(2), Once(0), Once(0), Once(0)], Ample, Bus),
             ],
         },
     ]

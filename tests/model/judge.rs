@@ -106,9 +106,15 @@ async fn settle(case: &Case, broken: &mut Vec<String>) {
         }
     }
     drain(case, broken).await;
-    // What a sandbox still has open that was stopped or killed, it leaves to the queue.
-    case.wake().await;
-    drain(case, broken).await;
+    // What a sandbox still has open that was stopped or killed, it leaves to the queue; of two uploads of a key, one after
+    // the other.
+    for _ in 0..ROUNDS {
+        case.wake().await;
+        if case.known().waiting.is_empty() {
+            break;
+        }
+        drain(case, broken).await;
+    }
 }
 
 async fn drain(case: &Case, broken: &mut Vec<String>) {
@@ -243,7 +249,11 @@ fn look_for_leavings(case: &Case, broken: &mut Vec<String>) {
         if !is_killed && !is_said {
             let reports = known.reports.iter().filter(|(of, _)| *of == key || key.starts_with(PREFIX));
             let reports: Vec<String> = reports.map(|(_, report)| report.to_string()).collect();
-            broken.push(format!("an upload of {key} is open, and no report says why:\n  {}", reports.join("\n  ")));
+            let (id, kills, was) = (&upload.id, known.kills, known.journaled.contains(&upload.id));
+            broken.push(format!(
+                "upload {id} of {key} is open, and no report says why; {kills} kills, written down by one: {was}:\n  {}",
+                reports.join("\n  ")
+            ));
         }
     }
     for stage in stages(case) {
