@@ -283,7 +283,7 @@ async fn a_border_that_closes_leaves_a_ticket_rather_than_an_abort_that_cannot_a
 }
 
 /// A ledger that is looked into.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Lines(Mutex<Vec<String>>);
 
 impl Lines {
@@ -345,6 +345,54 @@ async fn an_upload_that_a_killed_process_began_and_never_knew_is_aborted_and_oth
         assert_eq!(open.len(), left, "{report:?}");
         assert!(open.iter().all(|upload| upload.id == unknown.upload.as_str()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_began_is_aborted_though_there_is_nothing_to_send() {
+    for size in [100, SIZE] {
+        let pair = pair().await;
+        put(&pair, KEY, content(SIZE, 1));
+        stopped(&pair, keeping(job(&pair, KEY)), 1, 5).await;
+        let begun = pair.target.open_uploads()[0].initiated.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        // Somebody else has made the target equal meanwhile, to an object that goes in parts or in one PUT.
+        put(&pair, KEY, content(size, 2));
+        pair.target.store().put(TARGET_BUCKET, KEY, content(size, 2), Attributes::default()).unwrap();
+        let lines = Arc::new(Lines::default());
+        let mut job = keeping(job(&pair, KEY));
+        job.ongoing.intended = vec![i64::try_from(begun).unwrap()];
+        job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+        let report = copy(&job).await;
+        assert_eq!(report.outcome, Outcome::Unchanged, "{report:?}");
+        assert!(pair.target.open_uploads().is_empty(), "{report:?}");
+        assert_eq!(lines.0.lock().unwrap().last().map(String::as_str), Some("ended"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_may_be_open_stays_written_down() {
+    let pair = pair().await;
+    put(&pair, KEY, content(SIZE, 1));
+    let unanswered = Action::Reset(xpsync::demo::faults::Moment::AfterDoing);
+    pair.target.faults().add(on("CreateMultipartUpload", unanswered).always());
+    let lines = Arc::new(Lines::default());
+    let mut job = keeping(job(&pair, KEY));
+    job.deadline = Deadline::after(Duration::from_secs(2));
+    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+    let report = copy(&job).await;
+    pair.target.faults().clear();
+    assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
+    assert!(lines.0.lock().unwrap().iter().all(|line| line == "intends"), "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_which_nothing_is_begun_is_not_written_about() {
+    let pair = pair().await;
+    put(&pair, KEY, content(100, 1));
+    let lines = Arc::new(Lines::default());
+    let mut job = keeping(job(&pair, KEY));
+    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+    assert_eq!(copy(&job).await.outcome, Outcome::Copied);
+    assert!(lines.0.lock().unwrap().is_empty(), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

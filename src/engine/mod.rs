@@ -74,7 +74,7 @@ pub async fn copy(job: &Job) -> Report {
         return report;
     }
     let began = Instant::now();
-    let uploads = Uploads::adopting(job.ongoing.ticket.clone());
+    let uploads = Uploads::after(&job.ongoing);
     let work = Work { job, notes: Arc::new(Notes::default()), uploads, stages: Stages::default() };
     let ended = tokio::select! {
         biased;
@@ -86,6 +86,9 @@ pub async fn copy(job: &Job) -> Report {
         Ok(Err(Halt::Failed(fault))) if fault.may_be_resumed() => work.keep(),
         Ok(Ok(_) | Err(Halt::Failed(_) | Halt::Again(_) | Halt::Shared(_))) | Err(_) => None,
     };
+    if matches!(ended, Ok(Ok(_))) {
+        work.uploads.settle(job, &work.notes).await;
+    }
     if ticket.is_none() {
         // Whatever way it ended, what is open by now is not wanted any more.
         work.uploads.leave(job, &work.notes).await;

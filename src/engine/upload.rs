@@ -2,7 +2,7 @@
 
 use super::abort::abort;
 use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
+use super::job::{Halt, Job, Notes, Ongoing, fault_at};
 use super::plan::Layout;
 use super::put::Committed;
 use super::report::Fault;
@@ -19,6 +19,7 @@ use crate::wire::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -78,12 +79,39 @@ pub(super) struct Uploads {
     open: Mutex<Option<Open>>,
     /// Whether somebody else may go on with it too: a ticket can be delivered twice.
     adopted: bool,
+    ledger: Arc<Written>,
+}
+
+/// What the job's ledger says that has to be taken back.
+#[derive(Default)]
+struct Written {
+    /// Something.
+    anything: AtomicBool,
+    /// That uploads were meant to be begun which may be open, and whose ids nobody knows.
+    unknown: AtomicBool,
 }
 
 impl Uploads {
-    /// With an upload that somebody else has begun, if there is a ticket for one.
-    pub(super) fn adopting(ticket: Option<Ticket>) -> Self {
-        Self { creating: Default::default(), adopted: ticket.is_some(), open: Mutex::new(ticket.map(Open::Ticketed)) }
+    /// With what somebody else has begun, or meant to begin.
+    pub(super) fn after(ongoing: &Ongoing) -> Self {
+        let ticket = ongoing.ticket.clone();
+        let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
+        let ledger = Written { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
+        let open = Mutex::new(ticket.map(Open::Ticketed));
+        Self { creating: Default::default(), open, adopted, ledger: Arc::new(ledger) }
+    }
+
+    /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they were is
+    /// told by an upload of one's own, which is left to [`Self::leave`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::begin`].
+    pub(super) async fn settle(&self, job: &Job, notes: &Arc<Notes>) {
+        if self.ledger.unknown.load(Ordering::SeqCst)
+            && let Err(halt) = self.begin_bare(job, notes, &Style::default()).await
+        {
+            tracing::info!(key = job.target.key.as_str(), ?halt, "uploads of killed processes are left for later");
+        }
     }
 
     fn set(&self, open: Option<Open>) {
@@ -146,9 +174,11 @@ impl Uploads {
     }
 
     async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+        self.ledger.anything.store(true, Ordering::SeqCst);
         write_down(job, notes, |ledger| ledger.intends()).await;
         let mut creating = self.creating.lock().await;
-        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone())));
+        let written = Arc::clone(&self.ledger);
+        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone(), written)));
         let joined = task.await;
         *creating = None;
         let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
@@ -161,7 +191,10 @@ impl Uploads {
     /// The ledger may still name it; whoever goes by that finds it gone.
     pub(super) async fn close(&self, job: &Job, notes: &Notes) {
         self.set(None);
-        write_down(job, notes, |ledger| ledger.ended()).await;
+        // What is not known to be closed is for whoever comes next.
+        if !self.ledger.unknown.load(Ordering::SeqCst) && self.ledger.anything.swap(false, Ordering::SeqCst) {
+            write_down(job, notes, |ledger| ledger.ended()).await;
+        }
     }
 
     /// Completes the upload under a condition, deciding anew while the target changes.
@@ -264,7 +297,7 @@ impl Uploads {
 ///
 /// # Cancel safety
 /// An upload may be left open.
-async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, Error> {
+async fn create(job: Job, notes: Arc<Notes>, style: Style, written: Arc<Written>) -> Result<UploadId, Error> {
     let (bucket, key) = (job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let began = Instant::now();
@@ -273,11 +306,13 @@ async fn create(job: Job, notes: Arc<Notes>, style: Style) -> Result<UploadId, E
     notes.count(&attempts);
     let tried = attempts.unanswered().then(|| began.elapsed());
     match &answer {
-        Ok(upload) if tried.is_some() || !job.ongoing.intended.is_empty() => {
-            abort_unanswered(&job, &notes, upload, tried).await;
+        Ok(upload) if tried.is_some() || written.unknown.load(Ordering::SeqCst) => {
+            let left = abort_unanswered(&job, &notes, upload, tried).await;
+            written.unknown.store(left == Left::Unknown, Ordering::SeqCst);
         }
         // Without one that is known to be ours, nothing says which of those under the key are.
         Err(_) if attempts.unanswered() => {
+            written.unknown.store(true, Ordering::SeqCst);
             notes.remark_for_good("an unanswered CreateMultipartUpload may have left an upload open");
         }
         Ok(_) | Err(_) => {}
@@ -314,9 +349,10 @@ async fn write_down(job: &Job, notes: &Notes, write: impl FnOnce(&dyn Ledger) ->
 }
 
 /// Aborts the uploads that unanswered attempts of ours may have begun, or a process that was killed before it knew its
-/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the same seconds would be among them; it finds its upload gone
-/// and begins again, while an orphan would be paid for until somebody finds it.
-async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) {
+/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the
+/// same seconds would be among them; it finds its upload gone and begins again, while an orphan would be paid for until
+/// somebody finds it.
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Left {
     let mut list = ListMultipartUploads {
         bucket: job.target.bucket.clone(),
         prefix: job.target.key.as_str().to_owned(),
@@ -338,12 +374,14 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
                 notes.remark_for_good(format!(
                     "an unanswered CreateMultipartUpload may have left an upload open: {error}"
                 ));
-                return;
+                return Left::Unknown;
             }
         }
     }
-    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return };
-    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return };
+    // A server that does not show who began what, or not at once, will not show it later either.
+    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Left::Nothing };
+    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Left::Nothing };
+    let mut left = Left::Nothing;
     let seconds = |tried: Duration| i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2);
     let of_these = tried.map(|tried| begun - seconds(tried) - CLOCK_GRAIN..=begun + CLOCK_GRAIN);
     let of_the_killed = job.ongoing.intended.iter().map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
@@ -354,6 +392,17 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
             && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
             notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+            left = Left::Unknown;
         }
     }
+    left
+}
+
+/// What is left of uploads whose ids nobody knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing that could be found.
+    Nothing,
+    /// Some may be open.
+    Unknown,
 }
