@@ -110,7 +110,7 @@ fn all(rig: &Rig) -> ByteRange {
 /// The length and the proofs that an answer and what passed have to agree on.
 fn assert_proven(written: &Written, digests: &Digests, bytes: &[u8], form: Form) {
     assert_eq!(*digests, Digests::of(bytes));
-    assert_eq!(written.etag.as_str(), hex(&digests.md5));
+    assert_eq!(written.etag.as_str(), hex(&digests.md5.unwrap()));
     let crc = match form {
         Form::Trailer => Some(digests.crc),
         Form::Plain => None,
@@ -144,7 +144,7 @@ async fn parts_are_streamed_from_one_side_to_the_other_and_make_the_object() {
             precondition: None,
         };
         let written = rig.target.call(&complete, &mut attempts()).await.unwrap();
-        assert_eq!((written.etag, written.crc), (whole.etag, Some(Crc64::of(&rig.bytes))));
+        assert_eq!((Some(written.etag), written.crc), (whole.etag, Some(Crc64::of(&rig.bytes))));
         let object = rig.pair.target.store().get(TARGET_BUCKET, "k").unwrap();
         assert!(object.bytes() == rig.bytes);
         assert_eq!(object.attributes.get("content-encoding"), None);
@@ -351,7 +351,7 @@ async fn bytes_that_change_on_the_way_are_refused_by_their_trailer_or_betrayed_b
             }
             (Form::Plain, Ok((written, digests))) => {
                 assert_eq!(digests, Digests::of(&rig.bytes));
-                assert_ne!(written.etag.as_str(), hex(&digests.md5));
+                assert_ne!(written.etag.as_str(), hex(&digests.md5.unwrap()));
             }
             (_, other) => panic!("{other:?}"),
         }
@@ -452,7 +452,7 @@ async fn read(stream: &mut DuplexStream, body: usize) {
 }
 
 async fn acknowledge(stream: &mut DuplexStream, bytes: &[u8]) {
-    let etag = hex(&Digests::of(bytes).md5);
+    let etag = hex(&Digests::of(bytes).md5.unwrap());
     let answer = format!("HTTP/1.1 200 OK\r\netag: \"{etag}\"\r\ncontent-length: 0\r\n\r\n");
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
@@ -490,7 +490,7 @@ async fn a_slow_source_does_not_exhaust_the_targets_patience() {
     };
     let answer: Streamed = target.stream(&a_part(sent.len()), &mut attempts(), source).await;
     let (written, digests) = answer.unwrap();
-    assert_eq!((written.etag.as_str(), digests), (hex(&digests.md5).as_str(), Digests::of(&sent)));
+    assert_eq!((written.etag.as_str(), digests), (hex(&digests.md5.unwrap()).as_str(), Digests::of(&sent)));
 }
 
 #[tokio::test(start_paused = true)]

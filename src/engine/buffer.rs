@@ -7,8 +7,7 @@
 //! reuse together never exceed the budget. This is the only file with `unsafe`.
 
 use super::report::BufferKind;
-use crate::s3::checksum::{Digests, Running};
-use crate::s3::sums::Algorithm;
+use crate::s3::checksum::{Digests, Kinds, Running};
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;
@@ -377,10 +376,10 @@ pub struct Slot {
 pub struct Overfull;
 
 impl Slot {
-    /// The same, still empty, with another checksum that runs along.
+    /// The same, still empty, of whose bytes this is computed.
     #[must_use]
-    pub fn with(self, algorithm: Option<Algorithm>) -> Self {
-        Self { running: self.running.with(algorithm), ..self }
+    pub fn with(self, kinds: Kinds) -> Self {
+        Self { running: Running::of(kinds), ..self }
     }
 
     /// How many bytes are in it.

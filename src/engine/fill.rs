@@ -6,10 +6,9 @@ use super::job::{Halt, Job, Notes, fault_at};
 use super::report::{BufferKind, Fault};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
-use crate::s3::checksum::{Digests, Running};
+use crate::s3::checksum::{Digests, Kinds, Running};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, ObjectHead};
-use crate::s3::sums::Algorithm;
 use crate::wire::attempt::Attempts;
 use crate::wire::body::Incoming;
 use crate::wire::error::Error;
@@ -83,9 +82,9 @@ pub(super) async fn digest(
     notes: &Notes,
     pinned: &ObjectHead,
     range: ByteRange,
-    sum: Option<Algorithm>,
+    kinds: Kinds,
 ) -> Result<Digests, Halt> {
-    let mut tasting = Tasting { running: Running::default().with(sum), length: range.bytes() };
+    let mut tasting = Tasting { running: Running::of(kinds), length: range.bytes() };
     read(job, notes, pinned, Some(range), None, job.part(), &mut tasting).await?;
     Ok(tasting.running.finish())
 }

@@ -89,12 +89,12 @@ mod tests {
     use super::super::decide::tests::head;
     use super::super::plan::Layout;
     use super::*;
-    use crate::s3::checksum::{Crc64, Running};
+    use crate::s3::checksum::{Crc64, Kinds, Running};
     use crate::s3::encryption::Encryption;
     use crate::s3::sums::{Algorithm, Stored};
 
     fn digests(algorithm: Algorithm) -> Digests {
-        let mut running = Running::default().with(Some(algorithm));
+        let mut running = Running::of(Kinds { sum: Some(algorithm), ..Kinds::default() });
         running.update(b"a");
         running.finish()
     }

@@ -123,10 +123,10 @@ mod tests {
     #[tokio::test]
     async fn parts_in_any_order_make_the_etag_of_the_source() {
         let md5 = async |asked| of(Algorithm::Md5, asked, &PARTS).await.and_then(|stored| stored.etag());
-        let whole = ETag::of_content(Digests::of(b"hello world").md5);
+        let whole = ETag::of_content(Digests::of(b"hello world").md5.unwrap());
         assert_eq!(md5(Asked::Whole(11)).await, Some(whole));
         let two = combine(&[Digests::of(b"hello "), Digests::of(b"world")]).etag;
-        assert_eq!(md5(Asked::Parts(vec![6, 5])).await, Some(two));
+        assert_eq!(md5(Asked::Parts(vec![6, 5])).await, two);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::buffer::Ring;
 use super::decide::{self, Decision, Sameness};
-use super::given;
+use super::given::{self, ETags};
 use super::job::{Halt, Options};
 use super::ordered::Ordered;
 use super::pin::{self, Found};
@@ -11,7 +11,6 @@ use super::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
 use super::put::{self, Committed, Putting};
 use super::recopy;
 use super::report::{BufferKind, Fault, Outcome, Proof};
-use super::resume::Unread;
 use super::sent::Origin;
 use super::stage_plan::{self, Way};
 use super::staged::Wanted;
@@ -230,7 +229,7 @@ impl Work<'_> {
         let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
         let under_way = job.meter.enter();
         let range = ByteRange::new(0, head.size).ok();
-        let slot = slot.with(verify::part_sum(head, layout, &planned));
+        let slot = slot.with(verify::kinds(head, layout, &planned, ETags::Digests));
         let sealed = fill::fill(job, &self.notes, head, range, body, slot, ring.kind()).await?;
         let made = Expected::of_put(sealed.digests());
         let own = match verify::source_check(head, layout, &planned) {
@@ -277,10 +276,10 @@ impl Work<'_> {
             upload: upload.clone(),
             own_boundaries,
             listed,
-            sum: verify::part_sum(head, layout, planned),
             ring,
         });
-        let (sent, unread) = self.all_parts(&parts, cut, keeps_etag).await?;
+        let kinds = verify::kinds(head, layout, planned, put::expected_etags(job, seen));
+        let sent = self.all_parts(&parts, cut, keeps_etag, kinds).await?;
         let made = Expected::of_parts(&sent.digests());
         let own = match &parts.own_boundaries {
             Some(ordered) => ordered.finish().await,
@@ -305,8 +304,7 @@ impl Work<'_> {
             enforced.bytes = sent.bytes(Origin::Sent);
             enforced.resumed_parts = sent.count(Origin::Kept);
             given::note(&self.notes, head, planned, None);
-            // Of a part that was not read again, only its listing is known.
-            if sent.all_md5 && unread == Unread::None {
+            if sent.all_md5 && sent.all_hashed() {
                 enforced.at_target.proofs.push(Proof::PartMd5);
             }
         }

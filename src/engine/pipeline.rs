@@ -10,10 +10,10 @@ use super::resume::same_bytes;
 use super::sent::{Done, Origin, Sent, proven};
 use super::straggler::{self, Goodput, Pace};
 use super::streamed::stream;
+use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
 use crate::s3::object::ObjectHead;
-use crate::s3::sums::Algorithm;
 use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::attempt::{Attempts, Peer};
@@ -44,8 +44,6 @@ pub(super) struct Parts {
     pub(super) pinned: ObjectHead,
     pub(super) upload: UploadId,
     pub(super) own_boundaries: Option<Ordered>,
-    /// What is computed of each part besides, so that the parts show the source's stored checksum.
-    pub(super) sum: Option<Algorithm>,
     /// What the upload has already, by the index of the part: not sent again if it is what is read now.
     pub(super) listed: BTreeMap<usize, ListedPart>,
     pub(super) ring: Ring,
@@ -79,6 +77,8 @@ struct Copy {
 /// Parts on their way.
 struct Flights {
     parts: Arc<Parts>,
+    // What is computed of each part.
+    kinds: Kinds,
     // Dropped with this: its tasks end, their sockets close.
     tasks: JoinSet<(usize, Result<Done, Halt>)>,
     under_way: BTreeMap<usize, Flight>,
@@ -107,12 +107,14 @@ pub(super) async fn send_parts(
     parts: Arc<Parts>,
     ranges: &[ByteRange],
     mut at_hand: BTreeMap<usize, Done>,
+    kinds: Kinds,
 ) -> Result<Sent, Halt> {
     let mut done: Vec<Option<Done>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
     let missing: Vec<(usize, ByteRange)> =
         ranges.iter().copied().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
     let mut waiting = missing.into_iter().peekable();
-    let mut flights = Flights::new(Arc::clone(&parts));
+    let mut flights = Flights::new(Arc::clone(&parts), kinds);
+    flights.all_md5 = done.iter().flatten().all(|part| part.is_md5);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
@@ -181,9 +183,10 @@ pub(super) async fn send_parts(
 }
 
 impl Flights {
-    fn new(parts: Arc<Parts>) -> Self {
+    fn new(parts: Arc<Parts>, kinds: Kinds) -> Self {
         Self {
             parts,
+            kinds,
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             took: Vec::new(),
@@ -218,6 +221,7 @@ impl Flights {
         let attempts = self.parts.job.part();
         let copy = self.copy(index, range, attempts, {
             let (parts, sealed) = (Arc::clone(&self.parts), Arc::clone(&sealed));
+            let slot = slot.with(self.kinds);
             move |attempts| one(parts, index, range, slot, sealed, attempts)
         });
         self.enter(index, range, Held::Slot(sealed), copy);
@@ -225,8 +229,8 @@ impl Flights {
 
     fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
         let attempts = self.parts.job.part().with(permit);
-        let parts = Arc::clone(&self.parts);
-        let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, attempts));
+        let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
+        let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
         self.enter(index, range, Held::Nowhere, copy);
     }
@@ -328,10 +332,10 @@ impl Flights {
             let (range, sealed) = (flight.range, flight.sealed());
             flight.begun += 1;
             let attempts = self.parts.job.part().with(permit).away_from(slow);
-            let parts = Arc::clone(&self.parts);
+            let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
             let copy = match sealed {
                 Some(sealed) => self.copy(index, range, attempts, |attempts| send(parts, index, sealed, attempts)),
-                None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, attempts)),
+                None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
             };
             if let Some(flight) = self.under_way.get_mut(&index) {
                 flight.copies.push(copy);
@@ -381,7 +385,7 @@ async fn one(
     attempts: Attempts,
 ) -> Result<Done, Halt> {
     let kind = parts.ring.kind();
-    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot.with(parts.sum), kind).await?;
+    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }

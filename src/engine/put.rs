@@ -44,11 +44,10 @@ impl Putting {
         sealed: &Sealed,
         condition: Precondition,
     ) -> Self {
-        let learned = seen.is_none() && job.target.client.expects_opaque_etags();
-        let etags = if learned { ETags::Opaque } else { etags(job, seen) };
+        let etags = expected_etags(job, seen);
         let made = sealed.digests();
         let checksum = given::by_put(source, made, etags);
-        let keeps_etag = ETag::of_content(made.md5).proves_same_content(&source.etag);
+        let keeps_etag = made.md5.is_some_and(|md5| ETag::of_content(md5).proves_same_content(&source.etag));
         let mut style = styled(job, source, keeps_etag, seen, etags, Some(made.crc));
         if given::tells_content(checksum) {
             style.attributes = attributes(source, Record::Needless);
@@ -203,6 +202,12 @@ pub(super) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
         }
         Err(error) => Err(fault_at(End::Target, &error).into()),
     }
+}
+
+/// What is to be expected of the new object's ETag, from what this process has learned as well.
+pub(super) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+    let learned = seen.is_none() && job.target.client.expects_opaque_etags();
+    if learned { ETags::Opaque } else { etags(job, seen) }
 }
 
 /// What is to be expected of the new object's ETag, from what was asked for and what is there.

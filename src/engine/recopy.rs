@@ -211,12 +211,13 @@ impl Work<'_> {
                 let size = onto.source.size;
                 let at_target = match recopy.crc {
                     Some(crc) => {
-                        let sent = Expected { size, etag: recopy.etag.clone(), crc, stored: Vec::new() };
+                        let sent = Expected { size, etag: Some(recopy.etag.clone()), crc, stored: Vec::new() };
                         prove(job, notes, &sent, written.etag, written.crc).await?
                     }
                     // Neither side had a checksum to expect, so the ETag shows the content or nothing does.
                     None => {
-                        let sent = Expected { size, etag: recopy.etag.clone(), crc: Crc64::EMPTY, stored: Vec::new() };
+                        let sent =
+                            Expected { size, etag: Some(recopy.etag.clone()), crc: Crc64::EMPTY, stored: Vec::new() };
                         let proofs =
                             verify::target(&sent, &written.etag, None).map_err(|mismatch| integrity(&mismatch))?;
                         if proofs.is_empty() {
@@ -291,7 +292,7 @@ impl Work<'_> {
             return Err(integrity(&Mismatch::Target { what: "checksum", expected, found }));
         }
         let etag = made.unwrap_or_else(|| recopy.etag.clone());
-        let sent = Expected { size: onto.source.size, etag, crc, stored: Vec::new() };
+        let sent = Expected { size: onto.source.size, etag: Some(etag), crc, stored: Vec::new() };
         let condition = onto.condition.clone();
         let completion = Completion {
             source: onto.source,

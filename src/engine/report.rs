@@ -45,13 +45,14 @@ impl Outcome {
 /// What was shown about the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
-    /// The target's ETag is the one that our arithmetic gives.
+    /// The target's ETag is the one that our arithmetic gives: of the MD5s of what was sent, or of those that make the
+    /// source's.
     ETag,
     /// The target stored the CRC64NVME that we computed.
     Crc64Nvme,
-    /// Each part's ETag was the MD5 of what we sent.
+    /// Each part's ETag was the MD5 of what we sent. Not computed where the ETags of both sides show the parts.
     PartMd5,
-    /// The bytes read make the source's ETag.
+    /// The bytes read make the source's ETag, by MD5s computed here or by the target of what it took.
     SourceETag,
     /// The bytes read make the source's stored checksum.
     SourceChecksum,

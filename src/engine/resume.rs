@@ -10,13 +10,13 @@ use super::hint::End;
 use super::job::{Halt, Job, Notes, fault_at};
 use super::pipeline::{Parts, send_parts};
 use super::plan::Layout;
-use super::report::Fault;
-use super::sent::{Done, Sent};
+use super::report::{Fault, Proof};
+use super::sent::{Done, Origin, Sent};
 use super::ticket::{Pin, part_md5};
 use super::upload::Beginning;
 use super::verify::{self, Expected};
 use crate::mutation::{self, Mutation};
-use crate::s3::checksum::Digests;
+use crate::s3::checksum::{Digests, Kinds};
 use crate::s3::error::Class;
 use crate::s3::etag::ETagKind;
 use crate::s3::object::{ObjectHead, Style};
@@ -29,15 +29,6 @@ use tokio::task::JoinSet;
 
 /// Parts that are read again at a time: the source is near, and digests keep two cores busy at less.
 const REREADS: usize = 16;
-
-/// Whether parts are in the object of which only a listing was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// None.
-    None,
-    /// Some.
-    Some,
-}
 
 /// What an upload was found to hold.
 enum Listed {
@@ -90,41 +81,45 @@ impl Work<'_> {
         Ok((self.uploads.begin(job, notes, beginning).await?, BTreeMap::new()))
     }
 
-    /// All parts of the upload: those that are kept, and the others sent.
+    /// All parts of the upload: those that are kept, and the others sent. What is known of parts by the target's word alone
+    /// is the source's, or they are read again and held against that word.
     pub(super) async fn all_parts(
         &self,
         parts: &Arc<Parts>,
         layout: &Layout,
         keeps_etag: bool,
-    ) -> Result<(Sent, Unread), Halt> {
+        kinds: Kinds,
+    ) -> Result<Sent, Halt> {
         let head = &parts.pinned;
+        let ranges = layout.ranges();
         // Parts whose bytes are wanted in order go through slots, and are compared there.
-        if parts.own_boundaries.is_some() || parts.listed.is_empty() {
-            return Ok((send_parts(Arc::clone(parts), &layout.ranges(), BTreeMap::new()).await?, Unread::None));
+        if parts.own_boundaries.is_some() || (kinds.md5 && parts.listed.is_empty()) {
+            return send_parts(Arc::clone(parts), &ranges, BTreeMap::new(), kinds).await;
         }
-        let at_hand = if may_stay_unread(head, keeps_etag, parts.listed.values()) {
-            let unread = parts.listed.iter().filter_map(|(index, listed)| Some((*index, unread(listed)?))).collect();
-            self.count_kept(&unread, layout);
-            let sent = send_parts(Arc::clone(parts), &layout.ranges(), unread).await?;
-            if shows_the_source(head, &sent) {
-                return Ok((sent, Unread::Some));
-            }
-            tracing::warn!(
-                key = self.job.source.key.as_str(),
-                "kept parts do not make the source; they are read again"
-            );
-            sent.into_sent()
-        } else {
-            BTreeMap::new()
-        };
-        let mut known = reread(parts, layout, &at_hand).await?;
-        self.count_kept(&known, layout);
-        known.extend(at_hand);
-        Ok((send_parts(Arc::clone(parts), &layout.ranges(), known).await?, Unread::None))
+        let hashed = Kinds { md5: true, ..kinds };
+        if !may_stay_unread(head, keeps_etag, parts.listed.values()) {
+            let listed = parts.listed.iter().map(|(index, listed)| (*index, (listed.clone(), Origin::Kept))).collect();
+            let kept = reread(parts, &ranges, listed, hashed).await?;
+            self.count_kept(&kept, &ranges);
+            return send_parts(Arc::clone(parts), &ranges, kept, hashed).await;
+        }
+        let unread = parts.listed.iter().filter_map(|(index, listed)| Some((*index, Done::unread(listed)?))).collect();
+        self.count_kept(&unread, &ranges);
+        let sent = send_parts(Arc::clone(parts), &ranges, unread, kinds).await?;
+        if shows_the_source(head, &sent) {
+            return Ok(sent);
+        }
+        tracing::warn!(
+            key = self.job.source.key.as_str(),
+            "what the target says of its parts does not make the source; they are read again"
+        );
+        let (mut known, in_doubt) = sent.split();
+        let in_doubt = in_doubt.into_iter().map(|(index, done)| (index, (done.listed(), done.origin))).collect();
+        known.extend(reread(parts, &ranges, in_doubt, hashed).await?);
+        send_parts(Arc::clone(parts), &ranges, known, hashed).await
     }
 
-    fn count_kept(&self, kept: &BTreeMap<usize, Done>, layout: &Layout) {
-        let ranges = layout.ranges();
+    fn count_kept(&self, kept: &BTreeMap<usize, Done>, ranges: &[ByteRange]) {
         let bytes = kept.keys().filter_map(|index| ranges.get(*index)).map(|range| range.bytes()).sum();
         self.job.meter.arrived(bytes);
         self.notes.resumed(kept.len());
@@ -174,36 +169,34 @@ fn may_stay_unread<'a>(
     mut listed: impl Iterator<Item = &'a ListedPart>,
 ) -> bool {
     let is_digest = matches!(source.etag.kind(), ETagKind::Multipart(..));
-    (source.crc.is_some() || (keeps_etag && is_digest)) && listed.all(|part| unread(part).is_some())
-}
-
-/// A part as its listing describes it: with a checksum, and an ETag that can be the MD5.
-fn unread(listed: &ListedPart) -> Option<Done> {
-    let digests = Digests { length: listed.size, md5: part_md5(&listed.etag)?, crc: listed.crc?, sum: None };
-    Some(Done::kept(listed, digests))
+    (source.crc.is_some() || (keeps_etag && is_digest)) && listed.all(|part| Done::unread(part).is_some())
 }
 
 /// Whether the parts make what the source says that it is.
 fn shows_the_source(source: &ObjectHead, sent: &Sent) -> bool {
-    verify::source(source, &Expected::of_parts(&sent.digests()), None).is_ok_and(|proofs| !proofs.is_empty())
+    match verify::source(source, &Expected::of_parts(&sent.digests()), None) {
+        // Our own checksum of bytes that were sent says nothing of the MD5s that the target then gave.
+        Ok(proofs) if sent.has_told_md5s() => proofs.contains(&Proof::SourceETag),
+        Ok(proofs) => !proofs.is_empty(),
+        Err(_) => false,
+    }
 }
 
 /// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks like
 /// an MD5 and is none, so where there is a checksum it says nothing.
 pub(super) fn same_bytes(listed: &ListedPart, read: &Digests) -> bool {
-    let by_etag = || part_md5(&listed.etag) == Some(read.md5);
+    let by_etag = || read.md5.is_some() && part_md5(&listed.etag) == read.md5;
     listed.size == read.length && listed.crc.map_or_else(by_etag, |crc| crc == read.crc)
 }
 
-/// Reads the ranges of listed parts again, but for those that were sent meanwhile, and keeps the parts that are what is
-/// read.
+/// Reads the ranges of these parts again, and keeps those that are what is read.
 async fn reread(
     parts: &Arc<Parts>,
-    layout: &Layout,
-    sent: &BTreeMap<usize, Done>,
+    ranges: &[ByteRange],
+    in_doubt: BTreeMap<usize, (ListedPart, Origin)>,
+    kinds: Kinds,
 ) -> Result<BTreeMap<usize, Done>, Halt> {
-    let ranges = layout.ranges();
-    let mut waiting = parts.listed.keys().copied().filter(|index| !sent.contains_key(index));
+    let mut waiting = in_doubt.keys().copied();
     // Dropped with this: its tasks end, their sockets close.
     let mut reading = JoinSet::new();
     let mut kept = BTreeMap::new();
@@ -212,15 +205,14 @@ async fn reread(
             && let Some(index) = waiting.next()
         {
             let (parts, range) = (Arc::clone(parts), ranges[index]);
-            reading
-                .spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range, parts.sum).await) });
+            reading.spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range, kinds).await) });
         }
         let Some(joined) = reading.join_next().await else { return Ok(kept) };
         let (index, read) =
             joined.map_err(|error| Fault::new("internal", format!("a task that reads a part ended: {error}")))?;
         let read = read?;
-        if let Some(listed) = parts.listed.get(&index).filter(|listed| same_bytes(listed, &read)) {
-            kept.insert(index, Done::kept(listed, read));
+        if let Some((listed, origin)) = in_doubt.get(&index).filter(|(listed, _)| same_bytes(listed, &read)) {
+            kept.insert(index, Done::kept(listed, read).that_came(*origin));
         }
     }
 }

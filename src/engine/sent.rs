@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Parts that the target holds, in order.
 pub(super) struct Sent {
     pub(super) parts: Vec<Done>,
-    /// Whether each one's ETag was its MD5.
+    /// Whether each one's ETag was an MD5.
     pub(super) all_md5: bool,
 }
 
@@ -45,9 +45,19 @@ impl Sent {
         self.parts.iter().filter(move |done| done.origin == origin)
     }
 
-    /// Those that were sent, by index.
-    pub(super) fn into_sent(self) -> BTreeMap<usize, Done> {
-        self.parts.into_iter().enumerate().filter(|(_, done)| done.origin == Origin::Sent).collect()
+    /// Whether the MD5 of each was computed here.
+    pub(super) fn all_hashed(&self) -> bool {
+        self.parts.iter().all(|done| done.hashed == Hashed::Here)
+    }
+
+    /// Whether the MD5 of some that were sent is known by the target's answer alone.
+    pub(super) fn has_told_md5s(&self) -> bool {
+        self.of(Origin::Sent).any(|done| done.hashed == Hashed::There && done.is_md5)
+    }
+
+    /// By index: those whose MD5s were computed here, and the others.
+    pub(super) fn split(self) -> (BTreeMap<usize, Done>, BTreeMap<usize, Done>) {
+        self.parts.into_iter().enumerate().partition(|(_, done)| done.hashed == Hashed::Here)
     }
 }
 
@@ -60,11 +70,27 @@ pub(super) enum Origin {
     Kept,
 }
 
+/// Who says what a part's MD5 is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hashed {
+    /// It was computed here.
+    Here,
+    /// The target does, if anybody.
+    There,
+}
+
+impl Hashed {
+    fn of(digests: &Digests) -> Self {
+        if digests.md5.is_some() { Self::Here } else { Self::There }
+    }
+}
+
 /// A part that the target holds.
 pub(super) struct Done {
     part: CompletedPart,
     pub(super) digests: Digests,
-    /// Whether its ETag was its MD5.
+    pub(super) hashed: Hashed,
+    /// Whether its ETag was an MD5.
     pub(super) is_md5: bool,
     /// How long it took to send it.
     pub(super) took: Duration,
@@ -72,11 +98,32 @@ pub(super) struct Done {
 }
 
 impl Done {
+    /// A part that was there before, as its listing describes it: with a checksum, and an ETag that can be the MD5.
+    pub(super) fn unread(listed: &ListedPart) -> Option<Self> {
+        let md5 = part_md5(&listed.etag)?;
+        let digests = Digests { length: listed.size, md5: Some(md5), crc: listed.crc?, sum: None };
+        Some(Self { hashed: Hashed::There, ..Self::kept(listed, digests) })
+    }
+
     /// A part that was there before, of bytes with these digests.
     pub(super) fn kept(listed: &ListedPart, digests: Digests) -> Self {
-        let is_md5 = part_md5(&listed.etag) == Some(digests.md5);
+        let (told, hashed) = (part_md5(&listed.etag), Hashed::of(&digests));
+        let digests = Digests { md5: digests.md5.or(told), ..digests };
         let part = CompletedPart { number: listed.number, etag: listed.etag.clone(), crc: digests.crc };
-        Self { part, digests, is_md5, took: Duration::ZERO, origin: Origin::Kept }
+        let is_md5 = told.is_some() && told == digests.md5;
+        Self { part, digests, hashed, is_md5, took: Duration::ZERO, origin: Origin::Kept }
+    }
+
+    /// The same, that came so.
+    pub(super) fn that_came(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// As a listing would describe it, by what the target itself said of it.
+    pub(super) fn listed(&self) -> ListedPart {
+        let CompletedPart { number, etag, crc } = self.part.clone();
+        // The checksum is ours, so it shows nothing where there is an MD5 of the target's.
+        ListedPart { number, etag, size: self.digests.length, crc: (!self.is_md5).then_some(crc) }
     }
 }
 
@@ -87,7 +134,10 @@ pub(super) fn proven(
     written: Written,
     attempts: &Attempts,
 ) -> Result<Done, Halt> {
-    let is_md5 = verify::part(digests, &written).map_err(|mismatch| integrity(&mismatch))?;
+    let told = verify::part(digests, &written).map_err(|mismatch| integrity(&mismatch))?;
+    let hashed = Hashed::of(digests);
+    let digests = Digests { md5: digests.md5.or(told), ..*digests };
     let part = CompletedPart { number, etag: written.etag, crc: digests.crc };
-    Ok(Done { part, digests: *digests, is_md5, took: attempts.last_attempt(), origin: Origin::Sent })
+    let (is_md5, took, origin) = (told.is_some(), attempts.last_attempt(), Origin::Sent);
+    Ok(Done { part, digests, hashed, is_md5, took, origin })
 }

@@ -9,7 +9,7 @@
 
 use super::Work;
 use super::buffering;
-use super::given;
+use super::given::{self, ETags};
 use super::hint::End;
 use super::job::{Buffering, Halt, fault_at};
 use super::part_copies::{self, CopiedPart, PartCopy, copy_parts};
@@ -95,7 +95,7 @@ impl Work<'_> {
         let own = if head.crc.is_some() { None } else { self.proof_copy(&made.from).await? };
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
         let style = put::style(job, head, made.all_md5, wanted.seen);
-        let sent = Expected { etag: head.etag.clone(), ..whole };
+        let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let committed = self.copy_whole(wanted, made.from, &sent, &style).await?;
         self.tag(head, &committed).await?;
         Ok(self.finished(head, committed, source_proofs, &tally).await)
@@ -130,7 +130,7 @@ impl Work<'_> {
         let own = part_copies::etag(&copied);
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
         let parts = part_copies::named(&copied).ok_or_else(|| Fault::new("internal", "a part without a checksum"))?;
-        let sent = Expected { etag: head.etag.clone(), ..whole };
+        let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let condition = wanted.condition.clone();
         let completion =
             Completion { source: head, upload: &upload, parts: &parts, sent: &sent, condition, style: &style };
@@ -166,10 +166,10 @@ impl Work<'_> {
             upload: upload.clone(),
             own_boundaries: None,
             listed: BTreeMap::new(),
-            sum: verify::part_sum(head, &SourceLayout::Unknown, &planned),
             ring,
         };
-        let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new()).await?;
+        let kinds = verify::kinds(head, &SourceLayout::Unknown, &planned, ETags::Digests);
+        let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
             job.target.client.expect_opaque_etags();

@@ -11,6 +11,7 @@ use super::report::Fault;
 use super::sent::{Done, proven};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
+use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::streamed::{Form, StreamedPart};
 use crate::wire::attempt::Attempts;
@@ -26,9 +27,10 @@ pub(super) async fn stream(
     parts: Arc<Parts>,
     index: usize,
     range: ByteRange,
+    kinds: Kinds,
     mut attempts: Attempts,
 ) -> Result<Done, Halt> {
-    let result = until_it_is_there(&parts, index, range, &mut attempts).await;
+    let result = until_it_is_there(&parts, index, range, kinds, &mut attempts).await;
     parts.notes.count(&attempts);
     result
 }
@@ -37,6 +39,7 @@ async fn until_it_is_there(
     parts: &Parts,
     index: usize,
     range: ByteRange,
+    kinds: Kinds,
     attempts: &mut Attempts,
 ) -> Result<Done, Halt> {
     let client = &parts.job.target.client;
@@ -52,7 +55,7 @@ async fn until_it_is_there(
     let mut with_trailer: Option<Error> = None;
     loop {
         let source = |mut line: Feed| {
-            line.begin(parts.sum);
+            line.begin(kinds);
             feed(&parts.job, &parts.notes, &parts.pinned, range, line)
         };
         let error = match client.stream(&part, attempts, source).await {

@@ -1,9 +1,10 @@
 //! What the bytes prove about the source and about the target: pure.
 
+use super::given::ETags;
 use super::plan::{Plan, SourceLayout};
 use super::report::Proof;
 use crate::mutation::{self, Mutation};
-use crate::s3::checksum::{Crc64, Digests, Whole, combine};
+use crate::s3::checksum::{Crc64, Digests, Kinds, Whole, combine};
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::{ObjectHead, Written};
 use crate::s3::sums::{Algorithm, Stored};
@@ -39,8 +40,8 @@ pub enum Mismatch {
 pub struct Expected {
     /// How many bytes.
     pub size: u64,
-    /// The ETag, where encryption leaves it a digest.
-    pub etag: ETag,
+    /// The ETag, where encryption leaves it a digest; `None` if the MD5 of some part is not known.
+    pub etag: Option<ETag>,
     /// The CRC64NVME.
     pub crc: Crc64,
     /// The checksums of the source's algorithm that the bytes make, if that is another one.
@@ -52,7 +53,7 @@ impl Expected {
     pub fn of_put(digests: &Digests) -> Self {
         Self {
             size: digests.length,
-            etag: ETag::of_content(digests.md5),
+            etag: digests.md5.map(ETag::of_content),
             crc: digests.crc,
             stored: digests.sum.map(Stored::full).into_iter().collect(),
         }
@@ -66,8 +67,12 @@ impl Expected {
 
     /// Whether an object at the target is what we sent: the answer to a write that was not answered.
     pub fn is(&self, head: &ObjectHead) -> bool {
-        head.size == self.size
-            && (self.etag.proves_same_content(&head.etag) || head.crc == Some(self.crc) || self.is_stored(head))
+        head.size == self.size && (self.has_etag(&head.etag) || head.crc == Some(self.crc) || self.is_stored(head))
+    }
+
+    /// Whether an ETag shows that its object is this.
+    pub fn has_etag(&self, etag: &ETag) -> bool {
+        self.etag.as_ref().is_some_and(|own| own.proves_same_content(etag))
     }
 
     fn is_stored(&self, head: &ObjectHead) -> bool {
@@ -127,9 +132,20 @@ pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> 
     }
 }
 
+/// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and both
+/// sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held against the
+/// source's ETag before the object is put together ("Checking object integrity").
+pub fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: ETags) -> Kinds {
+    let is_told = match (etags, source.etag.kind()) {
+        (ETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
+        (ETags::Digests | ETags::Opaque, _) => false,
+    };
+    Kinds { md5: !is_told, sum: part_sum(source, layout, plan) }
+}
+
 /// Which checksum is computed of each part besides its MD5 and CRC64NVME: the source's own, where those of the parts show
 /// it. A source that has none, or one that they cannot show, costs nothing.
-pub fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> Option<Algorithm> {
+fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> Option<Algorithm> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
     let algorithm = stored.sum.algorithm();
     let is_shown = match (stored.parts, plan) {
@@ -149,10 +165,11 @@ fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
 /// caller to find out.
 pub fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
     let mismatch = |what, expected, found| Some(Mismatch::Source { what, expected, found });
-    if let (ETagKind::Multipart(_, ours), ETagKind::Multipart(_, theirs)) = (made.etag.kind(), head.etag.kind())
+    if let Some(own) = &made.etag
+        && let (ETagKind::Multipart(_, ours), ETagKind::Multipart(_, theirs)) = (own.kind(), head.etag.kind())
         && ours == theirs
     {
-        return mismatch("ETag", head.etag.to_string(), made.etag.to_string());
+        return mismatch("ETag", head.etag.to_string(), own.to_string());
     }
     let stored = head.stored.filter(|stored| stored.parts.is_some())?;
     let is_alike = |own: &&Stored| own.parts == stored.parts && own.sum.algorithm() == stored.sum.algorithm();
@@ -187,11 +204,11 @@ pub fn source(head: &ObjectHead, made: &Expected, in_order: Option<&Stored>) -> 
             return mismatch("ETag", head.etag.to_string(), own.to_string());
         }
         proofs.push(Proof::SourceETag);
-    } else if same_shape(&made.etag, &head.etag) {
-        if made.etag.proves_same_content(&head.etag) {
+    } else if let Some(own) = made.etag.as_ref().filter(|own| same_shape(own, &head.etag)) {
+        if own.proves_same_content(&head.etag) {
             proofs.push(Proof::SourceETag);
         } else if matches!(head.etag.kind(), ETagKind::ContentMd5(_)) {
-            return mismatch("ETag", head.etag.to_string(), made.etag.to_string());
+            return mismatch("ETag", head.etag.to_string(), own.to_string());
         }
         // The same number of parts with other boundaries makes another ETag of the same bytes, and shows nothing.
     }
@@ -222,22 +239,23 @@ fn holds(stored: &Stored, made: &Expected, in_order: Option<&Stored>) -> Result<
     }
 }
 
-/// Holds a part's answer against what was sent. True if its ETag was the MD5.
+/// Holds a part's answer against what was sent. The MD5 that its ETag is, if it is one.
 ///
 /// # Errors
 /// [`Mismatch::Target`].
-pub fn part(sent: &Digests, written: &Written) -> Result<bool, Mismatch> {
+pub fn part(sent: &Digests, written: &Written) -> Result<Option<[u8; 16]>, Mismatch> {
     if let Some(crc) = written.crc
         && is_compared()
         && crc != sent.crc
     {
         return Err(target_mismatch("part checksum", sent.crc.header(), crc.header()));
     }
-    let expected = ETag::of_content(sent.md5);
-    match written.etag.kind() {
-        ETagKind::ContentMd5(_) if written.etag.proves_same_content(&expected) => Ok(true),
-        ETagKind::ContentMd5(_) => Err(target_mismatch("part ETag", expected.to_string(), written.etag.to_string())),
-        ETagKind::Multipart(..) | ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => Ok(false),
+    match (written.etag.kind(), sent.md5) {
+        (ETagKind::ContentMd5(found), Some(own)) if found != own => {
+            Err(target_mismatch("part ETag", ETag::of_content(own).to_string(), written.etag.to_string()))
+        }
+        (ETagKind::ContentMd5(found), _) => Ok(Some(found)),
+        (ETagKind::Multipart(..) | ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown, _) => Ok(None),
     }
 }
 
@@ -247,14 +265,15 @@ pub fn part(sent: &Digests, written: &Written) -> Result<bool, Mismatch> {
 /// [`Mismatch::Target`].
 pub fn target(sent: &Expected, etag: &ETag, crc: Option<Crc64>) -> Result<Vec<Proof>, Mismatch> {
     let mut proofs = Vec::new();
-    match etag.kind() {
-        ETagKind::ContentMd5(_) | ETagKind::Multipart(..) if etag.proves_same_content(&sent.etag) => {
+    match (etag.kind(), &sent.etag) {
+        (ETagKind::ContentMd5(_) | ETagKind::Multipart(..), Some(own)) if etag.proves_same_content(own) => {
             proofs.push(Proof::ETag);
         }
-        ETagKind::ContentMd5(_) | ETagKind::Multipart(..) => {
-            return Err(target_mismatch("ETag", sent.etag.to_string(), etag.to_string()));
+        (ETagKind::ContentMd5(_) | ETagKind::Multipart(..), Some(own)) => {
+            return Err(target_mismatch("ETag", own.to_string(), etag.to_string()));
         }
-        ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => {}
+        (ETagKind::ContentMd5(_) | ETagKind::Multipart(..), None)
+        | (ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown, _) => {}
     }
     match crc.filter(|_| is_compared()) {
         Some(crc) if crc == sent.crc => proofs.push(Proof::Crc64Nvme),
@@ -293,19 +312,14 @@ mod tests {
     #[test]
     fn the_source_is_proven_by_checksum_or_etag_or_not_at_all() {
         let made = Expected::of_parts(&parts());
-        let md5 = ETag::of_content(whole().md5);
-        let whole_md5 = Stored::full(Sum::Md5(whole().md5));
+        let own = made.etag.clone().unwrap();
+        let md5 = Expected::of_put(&whole()).etag.unwrap();
+        let whole_md5 = Stored::full(Sum::Md5(whole().md5.unwrap()));
         let check = |etag: &str, encryption, crc, own: Option<&Stored>, expected: &[Proof]| {
             assert_eq!(source(&head(11, etag, encryption, crc), &made, own).unwrap(), expected, "{etag}");
         };
-        check(made.etag.as_str(), Encryption::None, None, None, &[Proof::SourceETag]);
-        check(
-            made.etag.as_str(),
-            Encryption::None,
-            Some(whole().crc),
-            None,
-            &[Proof::SourceETag, Proof::SourceChecksum],
-        );
+        check(own.as_str(), Encryption::None, None, None, &[Proof::SourceETag]);
+        check(own.as_str(), Encryption::None, Some(whole().crc), None, &[Proof::SourceETag, Proof::SourceChecksum]);
         check("opaque", Encryption::Kms(None), Some(whole().crc), None, &[Proof::SourceChecksum]);
         check(md5.as_str(), Encryption::None, None, None, &[]);
         check(md5.as_str(), Encryption::None, None, Some(&whole_md5), &[Proof::SourceETag]);
@@ -317,11 +331,12 @@ mod tests {
         let md5 = ETag::of_content([9; 16]);
         assert!(source(&head(11, md5.as_str(), Encryption::None, None), &made, None).is_err());
         assert!(source(&head(11, "opaque", Encryption::None, Some(Crc64::of(b"x"))), &made, None).is_err());
-        assert!(source(&head(12, made.etag.as_str(), Encryption::None, None), &made, None).is_err());
+        let own = made.etag.clone().unwrap();
+        assert!(source(&head(12, own.as_str(), Encryption::None, None), &made, None).is_err());
         let in_parts = Expected::of_parts(&parts());
         let other = Stored::full(Sum::Md5([9; 16]));
         assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&other)).is_ok());
-        let own = Stored::full(Sum::Md5(whole().md5));
+        let own = Stored::full(Sum::Md5(whole().md5.unwrap()));
         assert!(source(&head(11, md5.as_str(), Encryption::None, None), &in_parts, Some(&own)).is_err());
     }
 
@@ -329,21 +344,48 @@ mod tests {
     fn the_target_is_proven_by_etag_or_checksum() {
         let sent = Expected::of_put(&whole());
         let kms = ETag::new("0cc175b9c0f1b6a831c399e269772661", &Encryption::Kms(None));
-        assert_eq!(target(&sent, &sent.etag, Some(sent.crc)), Ok(vec![Proof::ETag, Proof::Crc64Nvme]));
+        let own = sent.etag.clone().unwrap();
+        assert_eq!(target(&sent, &own, Some(sent.crc)), Ok(vec![Proof::ETag, Proof::Crc64Nvme]));
         assert_eq!(target(&sent, &kms, Some(sent.crc)), Ok(vec![Proof::Crc64Nvme]));
         assert_eq!(target(&sent, &kms, None), Ok(vec![]));
         assert!(target(&sent, &ETag::of_content([1; 16]), None).is_err());
-        assert!(target(&sent, &sent.etag, Some(Crc64::of(b"x"))).is_err());
+        assert!(target(&sent, &own, Some(Crc64::of(b"x"))).is_err());
+        // Without the MD5 of each part nothing is known of the ETag.
+        let unknown = Expected { etag: None, ..sent };
+        assert_eq!(target(&unknown, &own, Some(unknown.crc)), Ok(vec![Proof::Crc64Nvme]));
+        assert_eq!(target(&unknown, &own, None), Ok(vec![]));
     }
 
     #[test]
     fn a_part_is_held_against_its_own_digests() {
         let [first, second] = parts();
         let written = |etag: ETag, crc| Written { etag, crc, version: None };
-        assert_eq!(part(&first, &written(ETag::of_content(first.md5), Some(first.crc))), Ok(true));
-        assert_eq!(part(&first, &written(ETag::new("x", &Encryption::Kms(None)), None)), Ok(false));
-        assert!(part(&first, &written(ETag::of_content(second.md5), None)).is_err());
-        assert!(part(&first, &written(ETag::of_content(first.md5), Some(second.crc))).is_err());
+        let etag = |digests: Digests| ETag::of_content(digests.md5.unwrap());
+        assert_eq!(part(&first, &written(etag(first), Some(first.crc))), Ok(first.md5));
+        assert_eq!(part(&first, &written(ETag::new("x", &Encryption::Kms(None)), None)), Ok(None));
+        assert!(part(&first, &written(etag(second), None)).is_err());
+        assert!(part(&first, &written(etag(first), Some(second.crc))).is_err());
+        // The MD5 is the target's word where it was not computed.
+        let unhashed = Digests { md5: None, ..first };
+        assert_eq!(part(&unhashed, &written(etag(second), Some(first.crc))), Ok(second.md5));
+        assert!(part(&unhashed, &written(etag(first), Some(second.crc))).is_err());
+    }
+
+    #[test]
+    fn parts_are_hashed_but_where_both_sides_etags_show_them() {
+        let multipart = format!("{}-3", "0cc175b9c0f1b6a831c399e269772661");
+        let layout = |part| Layout::Even { part, size: 30 };
+        let (tens, own) = (Plan::Parts(layout(10)), SourceLayout::Parts(layout(10)));
+        let hashed = |etag: &str, encryption, layout: &SourceLayout, etags| {
+            kinds(&head(30, etag, encryption, Some(Crc64::EMPTY)), layout, &tens, etags).md5
+        };
+        assert!(!hashed(&multipart, Encryption::None, &own, ETags::Digests));
+        assert!(!hashed(&multipart, Encryption::Aes256, &own, ETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &own, ETags::Opaque));
+        assert!(hashed(&multipart, Encryption::Kms(None), &own, ETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Unknown, ETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Parts(layout(20)), ETags::Digests));
+        assert!(hashed(&multipart[..32], Encryption::None, &SourceLayout::Single, ETags::Digests));
     }
 
     #[test]
@@ -432,7 +474,7 @@ mod tests {
     fn another_stored_checksum_proves_the_source_or_convicts_the_bytes() {
         let (kms, algorithm) = (Encryption::Kms(None), Algorithm::Sha256);
         let digests = |bytes: &[u8]| {
-            let mut running = Running::default().with(Some(algorithm));
+            let mut running = Running::of(Kinds { sum: Some(algorithm), ..Kinds::default() });
             running.update(bytes);
             running.finish()
         };

@@ -78,16 +78,31 @@ fn product(mut left: u64, right: u64) -> u64 {
     sum
 }
 
+/// What is computed of bytes besides their CRC64NVME.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds {
+    /// Their MD5, which costs as much as all else that is done to a byte.
+    pub md5: bool,
+    /// The checksum by which their source is proven, where it stores another one.
+    pub sum: Option<Algorithm>,
+}
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self { md5: true, sum: None }
+    }
+}
+
 /// What a run of bytes was proven to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digests {
     /// How many bytes.
     pub length: u64,
-    /// Their MD5.
-    pub md5: [u8; 16],
+    /// Their MD5, where somebody computed it.
+    pub md5: Option<[u8; 16]>,
     /// Their CRC64NVME.
     pub crc: Crc64,
-    /// The checksum by which their source is proven, where it stores another one.
+    /// The checksum by which their source is proven, where it was asked for.
     pub sum: Option<Sum>,
 }
 
@@ -104,14 +119,14 @@ impl Digests {
 #[derive(Clone)]
 pub struct Running {
     length: u64,
-    md5: Md5,
+    md5: Option<Md5>,
     crc: CrcDigest,
     sum: Option<RunningSum>,
 }
 
 impl Default for Running {
     fn default() -> Self {
-        Self { length: 0, md5: Md5::new(), crc: CrcDigest::new(), sum: None }
+        Self::of(Kinds::default())
     }
 }
 
@@ -122,17 +137,19 @@ impl fmt::Debug for Running {
 }
 
 impl Running {
-    /// Begins another checksum beside them, before the first byte: who is asked for none pays for none.
-    #[must_use]
-    pub fn with(self, algorithm: Option<Algorithm>) -> Self {
-        Self { sum: algorithm.map(RunningSum::new), ..self }
+    /// Of no bytes yet. What is not asked for costs nothing.
+    pub fn of(kinds: Kinds) -> Self {
+        let (md5, sum) = (kinds.md5.then(Md5::new), kinds.sum.map(RunningSum::new));
+        Self { length: 0, md5, crc: CrcDigest::new(), sum }
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         // All digests read a piece while it is in the first-level cache.
         for piece in bytes.chunks(16 << 10) {
-            self.md5.update(piece);
+            if let Some(md5) = &mut self.md5 {
+                md5.update(piece);
+            }
             self.crc.write(piece);
             if let Some(sum) = &mut self.sum {
                 sum.update(piece);
@@ -150,7 +167,7 @@ impl Running {
     pub fn finish(self) -> Digests {
         Digests {
             length: self.length,
-            md5: self.md5.finalize().into(),
+            md5: self.md5.map(|md5| md5.finalize().into()),
             crc: Crc64(self.crc.sum64()),
             sum: self.sum.map(RunningSum::finish),
         }
@@ -164,15 +181,15 @@ pub struct Whole {
     pub length: u64,
     /// The CRC64NVME of all of them.
     pub crc: Crc64,
-    /// The ETag that a multipart upload of these parts gets.
-    pub etag: ETag,
+    /// The ETag that a multipart upload of these parts gets, if the MD5 of each is known.
+    pub etag: Option<ETag>,
     /// What its other checksums would be, if the parts have one: of all bytes, and of the parts' checksums.
     pub stored: Vec<Stored>,
 }
 
 /// Combines parts in order.
 pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
-    let (mut length, mut crc, mut count, mut md5) = (0, Crc64::EMPTY, 0_u16, Md5::new());
+    let (mut length, mut crc, mut count, mut md5) = (0, Crc64::EMPTY, 0_u16, Some(Md5::new()));
     let (mut sums, mut full) = (Vec::new(), None);
     for part in parts {
         full = match (count, full, part.sum) {
@@ -183,13 +200,14 @@ pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
         sums.extend(part.sum);
         crc = crc.followed_by(part.crc, part.length);
         length += part.length;
-        md5.update(part.md5);
+        md5 = md5.zip(part.md5).map(|(md5, part)| md5.chain_update(part));
         count = count.saturating_add(1);
     }
     let composite =
         Some(sums).filter(|sums| sums.len() == usize::from(count)).and_then(|sums| Stored::composite(&sums));
     let stored = full.map(Stored::full).into_iter().chain(composite).collect();
-    Whole { length, crc, etag: ETag::of_parts(md5.finalize().into(), count), stored }
+    let etag = md5.map(|md5| ETag::of_parts(md5.finalize().into(), count));
+    Whole { length, crc, etag, stored }
 }
 
 #[cfg(test)]
@@ -231,18 +249,30 @@ mod tests {
     fn an_empty_part_changes_nothing_but_the_etag() {
         let whole = combine(&[Digests::of(b"")]);
         assert_eq!((whole.length, whole.crc), (0, Crc64::EMPTY));
-        assert_eq!(whole.etag.as_str(), "59adb24ef3cdbe0297f05b395827453f-1");
+        assert_eq!(whole.etag.unwrap().as_str(), "59adb24ef3cdbe0297f05b395827453f-1");
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_made_up() {
+        let kinds = Kinds { md5: false, sum: None };
+        let mut running = Running::of(kinds);
+        running.update(b"world");
+        let (known, unknown) = (Digests::of(b"hello "), running.finish());
+        assert_eq!(unknown, Digests { md5: None, ..Digests::of(b"world") });
+        let whole = combine(&[known, unknown]);
+        assert_eq!((whole.crc, whole.etag), (Crc64::of(b"hello world"), None));
+        assert_eq!(combine(&[unknown, known]).etag, None);
     }
 
     #[test]
     fn the_md5_of_nothing_is_the_known_one() {
-        assert_eq!(hex(&Digests::of(b"").md5), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(hex(&Digests::of(b"").md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
     }
 
     #[test]
     fn parts_make_the_checksums_that_all_of_them_have() {
         let part = |bytes: &[u8], algorithm| {
-            let mut running = Running::default().with(algorithm);
+            let mut running = Running::of(Kinds { sum: algorithm, ..Kinds::default() });
             running.update(bytes);
             running.finish()
         };
@@ -267,9 +297,9 @@ mod tests {
             let whole = combine(&digests);
             prop_assert_eq!(whole.length, all.len() as u64);
             prop_assert_eq!(whole.crc, Crc64::of(&all));
-            let md5s: Vec<u8> = digests.iter().flat_map(|d| d.md5).collect();
+            let md5s: Vec<u8> = digests.iter().flat_map(|d| d.md5.unwrap()).collect();
             let expected = ETag::of_parts(Md5::digest(&md5s).into(), u16::try_from(parts.len()).unwrap());
-            prop_assert_eq!(whole.etag, expected);
+            prop_assert_eq!(whole.etag, Some(expected));
         }
 
         #[test]

@@ -11,10 +11,9 @@ use super::body::Load;
 use super::call::Client;
 use super::error::{Error, Stage};
 use crate::s3::aws_chunked::{Framing, Piece};
-use crate::s3::checksum::{Digests, Running};
+use crate::s3::checksum::{Digests, Kinds, Running};
 use crate::s3::object::Written;
 use crate::s3::streamed::{Form, StreamedPart};
-use crate::s3::sums::Algorithm;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -66,9 +65,9 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Begins another checksum of the part, before its first byte.
-    pub fn begin(&mut self, algorithm: Option<Algorithm>) {
-        self.running = std::mem::take(&mut self.running).with(algorithm);
+    /// Says what is to be computed of the part, before its first byte.
+    pub fn begin(&mut self, kinds: Kinds) {
+        self.running = Running::of(kinds);
     }
 
     /// Hands over the next bytes, as soon as there is room.
