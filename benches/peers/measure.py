@@ -114,8 +114,8 @@ class World:
             options.xpsync, os.path.dirname(sys.executable), s5cmd(), str(HERE), str(self.folder), str(scratch),
             f"https://localhost:{PORTS['source']}", f"https://{host}:{PORTS['target']}")
         seeds = []
-        for objects, size, key in {row.what(t, options.shrink) for t in tools}:
-            seeds += [f"{key}={size}"] if objects == 1 else [f"{key}/{n:04}={size}" for n in range(objects)]
+        for made in {tuple(row.seeds(t, options.shrink)) for t in tools}:
+            seeds += made
         try:
             self.serve(options.border, "source", "--seed", ",".join(seeds))
             self.serve(options.border, "target", *(["--address", "0.0.0.0", "--name", host] if self.far else []))
@@ -184,7 +184,7 @@ class World:
             line["share"] = round(line["bytes"] * 8e-6 / seconds / line["rate"], 4)
         if objects > 1:
             line["per_second"] = round(objects / seconds, 1)
-        if tool == "xpsync":
+        if tool.startswith("xpsync"):
             report = json.loads(out.splitlines()[0])
             line |= {k: report.get(k) for k in ("outcome", "verified_by", "hedges", "retries", "buffer")}
         if timeline:

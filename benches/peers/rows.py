@@ -4,6 +4,9 @@ from fnmatch import fnmatch
 
 MIB = 1 << 20
 SMALL = 10 << 10
+# A tool with this behind its name copies an object that was put together from parts of so many bytes, as the AWS CLI uploads
+# it. To the peers it is all the same.
+IN_PARTS, PART = "-in-parts", 8 * MIB
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,13 @@ class Row:
         size = self.sizes.get(tool, self.size)
         if self.many:
             return size // shrink, SMALL, f"small-{size // shrink}"
-        return 1, size * MIB // shrink, f"{size}MiB"
+        return 1, size * MIB // shrink, f"{size}MiB" + (IN_PARTS if tool.endswith(IN_PARTS) else "")
+
+    def seeds(self, tool, shrink):
+        """Those objects, as the embedded server makes them."""
+        objects, size, key = self.what(tool, shrink)
+        parts = f":{PART}" if key.endswith(IN_PARTS) else ""
+        return [f"{key}={size}{parts}"] if objects == 1 else [f"{key}/{n:04}={size}" for n in range(objects)]
 
 
 PEERS = ("rclone", "rclone-64", "aws", "aws-64", "boto3", "boto3-64", "boto3-stream-64", "s5cmd", "s5cmd-64")
@@ -34,13 +43,13 @@ ROWS = {
         "rclone": 256, "aws": 256, "aws-64": 256, "boto3": 256, "boto3-64": 512, "boto3-stream-64": 512, "s5cmd": 256}),
     "evening": Row(("evening",), ("xpsync", *(peer for peer in PEERS if peer != "s5cmd")), sizes={
         "rclone": 48, "aws": 160, "aws-64": 320, "boto3": 160, "boto3-64": 512, "boto3-stream-64": 512}),
-    "good": Row(("good",), ("xpsync", *PEERS), sizes={"rclone": 512, "s5cmd": 512}),
+    "good": Row(("good",), ("xpsync", "xpsync-in-parts", *PEERS), sizes={"rclone": 512, "s5cmd": 512}),
     "flaky": Row(("flaky",), ("xpsync",)),
     "evening-4GiB": Row(("evening",), ("xpsync",), size=4096),
     "usual-bbr": Row(("usual", "--congestion", "bbr"), BEST),
     "evening-bbr": Row(("evening", "--congestion", "bbr"), BEST),
     "small": Row(("usual",), ("xpsync-handler", "rclone", "rclone-64", "rclone-64-no-head", "boto3-64", "s5cmd"), size=2000, sizes={"rclone": 500}, many=True),
-    "loopback": Row((), ("xpsync", "rclone", "rclone-64", "aws", "boto3", "boto3-64", "s5cmd-64")),
+    "loopback": Row((), ("xpsync", "xpsync-in-parts", "rclone", "rclone-64", "aws", "boto3", "boto3-64", "s5cmd-64")),
     "change": Row(("usual", "--then", "25s=evening"), ("xpsync",)),
     **{f"loss-{loss}": Row((f"usual,loss={loss}%",), OVER_LOSS, size=512, sizes={"boto3": 160}) for loss in LOSSES},
 }

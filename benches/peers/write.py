@@ -17,7 +17,7 @@ LOSS_PLOT, TIME_PLOT = "throughput-against-loss.png", "goodput-and-window.png"
 COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857", "boto3": "#a16207"}
 RATES = {"usual": 300, "evening": 200}  # Mbit/s, as in benches/border/link.rs
 NAMES = {
-    "xpsync": "**xpsync**", "xpsync-handler": "**xpsync**, the function's handler", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
+    "xpsync": "**xpsync**", "xpsync-in-parts": "**xpsync**, an object of 8 MiB parts", "xpsync-handler": "**xpsync**, the function's handler", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
     "rclone-64-no-head": "rclone, 64 transfers, no HEAD after", "aws": "aws \\| aws", "aws-64": "aws \\| aws, 64 requests",
     "boto3": "boto3 through a file", "boto3-64": "boto3, 64 threads", "boto3-stream-64": "boto3 streaming, 64 threads",
     "s5cmd": "s5cmd cat \\| pipe", "s5cmd-64": "s5cmd cat \\| pipe, 64"}
@@ -86,7 +86,7 @@ def border_table(results, row):
         mid = lambda value: results.mid(row, tool, value)
         ours, theirs = results.mid(row, "xpsync", mbit), mid(mbit)
         ratio, paired = "", results.paired(row, tool, mbit)
-        if tool != "xpsync" and ours and theirs:
+        if not tool.startswith("xpsync") and ours and theirs:
             ratio = f"{ours / theirs:.1f}" + (f" ({paired:.1f})" if paired else "")
         name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["seconds"]), "{:.1f}"), show(theirs, "{:.1f}"),
@@ -117,13 +117,15 @@ def loopback_table(results):
         if not runs and not errors:
             continue
         mid = lambda value: results.mid("loopback", tool, value)
-        ours = results.mid("loopback", "xpsync", lambda l: l["cpu"])
-        ratio = f"{ours / mid(lambda l: l['cpu']):.2f}" if ours and runs and tool != "xpsync" else ""
+        needs = lambda own: results.mid("loopback", own, lambda l: l["cpu"])
+        ours = [needs(own) for own in ("xpsync", "xpsync-in-parts")]
+        is_peer = runs and not tool.startswith("xpsync")
+        ratio = " / ".join(show(own and own / mid(lambda l: l["cpu"]), "{:.2f}") for own in ours) if is_peer else ""
         name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["cpu"]), "{:.2f}"),
                       show(mid(lambda l: l["user"] / l["bytes"] * (1 << 30)), "{:.2f}"),
                       show(mid(lambda l: l["system"] / l["bytes"] * (1 << 30)), "{:.2f}"), show(mid(lambda l: l["rss_mib"])), ratio])
-    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU"], lines)
+    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU: one PUT / 8 MiB parts"], lines)
 
 
 def command_lines():
@@ -218,6 +220,7 @@ cores that other work took (`niced`) and left (`idle`).
 
 Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
 link that is compared. `rclone` is then told to treat it as it treats 1 GiB by default (`--multi-thread-cutoff 8M --s3-upload-cutoff 8M`).
+The source has the object from one PUT, unless it says of 8 MiB parts, as the AWS CLI uploads it; to the peers that is the same.
 xpsync is at its defaults in every row and proves each object by ETag and CRC64NVME; what the peers check is theirs. The last column is how
 many times the tool's Mbit/s xpsync has, by medians, and in brackets in the rounds in which both ran one after the other, if there are any.
 """]
