@@ -59,7 +59,7 @@ async fn copy_to(endpoint: &str, trusted: &Authority) -> Report {
 /// It was tried once, nothing was sent, and the report says what and what to do.
 fn assert_refused(report: &Report, message: &str, hint: &str) {
     let fault = fault_of(report, message);
-    assert_eq!((fault.class, report.retries), ("refused", 0), "{report:?}");
+    assert_eq!((fault.class, report.retries), ("network", 0), "{report:?}");
     assert!(fault.message.contains(message), "{report:?}");
     assert!(fault.hint.as_deref().unwrap().contains(hint), "{report:?}");
 }

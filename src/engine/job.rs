@@ -328,11 +328,8 @@ impl Notes {
 pub fn fault_at(end: End, error: &Error) -> Fault {
     let mut fault = match error {
         Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
-        Error::Unconnected { operation, attempts, .. } => {
-            let class = if error.class() == Class::Transient { "network" } else { Class::Refused.name() };
-            Fault { operation: Some(operation), attempts: *attempts, ..Fault::new(class, error.to_string()) }
-        }
-        Error::Lost { operation, attempts, .. } => {
+        // A certificate that is not trusted as well: names are answered wrongly at this border for a while, and then are not.
+        Error::Unconnected { operation, attempts, .. } | Error::Lost { operation, attempts, .. } => {
             Fault { operation: Some(operation), attempts: *attempts, ..Fault::new("network", error.to_string()) }
         }
         Error::Keys(keys) => Fault::new(keys.class, error.to_string()),
