@@ -127,17 +127,21 @@ async fn without_a_stored_checksum_ranges_are_read_again_and_wrong_parts_sent_ag
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kept_parts_that_do_not_make_the_source_are_found_out_before_the_commit() {
-    let pair = pair().await;
-    put(&pair, KEY, content(SIZE, 1));
-    let report = stopped(&pair, keeping(job(&pair, KEY)), 3, 12).await;
-    let upload = pair.target.open_uploads()[0].id.clone();
-    pair.target.store().replace_part(&upload, 2, content(5 * MIB, 7));
-    forget(&pair);
-    let report = copy(&with_ticket(job(&pair, KEY), ticket(&report))).await;
-    assert_eq!((report.outcome, report.parts, report.resumed_parts), (Outcome::Copied, 2, 2), "{report:?}");
-    assert_settled(&pair, KEY, None, &report, "found out");
-    let seen = pair.target.seen();
-    assert_eq!((count(&seen, "UploadPart"), count(&seen, "CompleteMultipartUpload")), (2, 1));
+    for encryption in [Encryption::Aes256, Encryption::Kms("key".into())] {
+        let pair = pair().await;
+        let config = BucketConfig { encryption, ..BucketConfig::default() };
+        pair.target.store().create_bucket(TARGET_BUCKET, config);
+        put(&pair, KEY, content(SIZE, 1));
+        let report = stopped(&pair, keeping(job(&pair, KEY)), 3, 12).await;
+        let upload = pair.target.open_uploads()[0].id.clone();
+        pair.target.store().replace_part(&upload, 2, content(5 * MIB, 7));
+        forget(&pair);
+        let report = copy(&with_ticket(job(&pair, KEY), ticket(&report))).await;
+        assert_eq!((report.outcome, report.parts, report.resumed_parts), (Outcome::Copied, 2, 2), "{report:?}");
+        assert_settled(&pair, KEY, None, &report, "found out");
+        let seen = pair.target.seen();
+        assert_eq!((count(&seen, "UploadPart"), count(&seen, "CompleteMultipartUpload")), (2, 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ async fn a_part_that_changed_on_its_way_is_found_by_reading_the_source_again_and
 async fn a_source_that_was_read_wrongly_is_found_so_too() {
     let pair = begun(false).await;
     let job = by_etags_alone(&pair);
-    let flipped = pair.source.faults().add(on("GetObject", Action::Flip(1000)).nth(3));
+    let flipped = pair.source.faults().add(on("GetObject", Action::Flip(10)).nth(3));
     let report = copy(&job).await;
     assert_eq!(flipped.count(), 1, "{report:?}");
     assert!(report.verified_by.contains(&Proof::SourceETag), "{report:?}");

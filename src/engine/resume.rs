@@ -114,7 +114,8 @@ impl Work<'_> {
             "what the target says of its parts does not make the source; they are read again"
         );
         let (mut known, in_doubt) = sent.split();
-        let in_doubt = in_doubt.into_iter().map(|(index, done)| (index, (done.listed(), done.origin))).collect();
+        let as_said = |index, done: &Done| parts.listed.get(index).cloned().unwrap_or_else(|| done.listed());
+        let in_doubt = in_doubt.iter().map(|(index, done)| (*index, (as_said(index, done), done.origin))).collect();
         known.extend(reread(parts, &ranges, in_doubt, hashed).await?);
         send_parts(Arc::clone(parts), &ranges, known, hashed).await
     }

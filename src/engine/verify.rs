@@ -71,7 +71,7 @@ impl Expected {
     }
 
     /// Whether an ETag shows that its object is this.
-    pub fn has_etag(&self, etag: &ETag) -> bool {
+    fn has_etag(&self, etag: &ETag) -> bool {
         self.etag.as_ref().is_some_and(|own| own.proves_same_content(etag))
     }
 
