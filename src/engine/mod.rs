@@ -16,6 +16,7 @@ pub mod governor;
 pub mod hint;
 pub mod job;
 mod layout;
+mod md5s;
 mod ordered;
 mod part_copies;
 mod pass;

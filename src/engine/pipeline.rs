@@ -4,13 +4,14 @@ use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
 use super::job::{Halt, Job, Notes, UnderWay, fault_at, stopped};
+use super::md5s::{Md5, Md5s};
 use super::ordered::Ordered;
 use super::report::Fault;
 use super::resume::same_bytes;
 use super::sent::{Done, Origin, Sent, proven};
 use super::straggler::{self, Goodput, Pace};
 use super::streamed::stream;
-use crate::s3::checksum::Kinds;
+use crate::s3::checksum::{Digests, Kinds};
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
 use crate::s3::object::ObjectHead;
@@ -58,10 +59,28 @@ struct Flight {
     _shown: UnderWay,
 }
 
+/// A part that is at hand.
+struct Read {
+    sealed: Sealed,
+    // Where it is asked for.
+    md5: Option<Md5>,
+}
+
+impl Read {
+    /// Its digests, with an MD5 that could wait.
+    async fn digests(&self) -> Result<Digests, Halt> {
+        let digests = *self.sealed.digests();
+        match &self.md5 {
+            Some(md5) => Ok(Digests { md5: Some(md5.get().await?), ..digests }),
+            None => Ok(digests),
+        }
+    }
+}
+
 /// Where another copy of a part would come from.
 enum Held {
     /// Its slot, once it is filled.
-    Slot(Arc<Mutex<Option<Sealed>>>),
+    Slot(Arc<Mutex<Option<Arc<Read>>>>),
     /// The source.
     Nowhere,
 }
@@ -79,6 +98,7 @@ struct Flights {
     parts: Arc<Parts>,
     // What is computed of each part.
     kinds: Kinds,
+    md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
     tasks: JoinSet<(usize, Result<Done, Halt>)>,
     under_way: BTreeMap<usize, Flight>,
@@ -187,6 +207,7 @@ impl Flights {
         Self {
             parts,
             kinds,
+            md5s: Arc::default(),
             tasks: JoinSet::new(),
             under_way: BTreeMap::new(),
             took: Vec::new(),
@@ -217,14 +238,15 @@ impl Flights {
     }
 
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
-        let sealed = Arc::default();
+        let read = Arc::default();
         let attempts = self.parts.job.part();
         let copy = self.copy(index, range, attempts, {
-            let (parts, sealed) = (Arc::clone(&self.parts), Arc::clone(&sealed));
-            let slot = slot.with(self.kinds);
-            move |attempts| one(parts, index, range, slot, sealed, attempts)
+            let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
+            let slot = slot.with(Kinds { md5: false, ..self.kinds });
+            let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
+            move |attempts| one(parts, index, range, slot, md5s, read, attempts)
         });
-        self.enter(index, range, Held::Slot(sealed), copy);
+        self.enter(index, range, Held::Slot(read), copy);
     }
 
     fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
@@ -329,12 +351,12 @@ impl Flights {
             }
             let Some(flight) = self.under_way.get_mut(&index) else { return };
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
-            let (range, sealed) = (flight.range, flight.sealed());
+            let (range, read) = (flight.range, flight.read());
             flight.begun += 1;
             let attempts = self.parts.job.part().with(permit).away_from(slow);
             let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
-            let copy = match sealed {
-                Some(sealed) => self.copy(index, range, attempts, |attempts| send(parts, index, sealed, attempts)),
+            let copy = match read {
+                Some(read) => self.copy(index, range, attempts, |attempts| send(parts, index, read, attempts)),
                 None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
             };
             if let Some(flight) = self.under_way.get_mut(&index) {
@@ -359,16 +381,16 @@ impl Flight {
     }
 
     /// Its bytes, once they are read, if they are kept.
-    fn sealed(&self) -> Option<Sealed> {
+    fn read(&self) -> Option<Arc<Read>> {
         match &self.bytes {
-            Held::Slot(sealed) => sealed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Held::Slot(read) => read.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             Held::Nowhere => None,
         }
     }
 
     /// Whether another copy of it can be sent.
     fn is_at_hand(&self) -> bool {
-        matches!(self.bytes, Held::Nowhere) || self.sealed().is_some()
+        matches!(self.bytes, Held::Nowhere) || self.read().is_some()
     }
 }
 
@@ -381,7 +403,8 @@ async fn one(
     index: usize,
     range: ByteRange,
     slot: Slot,
-    shared: Arc<Mutex<Option<Sealed>>>,
+    md5s: Option<Arc<Md5s>>,
+    shared: Arc<Mutex<Option<Arc<Read>>>>,
     attempts: Attempts,
 ) -> Result<Done, Halt> {
     let kind = parts.ring.kind();
@@ -389,29 +412,32 @@ async fn one(
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }
-    if let Some(listed) = parts.listed.get(&index)
-        && same_bytes(listed, sealed.digests())
-    {
-        return Ok(Done::kept(listed, *sealed.digests()));
+    let md5 = md5s.map(|md5s| md5s.enter(sealed.bytes().clone()));
+    let read = Arc::new(Read { sealed, md5 });
+    if let Some(listed) = parts.listed.get(&index) {
+        let digests = read.digests().await?;
+        if same_bytes(listed, &digests) {
+            return Ok(Done::kept(listed, digests));
+        }
     }
-    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealed.clone());
-    send(Arc::clone(&parts), index, sealed, attempts).await
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&read));
+    send(Arc::clone(&parts), index, read, attempts).await
 }
 
 /// Sends a part until the target has it, byte for byte.
-async fn send(parts: Arc<Parts>, index: usize, sealed: Sealed, mut attempts: Attempts) -> Result<Done, Halt> {
+async fn send(parts: Arc<Parts>, index: usize, read: Arc<Read>, mut attempts: Attempts) -> Result<Done, Halt> {
     let operation = UploadPart {
         bucket: parts.job.target.bucket.clone(),
         key: parts.job.target.key.clone(),
         upload: parts.upload.clone(),
         number: number(index)?,
-        bytes: sealed.bytes().clone(),
-        crc: sealed.digests().crc,
+        bytes: read.sealed.bytes().clone(),
+        crc: read.sealed.digests().crc,
     };
     let answer = parts.job.target.client.call(&operation, &mut attempts).await;
     parts.notes.count(&attempts);
     let written = answer.map_err(|error| refused(&error))?;
-    proven(operation.number, sealed.digests(), written, &attempts)
+    proven(operation.number, &read.digests().await?, written, &attempts)
 }
 
 pub(super) fn number(index: usize) -> Result<PartNumber, Halt> {

@@ -81,7 +81,7 @@ fn product(mut left: u64, right: u64) -> u64 {
 /// What is computed of bytes besides their CRC64NVME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds {
-    /// Their MD5, which costs as much as all else that is done to a byte.
+    /// Their MD5, which costs as much as all else that is done to a byte where it is computed alone.
     pub md5: bool,
     /// The checksum by which their source is proven, where it stores another one.
     pub sum: Option<Algorithm>,
