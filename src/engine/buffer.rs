@@ -209,7 +209,8 @@ impl Heap {
             return Ok(Region::Small(vec![0; size]));
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = kept.iter().position(|map| map.len() == size) {
+        // The last is the one that caches still hold.
+        if let Some(index) = kept.iter().rposition(|map| map.len() == size) {
             return Ok(Region::Mapped(kept.swap_remove(index)));
         }
         // What is reserved includes this slot, so what is not is all that may be kept.
