@@ -98,6 +98,7 @@ struct Flights {
     parts: Arc<Parts>,
     // What is computed of each part.
     kinds: Kinds,
+    // Of parts in slots.
     md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
     tasks: JoinSet<(usize, Result<Done, Halt>)>,
@@ -242,6 +243,7 @@ impl Flights {
         let attempts = self.parts.job.part();
         let copy = self.copy(index, range, attempts, {
             let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
+            // The MD5 of what stays at hand can wait.
             let slot = slot.with(Kinds { md5: false, ..self.kinds });
             let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
             move |attempts| one(parts, index, range, slot, md5s, read, attempts)
