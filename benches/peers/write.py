@@ -43,13 +43,11 @@ class Results:
         values = [v for v in map(value, self.runs(row, tool)[0]) if v is not None]
         return median(values) if values else None
 
-    def paired(self, row, tool, value):
-        """How many times the tool's value xpsync had in the rounds that have both, whatever its version was."""
-        by_round = {}
-        for l in self.lines:
-            if l["row"] == row and l["tool"] in ("xpsync", tool) and "error" not in l and "round" in l:
-                by_round.setdefault(l["round"], {})[l["tool"]] = value(l)
-        ratios = [r["xpsync"] / r[tool] for r in by_round.values() if len(r) == 2]
+    def paired(self, row, tool, value, own="xpsync"):
+        """How many times the tool's value xpsync's newest version had in the rounds that have both."""
+        theirs = {l["round"]: value(l) for l in self.lines
+                  if (l["row"], l["tool"]) == (row, tool) and "error" not in l and "round" in l}
+        ratios = [value(l) / theirs[l["round"]] for l in self.runs(row, own)[0] if l.get("round") in theirs]
         return median(ratios) if ratios else None
 
 
@@ -117,15 +115,17 @@ def loopback_table(results):
         if not runs and not errors:
             continue
         mid = lambda value: results.mid("loopback", tool, value)
-        needs = lambda own: results.mid("loopback", own, lambda l: l["cpu"])
-        ours = [needs(own) for own in ("xpsync", "xpsync-in-parts")]
+        cpu = lambda l: l["cpu"]
+        needs = lambda own: results.mid("loopback", own, cpu) / mid(cpu)
+        beside = lambda own: results.paired("loopback", tool, cpu, own)
         is_peer = runs and not tool.startswith("xpsync")
-        ratio = " / ".join(show(own and own / mid(lambda l: l["cpu"]), "{:.2f}") for own in ours) if is_peer else ""
+        show_both = lambda own: f"{needs(own):.2f}" + (f" ({beside(own):.2f})" if beside(own) else "")
+        ratio = " / ".join(map(show_both, ("xpsync", "xpsync-in-parts"))) if is_peer else ""
         name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["cpu"]), "{:.2f}"),
                       show(mid(lambda l: l["user"] / l["bytes"] * (1 << 30)), "{:.2f}"),
                       show(mid(lambda l: l["system"] / l["bytes"] * (1 << 30)), "{:.2f}"), show(mid(lambda l: l["rss_mib"])), ratio])
-    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU: one PUT / 8 MiB parts"], lines)
+    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU (in one round): one PUT / 8 MiB parts"], lines)
 
 
 def command_lines():
