@@ -200,8 +200,10 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
         row.whole += not missing
         if missing and kept:
             row.resumed, row.resent, row.scratch = row.resumed + 1, row.resent + sent, row.scratch + scratch
-        # A target that takes no checksum behind a part refuses the first ones, and they cross twice: by as much as in a copy from scratch.
-        if sent > missing * max(1, scratch / size) + AROUND(size):
+        # A target that takes no checksum behind a part refuses the first ones, and they cross twice: as many as are let out before the first is
+        # refused, which can be all that are missing.
+        times = 2 if scratch > size + AROUND(size) else 1
+        if sent > missing * times + AROUND(size):
             wrong.append(f"{sent} bytes were sent again where {missing} were missing, and {scratch} are from scratch")
     if wrong:
         row.problems.append(f"{obj.source.server.name} {obj.key}: {'; '.join(wrong)}")
