@@ -2,9 +2,9 @@
 
 A trial kills one copy once, or more often, at moments uniform over the time that an uninterrupted one takes, start-up and end included;
 then it is gone on with until it is done. Held against it: bytes, ETag and checksum at the target; nothing open, no journal left; and no
-part that had arrived when the process died is sent again, counted by the proxy before the target.
+part that had arrived when the process died is sent again, counted by the proxy before the target and by the report.
 """
-import random, subprocess, time
+import random, re, subprocess, time
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 from function import Cloud, Sandbox
@@ -178,9 +178,9 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
     row.kills += killed
     target, size = work.target, obj.content.size
     # A run that ended after one that was killed has gone on already.
-    kept, is_whole, mark = target.kept(obj.key), target.size(obj.key) == size, len(proxy.connections)
+    kept, is_whole, mark, logged = target.kept(obj.key), target.size(obj.key) == size, len(proxy.connections), work.log.stat().st_size
     problem = work.finish(obj, rng)
-    sent = proxy.sent_since(mark)
+    sent, resumed = proxy.sent_since(mark), resumed_parts(work.log, logged, obj.key)
     wrong = [problem] if problem else []
     found = target.wrong(obj.key, obj.content, obj.part)
     if is_lost_by_server(target, found):
@@ -196,7 +196,7 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
         wrong.append(f"left: {left}, {[p.name for p in work.journal.glob('*.jsonl')]}")
     if killed:
         row.runs += 1
-        missing = 0 if is_whole and obj.is_seen_again else size - kept
+        missing = 0 if is_whole and obj.is_seen_again else size - sum(kept)
         row.whole += not missing
         if missing and kept:
             row.resumed, row.resent, row.scratch = row.resumed + 1, row.resent + sent, row.scratch + scratch
@@ -205,12 +205,24 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
         times = 2 if scratch > size + AROUND(size) else 1
         if sent > missing * times + AROUND(size):
             wrong.append(f"{sent} bytes were sent again where {missing} were missing, and {scratch} are from scratch")
+        if missing and kept and resumed < len(kept):
+            wrong.append(f"{resumed} parts were gone on with, of {len(kept)} that were there")
     if wrong:
         row.problems.append(f"{obj.source.server.name} {obj.key}: {'; '.join(wrong)}")
         print(f"FAIL {row.server}, {row.what}: {row.problems[-1]}", flush=True)
         for _, upload in left:
             target.client.abort_multipart_upload(Bucket=target.bucket, Key=obj.key, UploadId=upload)
     target.remove(obj.key)
+
+
+def resumed_parts(log, since, key):
+    """The parts of this key that the report of a copy says were kept, in what was logged since."""
+    with open(log) as f:
+        f.seek(since)
+        # The function's report is a string in its line.
+        lines = [line.replace("\\", "") for line in f if f'"key":"{key}"' in line.replace("\\", "")]
+    counts = [re.search(r'"outcome":"copied","source".*"resumed_parts":(\d+)', line) for line in lines]
+    return max((int(count[1]) for count in counts if count), default=0)
 
 
 def kills(work, proxy, objs, count, seed):

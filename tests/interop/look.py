@@ -41,14 +41,14 @@ class Place:
         return [(upload["Key"], upload["UploadId"]) for upload in found]
 
     def kept(self, key):
-        """Bytes of whole parts in the upload of this key that has the most."""
-        most = 0
+        """The sizes of the whole parts in the upload of this key that has the most bytes."""
+        most = []
         for of, upload in self.open_uploads(key):
             try:
                 parts = self.client.list_parts(Bucket=self.bucket, Key=of, UploadId=upload).get("Parts", [])
             except ClientError:
                 continue
-            most = max(most, sum(part["Size"] for part in parts))
+            most = max(most, [part["Size"] for part in parts], key=sum)
         return most
 
     def wrong(self, key, content, part):
