@@ -25,6 +25,7 @@
 //! - [`sync`]: what concerns many objects: the filter of keys, and sweeping what died work has left.
 //! - [`events`], [`secrets`], [`queue`], [`settings`], [`telemetry`], [`handler`]: the function's edges; [`journal`]: what is open, on a
 //!   disk, for a process that is killed.
+//! - `md5s`, a package of its own: the MD5s of several parts at once.
 //! - `cli`, `demo`: the command line; two embedded S3 servers with faults and a border, which demo, tests and benches share.
 //!
 //! # What holds

@@ -332,6 +332,17 @@ fn it_never_leaves_its_bounds() {
 }
 
 #[test]
+fn a_window_begins_with_as_many_as_the_round_trip_asks_for() {
+    let first = |milliseconds| {
+        let mut governor = Adaptive::new(bounds());
+        let told = Told { came: Came::Answered, elapsed: Duration::from_millis(milliseconds) };
+        governor.told(told, 1, Instant::now());
+        governor.window()
+    };
+    assert_eq!([1, 60, 200, 1000].map(first), [4, 19, 64, 80]);
+}
+
+#[test]
 fn a_sandbox_that_was_frozen_starts_from_what_it_had_learned() {
     let mut world = World::new(EVENING, PART, 8);
     let mut governor = Adaptive::new(bounds());

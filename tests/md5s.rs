@@ -26,11 +26,16 @@ fn parts_of_megabytes() {
 
 proptest! {
     #[test]
-    fn any_number_of_runs_of_few_lengths(
-        runs in prop::collection::vec((0..4_usize, prop::collection::vec(any::<u8>(), 200)), 0..60),
+    fn any_number_of_runs(
+        runs in prop::collection::vec(prop::collection::vec(any::<u8>(), 200), 0..2 * LANES),
+        length in 0..=200_usize,
+        shorter in prop::option::of((any::<prop::sample::Index>(), 0..200_usize)),
     ) {
-        // So few that some fill their lanes and others do not.
-        let runs: Vec<&[u8]> = runs.iter().map(|(length, bytes)| &bytes[..length * 61]).collect();
+        let mut runs: Vec<&[u8]> = runs.iter().map(|bytes| &bytes[..length]).collect();
+        if let Some((at, length)) = shorter.filter(|_| !runs.is_empty()) {
+            let at = at.index(runs.len());
+            runs[at] = &runs[at][..length.min(runs[at].len())];
+        }
         prop_assert_eq!(of_each(&runs), alone(&runs));
     }
 }

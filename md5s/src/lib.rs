@@ -43,23 +43,16 @@ const SINES: [u32; 64] = [
     0xEB86D391,
 ];
 
-/// The MD5 of each of these runs, in their order. Only runs of one length go together.
+/// The MD5 of each of these runs, in their order: together where they are of one length and not more than [`LANES`], or one
+/// after the other.
 pub fn of_each(runs: &[&[u8]]) -> Vec<[u8; 16]> {
-    let level = Level::new();
-    let mut md5s = vec![[0; 16]; runs.len()];
-    let mut order: Vec<usize> = (0..runs.len()).collect();
-    order.sort_by_key(|at| runs[*at].len());
-    for alike in order.chunk_by(|one, other| runs[*one].len() == runs[*other].len()) {
-        for together in alike.chunks(LANES) {
-            // Lanes that are left over do the first one again.
-            let lanes = from_fn(|lane| runs[*together.get(lane).unwrap_or(&together[0])]);
-            match if together.len() < FEW { None } else { in_vectors(level, &lanes) } {
-                Some(made) => together.iter().zip(made).for_each(|(at, md5)| md5s[*at] = md5),
-                None => together.iter().for_each(|at| md5s[*at] = Md5::digest(runs[*at]).into()),
-            }
-        }
+    let go_together = (FEW..=LANES).contains(&runs.len()) && runs.iter().all(|run| run.len() == runs[0].len());
+    // Lanes that are left over do the first one again.
+    let in_lanes = go_together.then(|| from_fn(|lane| *runs.get(lane).unwrap_or(&runs[0])));
+    match in_lanes.and_then(|lanes| in_vectors(Level::new(), &lanes)) {
+        Some(md5s) => md5s[..runs.len()].to_vec(),
+        None => runs.iter().map(|run| Md5::digest(run).into()).collect(),
     }
-    md5s
 }
 
 /// The MD5s of runs of one length, where vectors are long enough for it.

@@ -17,8 +17,8 @@
 //! | /tmp, 460 MiB | 35.5 s | 128 | 68.5 s | 209, 240 MB; 68 MiB of the first without pages of the file | 1.7 |
 //!
 //! So a few slots are worth a twentieth of the time, and a third of the CPU since MD5s of parts in slots are computed
-//! together; more than the window needs are worth nothing, and neither CPU nor time tells heap and /tmp apart; what does
-//! is that the kernel can take back pages of /tmp.
+//! together; more than the window needs are worth nothing. /tmp costs a tenth more CPU than the heap and no time, and the
+//! kernel can take back its pages.
 
 use super::buffer::{Ring, TooSmall};
 use super::job::{Buffering, Halt, Job, Notes};
