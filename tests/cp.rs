@@ -51,6 +51,8 @@ async fn every_buffer_and_layout_flag_is_heeded() {
     check(&["--buffer", "tmp", "--tmp-limit", "10MiB"], "tmp", 4).await;
     check(&["--buffer", "memory", "--memory-limit", "5MiB", "--concurrency", "1"], "memory", 4).await;
     check(&["--buffer", "memory", "--memory-limit", "1MiB"], "streamed", 4).await;
+    check(&["--memory-limit", "19MiB"], "tmp", 4).await;
+    check(&["--memory-limit", "20MiB"], "memory", 4).await;
     check(&["--part-size", "7MiB"], "memory", 3).await;
     let etag = |bucket, server: &xpsync::demo::server::Server| server.store().get(bucket, "k").unwrap().etag.clone();
     assert_ne!(etag(TARGET_BUCKET, &world.pair.target), etag(SOURCE_BUCKET, &world.pair.source));

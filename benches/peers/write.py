@@ -214,8 +214,8 @@ Measured {' to '.join(sorted({dates[0], dates[-1]}))} on {'; '.join(machines)}. 
 Each tool copies one object from one embedded server of this project, beside it, to another, over TLS. Between the client and the target is the
 relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a client for whom BBR is not allowed. Relay, servers, client,
 and other work at the lowest priority share the cores: seconds at `good` and on loopback are those of this machine. CPU is user and system
-time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the pages of its mapped file in /tmp, where
-parts of objects of 100 MiB and more are read ahead. Figures are medians. Each line of performance.jsonl has the share of the
+time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the parts that
+are read ahead. Figures are medians. Each line of performance.jsonl has the share of the
 cores that other work took (`niced`) and left (`idle`).
 
 Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the

@@ -43,7 +43,7 @@ pub(super) struct Cp {
     pub(super) target: ObjectUrl,
     #[command(flatten)]
     pub(super) ends: Ends,
-    /// Where parts wait: auto is memory below 100 MiB, else /tmp
+    /// Where parts wait: auto is memory if its limit has room for all that have to, else /tmp
     #[arg(long, value_enum, default_value_t = Buffer::Auto)]
     pub(super) buffer: Buffer,
     /// Bytes of part buffers on the heap

@@ -23,8 +23,6 @@ use crate::wire::room::Room;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// From this size on, parts wait in /tmp, as in the function.
-const TMP_FROM: u64 = 100 << 20;
 /// How long aborting may take after an interrupt, where nothing can be kept.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -117,7 +115,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
                 AutoOr::Own(Size(bytes)) => Some(bytes),
             },
             buffering: match cp.buffer {
-                Buffer::Auto => Buffering::Auto(TMP_FROM),
+                Buffer::Auto => Buffering::Fitting,
                 Buffer::Memory => Buffering::Memory,
                 Buffer::Tmp => Buffering::Tmp,
             },

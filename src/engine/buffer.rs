@@ -92,6 +92,11 @@ impl Buffers {
         self.heap.peak.load(Ordering::Relaxed)
     }
 
+    /// Whether the heap's budget is large enough for so many slots.
+    pub fn has_memory(&self, slot: u64, wanted: usize) -> bool {
+        (pages(slot) * PAGE).saturating_mul(wanted as u64) <= self.limits.memory
+    }
+
     /// A ring of slots on the heap.
     ///
     /// # Errors

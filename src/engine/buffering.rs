@@ -2,7 +2,8 @@
 //!
 //! A part for which the border has room does not wait: it is streamed. Slots are for parts that are read ahead of the window,
 //! so that no connection stands idle while the source answers, and for objects whose own ETag has to be computed from
-//! bytes in order. Objects below the threshold and the pieces of a stage have them on the heap, others in /tmp.
+//! bytes in order. In the function objects below the threshold and the pieces of a stage have them on the heap, others in
+//! /tmp; the command line has them on the heap where its limit has room for all that are wanted.
 //!
 //! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5 MiB;
 //! the heap as a function of this memory has it. CPU is of loopback, medians of three.
@@ -39,7 +40,10 @@ pub(super) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
         Buffering::Memory => job.buffers.memory(slot).map_err(|error| budget(&error)),
         Buffering::Tmp => tmp(job, slot, wanted).await?.map_err(|error| budget(&error)),
         Buffering::Auto(threshold) if size < threshold => job.buffers.memory(slot).map_err(|error| budget(&error)),
-        Buffering::Auto(_) => match tmp(job, slot, wanted).await? {
+        Buffering::Fitting if job.buffers.has_memory(slot, wanted) => {
+            job.buffers.memory(slot).map_err(|error| budget(&error))
+        }
+        Buffering::Auto(_) | Buffering::Fitting => match tmp(job, slot, wanted).await? {
             Ok(ring) => Ok(ring),
             Err(full) => match job.buffers.memory(slot) {
                 Ok(ring) => {

@@ -34,6 +34,8 @@ pub struct Side {
 pub enum Buffering {
     /// Objects below so many bytes on the heap, others in /tmp, or on the heap if /tmp has no room.
     Auto(u64),
+    /// On the heap if its budget has all slots that are wanted, else in /tmp, or on the heap if that has no room.
+    Fitting,
     /// On the heap.
     Memory,
     /// In /tmp.

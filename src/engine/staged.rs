@@ -150,7 +150,7 @@ impl Work<'_> {
         let mut job = self.stages.name(self.job)?;
         // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be resident
         // beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
-        if let Buffering::Auto(_) = job.options.buffering {
+        if let Buffering::Auto(_) | Buffering::Fitting = job.options.buffering {
             job.options.buffering = Buffering::Auto(u64::MAX);
         }
         let lengths = Layout::Uneven(stage.pieces.iter().map(|piece| piece.bytes()).collect());
