@@ -37,6 +37,8 @@ const STEPS: (f64, f64, f64) = (3.0, 2.0, 1.25);
 const FAIR_SHARE: f64 = 0.4;
 /// A gain that is less than fair and still is one.
 const WORTH_KEEPING: f64 = 1.1;
+/// A window that is not worth making smaller: what so few connections cost is less than a trial that misses.
+const LEAN: u32 = 24;
 /// The factor by which less is tried.
 const LEANER: f64 = 0.85;
 /// What may be missing afterwards.
@@ -318,7 +320,7 @@ impl Adaptive {
     }
 
     fn try_less(&mut self, goodput: f64) {
-        if self.window <= self.bounds.least {
+        if self.window <= self.bounds.least.max(LEAN) {
             self.rest(false);
             return;
         }
