@@ -213,7 +213,7 @@ fn best(path: Path, size: f64) -> f64 {
 }
 
 fn bounds() -> Bounds {
-    Bounds { first: 64, least: 4, most: 384 }
+    Bounds { first: 64, least: 4, most: 384, bold: true }
 }
 
 /// Goodput of two minutes, beginning 30 s from now.
@@ -271,6 +271,23 @@ fn small_objects_have_as_many_connections_as_they_can_use() {
 }
 
 #[test]
+fn where_losses_slow_nobody_down_slow_connections_are_no_reason_for_more() {
+    let narrow = Path { loss: 0.0, rate: 12.5e6, ..EVENING };
+    let most = |bold: bool, size: f64| {
+        let mut world = World::new(narrow, size, 3);
+        let mut governor = Adaptive::new(Bounds { bold, ..bounds() });
+        let windows = (0..200).map(|_| {
+            world.run(&mut governor, 0.1);
+            governor.window()
+        });
+        windows.max().unwrap()
+    };
+    assert!(most(true, PART) > 128, "{}", most(true, PART));
+    assert!(most(false, PART) <= 80, "{}", most(false, PART));
+    assert!(most(false, SMALL) >= 256, "small objects need them all the same: {}", most(false, SMALL));
+}
+
+#[test]
 fn on_a_good_path_it_does_not_keep_more_connections_than_it_needs() {
     let mut world = World::new(GOOD, PART, 2);
     let mut governor = Adaptive::new(bounds());
@@ -315,7 +332,7 @@ fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
 
 #[test]
 fn it_never_leaves_its_bounds() {
-    let tight = Bounds { first: 500, least: 3, most: 20 };
+    let tight = Bounds { first: 500, least: 3, most: 20, bold: true };
     let mut world = World::new(EVENING, PART, 6);
     let mut governor = Adaptive::new(tight);
     for round in 0..600_u32 {

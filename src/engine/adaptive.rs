@@ -124,7 +124,7 @@ impl Adaptive {
     /// A governor that knows nothing of the path.
     pub fn new(bounds: Bounds) -> Self {
         let most = bounds.most.max(1);
-        let bounds = Bounds { first: bounds.first.clamp(1, most), least: bounds.least.clamp(1, most), most };
+        let bounds = Bounds { first: bounds.first.clamp(1, most), least: bounds.least.clamp(1, most), most, ..bounds };
         Self {
             bounds,
             allowed: most,
@@ -142,9 +142,14 @@ impl Adaptive {
         }
     }
 
+    /// The most that the bounds and the machine allow now.
+    fn most(&self) -> u32 {
+        self.bounds.most.min(self.allowed)
+    }
+
     fn set(&mut self, window: f64, goodput: f64, why: Why) {
         self.has_tried = true;
-        let most = self.bounds.most.min(self.allowed).max(1);
+        let most = self.most();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a u32")]
         let window = window.round().clamp(1.0, f64::from(most)) as u32;
         self.window = window.clamp(self.bounds.least.min(most), most);
@@ -165,7 +170,7 @@ impl Adaptive {
         let first = f64::from(self.bounds.first) * share.clamp(GUESSES.0, GUESSES.1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u32")]
         let first = (first.round() as u32).max(busy.min(self.window));
-        self.window = first.clamp(self.bounds.least, self.bounds.most.min(self.allowed));
+        self.window = first.clamp(self.bounds.least, self.most());
     }
 
     fn span_length(&self) -> Duration {
@@ -201,7 +206,7 @@ impl Adaptive {
         if self.path_changed(goodput, draining) {
             self.decided = Some(Decision { window: self.window, goodput, why: Why::Changed });
             // What is still under way from a larger window is part of what this goodput took.
-            self.window = self.window.max(busy.min(self.bounds.most));
+            self.window = self.window.max(busy.min(self.most()));
             self.try_more(goodput, true, false);
             return;
         }
@@ -263,13 +268,13 @@ impl Adaptive {
                     self.try_more(goodput, from.climbing, quick);
                 } else if goodput >= from.goodput * WORTH_KEEPING {
                     // The link was filled on the way, or nearly; slow connections are worth finding out which.
-                    if from.climbing && goodput / window < BOLD_BELOW {
+                    if from.climbing && self.is_bold(goodput) {
                         self.try_more(goodput, true, quick);
                     } else {
                         self.rest(true);
                         self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
                     }
-                } else if from.climbing && goodput / window < BOLD_BELOW {
+                } else if from.climbing && self.is_bold(goodput) {
                     // Fresh connections are fast for a while: what fills the link now may be too few of them soon.
                     self.rest(false);
                     self.decided = Some(Decision { window: self.window, goodput, why: Why::Flat });
@@ -299,6 +304,10 @@ impl Adaptive {
         }
     }
 
+    fn is_bold(&self, goodput: f64) -> bool {
+        self.bounds.bold && goodput / f64::from(self.window) < BOLD_BELOW
+    }
+
     fn rest(&mut self, next_is_less: bool) {
         self.phase = Phase::Rest { left: REST, next_is_less };
         self.usual = Usual::default();
@@ -308,11 +317,13 @@ impl Adaptive {
         let window = f64::from(self.window);
         let step = match (climbing, quick) {
             (true, true) => STEPS.0,
-            (true, false) if goodput / window < BOLD_BELOW => STEPS.1,
+            (true, false) if self.is_bold(goodput) => STEPS.1,
             (true | false, _) => STEPS.2,
         };
-        if self.window >= self.bounds.most.min(self.allowed) {
-            self.rest(true);
+        let has_trials = self.bounds.bold || quick;
+        let most = if has_trials { self.most() } else { self.most().min(self.bounds.first) };
+        if self.window >= most {
+            self.rest(has_trials);
             return;
         }
         self.phase = Phase::More(Trial { window: self.window, goodput, climbing, quick });

@@ -116,8 +116,13 @@ pub struct Bounds {
     pub least: u32,
     /// Never more: file descriptors, memory, or what somebody asked for.
     pub most: u32,
+    /// Whether chance losses slow connections down, so that more of them carry more. Where they do not, large requests have
+    /// `first` and no trials: more would only queue, and with BBR goodput comes and goes by itself.
+    pub bold: bool,
 }
 
+/// What a window begins with over 200 ms where BBR may be used: a path is full with fewer, but their last wave is longer.
+const FIRST_WITH_BBR: u32 = 96;
 /// File descriptors for everything that is not a connection of a part.
 const OTHER_FILES: u64 = 96;
 /// What a connection takes of the kernel on a path of 250 ms at its 2 Mbit/s, both ways, with the kernel's own overhead.
@@ -132,12 +137,13 @@ const MOST_AT_SOURCE: u64 = 192;
 impl Bounds {
     /// Of requests over the border.
     pub fn at_target(room: Room) -> Self {
-        Self { first: 64, least: 4, most: most(room, MOST_AT_TARGET) }
+        let first = if room.bbr { FIRST_WITH_BBR } else { 64 };
+        Self { first, least: 4, most: most(room, MOST_AT_TARGET), bold: !room.bbr }
     }
 
     /// Of requests to the source.
     pub fn at_source(room: Room) -> Self {
-        Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE) }
+        Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE), bold: true }
     }
 }
 

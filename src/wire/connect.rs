@@ -2,7 +2,7 @@
 
 use super::gate::Boxed;
 use super::resolve::Resolver;
-use super::room::Room;
+use super::room::{BBR, Room};
 use super::socket::Socket;
 use crate::s3::endpoint::{Location, Scheme};
 use rustls::pki_types::ServerName;
@@ -146,10 +146,6 @@ const NOT_SENT_LOWAT: u32 = 32 << 10;
 /// What TLS may hold of what is to be sent: two of its largest records.
 const TLS_BUFFER: usize = 32 << 10;
 
-/// The congestion control that does not take chance losses for a full path ("BBR congestion control" of the kernel); a
-/// sandbox that does not offer it keeps its own.
-const CONGESTION_CONTROL: &str = "bbr";
-
 /// The network.
 pub struct Network {
     tls: TlsConnector,
@@ -235,10 +231,10 @@ impl Network {
 
 impl Network {
     fn prefer_congestion_control(&self, stream: &TcpStream) {
-        let set = socket2::SockRef::from(stream).set_tcp_congestion(CONGESTION_CONTROL.as_bytes());
+        let set = socket2::SockRef::from(stream).set_tcp_congestion(BBR.as_bytes());
         self.congestion_control.get_or_init(|| match set {
-            Ok(()) => tracing::debug!(congestion_control = CONGESTION_CONTROL, "set"),
-            Err(error) => tracing::debug!(congestion_control = CONGESTION_CONTROL, %error, "not offered"),
+            Ok(()) => tracing::debug!(congestion_control = BBR, "set"),
+            Err(error) => tracing::debug!(congestion_control = BBR, %error, "not offered"),
         });
     }
 }

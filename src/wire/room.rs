@@ -1,6 +1,7 @@
-//! What this machine has for connections: file descriptors and memory of sockets.
+//! What this machine has for connections: file descriptors, memory of sockets, congestion control.
 
 use rustix::process::{Resource, getrlimit};
+use socket2::{Domain, Socket, Type};
 
 /// A page of the kernel's socket accounting.
 const PAGE: u64 = 4 << 10;
@@ -12,6 +13,10 @@ const READ_LEAST: u64 = 64 << 10;
 /// From here on a bound would be none.
 const READ_MOST: u64 = 1 << 20;
 
+/// The congestion control that does not take chance losses for a full path ("BBR congestion control" of the kernel); a
+/// sandbox that does not offer it keeps its own.
+pub(super) const BBR: &str = "bbr";
+
 /// What connections can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -19,6 +24,8 @@ pub struct Room {
     pub files: u64,
     /// Bytes that the kernel gives to all TCP sockets together before it slows them down.
     pub socket_memory: u64,
+    /// Whether connections may use a congestion control that chance losses do not slow down.
+    pub bbr: bool,
 }
 
 impl Room {
@@ -26,7 +33,9 @@ impl Room {
     pub fn of_this_machine() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let socket_memory = tcp_mem().map_or(u64::MAX, |[_, pressure, _]| pressure * PAGE);
-        Self { files, socket_memory }
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+        let bbr = socket.is_ok_and(|socket| socket.set_tcp_congestion(BBR.as_bytes()).is_ok());
+        Self { files, socket_memory, bbr }
     }
 
     /// How many unread bytes the kernel should keep for a connection, if less than it would by itself: streamed parts
@@ -79,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_unread_takes_a_share_of_a_small_machines_memory_and_is_left_alone_on_a_large_one() {
-        let room = |mib: u64| Room { files: 1024, socket_memory: mib << 20 };
+        let room = |mib: u64| Room { files: 1024, socket_memory: mib << 20, bbr: false };
         assert_eq!(room(48).unread(), Some(64 << 10));
         assert_eq!(room(192).unread(), Some(192 << 10));
         assert_eq!(room(4096).unread(), None);
