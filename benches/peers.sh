@@ -6,8 +6,8 @@
 #     benches/peers.sh list                                                           rows and tools
 #     benches/peers.sh write                                                          docs/performance.md and its plots, from those lines alone
 #
-# Names may have `*`. A row that is measured again takes the place of what an older commit of xpsync, or an older release of a peer, has in
-# that row; --shrink divides all sizes, to try the script, and its lines go to the standard output only.
+# Names may have `*`. A row that is measured again takes the place of what an older commit of xpsync, an older release of a peer, or another
+# processor has in that row; --shrink divides all sizes, to try the script, and its lines go to the standard output only.
 #
 # XPSYNC_INTEROP_CACHE  where the tools are installed (default: target/interop)
 set -euo pipefail

@@ -1,6 +1,7 @@
 """docs/performance.md and its plots out of docs/performance.jsonl, and out of nothing else.
 
-Of each tool in each row the runs of its newest version count. A failed run stays in the table as one that failed.
+Of each tool in each row the runs of its newest version count, on the processor that it was last measured on: seconds of one processor say
+nothing about those of another. A failed run stays in the table as one that failed.
 """
 import json, pathlib, shlex
 from statistics import median
@@ -34,14 +35,19 @@ class Results:
         self.lines = lines
 
     def runs(self, row, tool):
-        """Those of the newest version, good and failed."""
+        """Those of the newest version and its last processor, good and failed."""
         of = [l for l in self.lines if (l["row"], l["tool"]) == (row, tool)]
-        newest = [l for l in of if (l["version"], l["bytes"]) == (of[-1]["version"], of[-1]["bytes"])] if of else []
+        what = lambda l: (l["version"], l["bytes"], processor(l))
+        newest = [l for l in of if what(l) == what(of[-1])]
         return [l for l in newest if "error" not in l], [l for l in newest if "error" in l]
 
     def mid(self, row, tool, value):
         values = [v for v in map(value, self.runs(row, tool)[0]) if v is not None]
         return median(values) if values else None
+
+    def is_beside(self, row, tool, own="xpsync"):
+        """Whether the tool was measured on the processor that xpsync was."""
+        return len({processor(l) for t in (tool, own) for l in self.runs(row, t)[0]}) == 1
 
     def paired(self, row, tool, value, own="xpsync"):
         """How many times the tool's value xpsync's newest version had in the rounds that have both."""
@@ -49,6 +55,10 @@ class Results:
                   if (l["row"], l["tool"]) == (row, tool) and "error" not in l and "round" in l}
         ratios = [value(l) / theirs[l["round"]] for l in self.runs(row, own)[0] if l.get("round") in theirs]
         return median(ratios) if ratios else None
+
+
+def processor(line):
+    return line.get("machine", {}).get("cpu")
 
 
 def mbit(line):
@@ -87,8 +97,9 @@ def border_table(results, row):
         if not tool.startswith("xpsync") and ours and theirs:
             ratio = f"{ours / theirs:.1f}" + (f" ({paired:.1f})" if paired else "")
         name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
+        elsewhere = "" if results.is_beside(row, tool) else " *"
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["seconds"]), "{:.1f}"), show(theirs, "{:.1f}"),
-                      show(mid(lambda l: l["share"] * 100), "{:.0f} %"), show(mid(lambda l: l["cpu"]), "{:.1f}"),
+                      show(mid(lambda l: l["share"] * 100), "{:.0f} %"), show(mid(lambda l: l["cpu"]), "{:.1f}") + elsewhere,
                       show(mid(lambda l: l["rss_mib"])), ratio])
     return table(["tool", "object", "runs", "seconds", "Mbit/s", "of the link", "CPU s per GiB", "peak MiB", "xpsync has × (in one round)"], lines)
 
@@ -116,10 +127,10 @@ def loopback_table(results):
             continue
         mid = lambda value: results.mid("loopback", tool, value)
         cpu = lambda l: l["cpu"]
-        needs = lambda own: results.mid("loopback", own, cpu) / mid(cpu)
+        needs = lambda own: results.mid("loopback", own, cpu) / mid(cpu) if results.is_beside("loopback", tool, own) else None
         beside = lambda own: results.paired("loopback", tool, cpu, own)
         is_peer = runs and not tool.startswith("xpsync")
-        show_both = lambda own: f"{needs(own):.2f}" + (f" ({beside(own):.2f})" if beside(own) else "")
+        show_both = lambda own: show(needs(own), "{:.2f}") + (f" ({beside(own):.2f})" if beside(own) else "")
         ratio = " / ".join(map(show_both, ("xpsync", "xpsync-in-parts"))) if is_peer else ""
         name = NAMES[tool] + (f" — {failed(runs, errors)}" if errors else "")
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["cpu"]), "{:.2f}"),
@@ -215,7 +226,8 @@ Each tool copies one object from one embedded server of this project, beside it,
 relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a client for whom BBR is not allowed. Relay, servers, client,
 and other work at the lowest priority share the cores: seconds at `good` and on loopback are those of this machine. CPU is user and system
 time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the parts that
-are read ahead. Figures are medians. Each line of performance.jsonl has the share of the
+are read ahead. A `*` is behind the CPU of a tool that was measured on another processor than xpsync in that row: its share of the link can be
+compared, its CPU cannot. Figures are medians. Each line of performance.jsonl has the share of the
 cores that other work took (`niced`) and left (`idle`).
 
 Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
