@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::attributes::Attributes;
 use super::conditions::WriteCondition;
-use super::content::{Algorithm, Content, Digest, Intake, combine, crc64nvme, hex, multipart_etag};
+use super::content::{Algorithm, Content, Digest, Intake, Joined, crc64nvme, hex, multipart_etag};
 use super::refusal::Refusal;
 use super::store::{Draft, Encryption, Object, ObjectPart, State, Store, etag_under, random};
 
@@ -142,20 +142,21 @@ impl Store {
         parts: impl IntoIterator<Item = Bytes>,
         attributes: Attributes,
     ) -> Result<Arc<Object>, Refusal> {
-        let (mut content, mut md5s, mut facts, mut crc) = (Content::default(), Vec::new(), Vec::new(), 0);
+        let (mut content, mut md5s, mut facts, mut joined) =
+            (Content::default(), Vec::new(), Vec::new(), Joined::default());
         for (number, part) in (1..).zip(parts) {
             let mut intake = Intake::new(None);
             intake.push(part);
             let (bytes, digest) = intake.finish();
             content.append(&bytes);
-            crc = if number == 1 { digest.crc64nvme } else { combine(crc, digest.crc64nvme, digest.len) };
+            joined.push(digest.crc64nvme, digest.len);
             facts.push(ObjectPart { number, size: digest.len, checksum: digest.crc64nvme() });
             md5s.push(digest.md5);
         }
         let draft = Draft {
             content,
             etag: multipart_etag(&md5s),
-            checksum: crc64nvme(crc),
+            checksum: crc64nvme(joined.crc64nvme()),
             keeps_checksum: true,
             parts: facts,
             attributes,
@@ -321,10 +322,11 @@ fn assemble(upload: &Upload, complete: &CompleteUpload, smallest: u64) -> Result
         return Err(Refusal::of("InvalidRequest")
             .because("The provided 'x-amz-mp-object-size' header value does not match what was computed."));
     }
-    let checksum = chosen[1..]
-        .iter()
-        .fold(chosen[0].digest.crc64nvme, |crc, part| combine(crc, part.digest.crc64nvme, part.digest.len));
-    let checksum = crc64nvme(checksum);
+    let mut joined = Joined::default();
+    for part in &chosen {
+        joined.push(part.digest.crc64nvme, part.digest.len);
+    }
+    let checksum = crc64nvme(joined.crc64nvme());
     if upload.names_crc64nvme() {
         // The value is only looked at if Create named the algorithm.
         let type_differs =
