@@ -356,7 +356,7 @@ fn a_window_begins_with_as_many_as_the_round_trip_asks_for() {
         governor.told(told, 1, Instant::now());
         governor.window()
     };
-    assert_eq!([1, 60, 200, 1000].map(first), [4, 19, 64, 80]);
+    assert_eq!([1, 60, 200, 1000].map(first), [4, 30, 64, 80]);
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub const REQUEST_WORTH: f64 = 65_536.0;
 /// a server, four connections bring as much as sixty and take a third less of the kernel.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(200);
 const GUESSES: (f64, f64) = (0.0625, 1.25);
+/// The power of the round trip by which a first window grows: between that of CUBIC's response to chance losses, a fourth,
+/// and that of Reno's, 1, by which CUBIC goes where round trips are short ("RFC 9438", sections 4.3 and 5).
+const BY_ROUND_TRIP: f64 = 0.625;
 /// The shortest and the longest span of a measurement; in between it is [`ROUND_TRIPS`].
 const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// Round trips of a span: time for a congestion window to double twice.
@@ -161,13 +164,13 @@ impl Adaptive {
     }
 
     /// Until something was tried, and where it is not in use yet, the window goes by the round trip: what chance losses
-    /// leave to a connection shrinks as round trips grow ("RFC 9438", section 5.2).
+    /// leave to a connection shrinks as round trips grow.
     fn guess(&mut self, busy: u32) {
         if self.has_tried {
             return;
         }
         let share = self.round_trip.unwrap_or(USUAL_ROUND_TRIP).as_secs_f64() / USUAL_ROUND_TRIP.as_secs_f64();
-        let first = f64::from(self.bounds.first) * share.clamp(GUESSES.0, GUESSES.1);
+        let first = f64::from(self.bounds.first) * share.powf(BY_ROUND_TRIP).clamp(GUESSES.0, GUESSES.1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a u32")]
         let first = (first.round() as u32).max(busy.min(self.window));
         self.window = first.clamp(self.bounds.least, self.most());
