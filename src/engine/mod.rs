@@ -5,6 +5,7 @@
 //! left open and no stage left behind without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
 pub mod abort;
+mod abreast;
 pub mod adaptive;
 pub mod buffer;
 mod buffering;

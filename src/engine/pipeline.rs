@@ -1,5 +1,6 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
+use super::abreast::{Abreast, Rest, Standing};
 use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
@@ -22,6 +23,7 @@ use crate::wire::call::Wider;
 use crate::wire::deadline::Stopped;
 use crate::wire::error::Error;
 use crate::wire::gate::Permit;
+use crate::wire::level::Level;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,7 +110,9 @@ struct Flights {
     goodput: Goodput,
     // Connections when the last part was begun.
     at_end: Option<usize>,
-    began: Instant,
+    // The last parts wait for each other.
+    abreast: Abreast,
+    level: Arc<Level>,
     // All parts that were left are let out at once.
     wider: Option<Wider>,
     // Bytes of parts that ended since the last look, of which no look has seen.
@@ -214,7 +218,8 @@ impl Flights {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            began: Instant::now(),
+            abreast: Abreast::new(Instant::now()),
+            level: Arc::default(),
             wider: None,
             finished: 0.0,
             all_md5: true,
@@ -240,7 +245,7 @@ impl Flights {
 
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
         let read = Arc::default();
-        let attempts = self.parts.job.part();
+        let attempts = self.attempts();
         let copy = self.copy(index, range, attempts, {
             let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
             // The MD5 of what stays at hand can wait.
@@ -252,7 +257,7 @@ impl Flights {
     }
 
     fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
-        let attempts = self.parts.job.part().with(permit);
+        let attempts = self.attempts().with(permit);
         let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
         let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
@@ -262,6 +267,11 @@ impl Flights {
     fn enter(&mut self, index: usize, range: ByteRange, bytes: Held, copy: Copy) {
         let shown = self.parts.job.meter.enter();
         self.under_way.insert(index, Flight { range, begun: 1, bytes, copies: vec![copy], _shown: shown });
+    }
+
+    /// A part's attempts at one connection.
+    fn attempts(&self) -> Attempts {
+        self.parts.job.part().keeping_to(Arc::clone(&self.level))
     }
 
     /// Begins to send a part on a connection.
@@ -306,25 +316,30 @@ impl Flights {
         }
     }
 
-    /// Looks at the pace of the parts; lets all out that are left if they would be a wave of their own; at the end of the
-    /// object, sends the slowest once more where there is room.
+    /// Looks at the pace of the parts; lets all out that are left if they are the last; at the end of the object, keeps
+    /// those that are ahead back, and sends the slowest once more where there is room.
     fn look(&mut self, left: usize) {
         let now = Instant::now();
         self.in_time = left == 0 || self.parts.job.deadline.allows(self.usual(now), now);
-        let window = self.parts.job.target.client.window() as usize;
-        let beyond = (self.under_way.len() + left).saturating_sub(window);
-        if self.wider.is_none() && self.took.is_empty() && straggler::is_one_wave(beyond, window, now - self.began) {
-            self.wider = Some(self.parts.job.target.client.widen(u32::try_from(beyond).unwrap_or(u32::MAX)));
-        }
         let copies = self.under_way.values_mut().flat_map(|flight| &mut flight.copies);
         let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
-        self.goodput.look(moved + std::mem::take(&mut self.finished), now);
+        let moved = moved + std::mem::take(&mut self.finished);
+        self.goodput.look(moved, now);
+        let copies = self.under_way.values().flat_map(|flight| &flight.copies);
+        let on_the_way = copies.map(|copy| copy.pace.on_the_way(copy.taken.load(Ordering::Relaxed))).sum();
+        self.abreast.moved(moved, on_the_way, now);
+        self.let_last_out(left, now);
         for flight in self.under_way.values_mut().filter(|flight| flight.copies.len() > 1) {
             for index in straggler::losers(&flight.paces(), now).into_iter().rev() {
                 flight.copies.remove(index).task.abort();
             }
         }
-        if left > 0 || !self.all_md5 {
+        if left > 0 {
+            return;
+        }
+        let standings: Vec<Standing> = self.under_way.values().filter_map(Flight::furthest).collect();
+        self.level.set(self.abreast.level(&standings, now));
+        if !self.all_md5 {
             return;
         }
         let usual = self.usual(now);
@@ -336,15 +351,23 @@ impl Flights {
             if connections(self) >= most {
                 return;
             }
-            let paces: Vec<(usize, usize, Vec<Pace>)> = self
+            let paces: Vec<(usize, usize, bool, Vec<Pace>)> = self
                 .under_way
                 .iter()
                 .filter(|(_, flight)| flight.is_at_hand())
-                .map(|(index, flight)| (*index, flight.begun, flight.paces()))
+                .map(|(index, flight)| {
+                    let waits = flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now));
+                    (*index, flight.begun, waits, flight.paces())
+                })
                 .collect();
             let sending: Vec<straggler::Sending<'_>> = paces
                 .iter()
-                .map(|(index, copies, paces)| straggler::Sending { index: *index, paces, copies: *copies })
+                .map(|(index, copies, waits, paces)| straggler::Sending {
+                    index: *index,
+                    paces,
+                    copies: *copies,
+                    waits: *waits,
+                })
                 .collect();
             let Some(index) = straggler::worst(&sending, usual, &self.goodput) else { return };
             let Some(permit) = client.permit() else { return };
@@ -355,7 +378,7 @@ impl Flights {
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
             let (range, read) = (flight.range, flight.read());
             flight.begun += 1;
-            let attempts = self.parts.job.part().with(permit).away_from(slow);
+            let attempts = self.attempts().with(permit).away_from(slow);
             let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
             let copy = match read {
                 Some(read) => self.copy(index, range, attempts, |attempts| send(parts, index, read, attempts)),
@@ -365,6 +388,22 @@ impl Flights {
                 flight.copies.push(copy);
             }
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins all parts that are left, if they are the last.
+    fn let_last_out(&mut self, left: usize, now: Instant) {
+        if self.wider.is_some() {
+            return;
+        }
+        let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
+        let to_go = self.under_way.values().filter_map(Flight::furthest).map(|part| part.left).sum::<f64>();
+        let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
+        let seconds = self.goodput.seconds(to_go + each as f64 * left as f64);
+        let rest = Rest { under_way, left, window, usual: self.usual(now), seconds };
+        if rest.is_last() {
+            let beyond = u32::try_from((under_way + left).saturating_sub(window)).unwrap_or(u32::MAX);
+            self.wider = Some(self.parts.job.target.client.widen(beyond));
         }
     }
 
@@ -380,6 +419,12 @@ impl Flights {
 impl Flight {
     fn paces(&self) -> Vec<Pace> {
         self.copies.iter().map(|copy| copy.pace.clone()).collect()
+    }
+
+    /// Where it stands on the connection that is furthest.
+    fn furthest(&self) -> Option<Standing> {
+        let standings = self.copies.iter().map(|copy| copy.pace.standing());
+        standings.max_by(|one, other| one.gone.total_cmp(&other.gone))
     }
 
     /// Its bytes, once they are read, if they are kept.

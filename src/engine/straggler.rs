@@ -10,6 +10,7 @@
 //! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of 24):
 //! 37.0 s without second connections, 34.1 s with them and 1 % of bytes sent in vain, and a broad optimum around these.
 
+use super::abreast::Standing;
 use crate::wire::body::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,11 +45,6 @@ const LOST: f64 = 1.5;
 /// A part is sent on so many connections at first, given-up ones included, and on another for each time that a fresh one
 /// needs.
 const COPIES: usize = 3;
-/// Parts of which none is sent by then are slow because the path loses packets, not because they share it: more
-/// connections carry more. The first part over 200 ms, 300 Mbit/s and 0.05 % of loss is sent after some 5 s.
-const LONE: Duration = Duration::from_secs(10);
-/// The largest second wave that goes along with the first, as a share of that.
-const ALONG: f64 = 0.5;
 /// Below this a second connection cannot have shaken hands.
 const SHORTEST: f64 = 0.6;
 
@@ -81,6 +77,11 @@ impl Goodput {
                 self.full = now;
             }
         }
+    }
+
+    /// How long so many bytes take at the goodput of now.
+    pub(super) fn seconds(&self, bytes: f64) -> f64 {
+        bytes / self.now
     }
 
     /// Whether it has been less than its most for long enough, if so many bytes are left.
@@ -149,6 +150,11 @@ impl Pace {
         (float(taken) - self.taken).max(0.0)
     }
 
+    /// How many of so many bytes that were taken were still on this machine at the last look.
+    pub(super) fn on_the_way(&self, taken: u64) -> f64 {
+        (float(taken).min(self.length) - self.taken).max(0.0)
+    }
+
     /// How long it has been under way.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
@@ -156,6 +162,11 @@ impl Pace {
 
     fn left(&self) -> f64 {
         self.length - self.taken
+    }
+
+    /// Where it stands.
+    pub(super) fn standing(&self) -> Standing {
+        Standing { gone: self.taken, left: self.left(), rate: self.rate }
     }
 
     /// Seconds until it is done, if it goes on like this; an answer that has been waited for will be waited for as long
@@ -183,6 +194,8 @@ pub(super) struct Sending<'a> {
     pub(super) paces: &'a [Pace],
     /// On how many connections it was or is being sent.
     pub(super) copies: usize,
+    /// Whether it is kept back for others.
+    pub(super) waits: bool,
 }
 
 impl Sending<'_> {
@@ -193,15 +206,6 @@ impl Sending<'_> {
         let more = (age.unwrap_or_default().as_secs_f64() / fresh) as usize;
         COPIES + more
     }
-}
-
-/// Whether so many parts beyond the window are let out with those that are under way, of which none was sent in so long:
-/// as a second wave they would use a part of the path for as long again. In the simulation 205 parts over 250 ms,
-/// 200 Mbit/s and 0.5 % of loss, with a window of 160, take 64 s so and 78 s in two waves.
-pub(super) fn is_one_wave(beyond: usize, window: usize, waited: Duration) -> bool {
-    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-    let share = beyond as f64 / window.max(1) as f64;
-    beyond > 0 && share <= ALONG && waited >= LONE
 }
 
 /// The part that is worth another connection most, if one is.
@@ -216,7 +220,7 @@ pub(super) fn worst(sending: &[Sending<'_>], usual: Duration, goodput: &Goodput)
     let end = ((left * (1.0 + IN_VAIN) + copy) / goodput.most).max(fresh) * LATE;
     sending
         .iter()
-        .filter(|part| !part.paces.is_empty() && part.copies < part.allowed(fresh))
+        .filter(|part| !part.waits && !part.paces.is_empty() && part.copies < part.allowed(fresh))
         .map(|part| (part.index, part.paces.iter().map(|pace| pace.needs(fresh)).fold(f64::INFINITY, f64::min)))
         .filter(|(_, needs)| *needs > end)
         .max_by(|one, other| one.1.total_cmp(&other.1))
@@ -266,26 +270,34 @@ mod tests {
     }
 
     fn worst_of(parts: &[Vec<Pace>], rate: f64) -> Option<usize> {
-        let sending: Vec<Sending<'_>> =
-            parts.iter().enumerate().map(|(index, paces)| Sending { index, paces, copies: paces.len() }).collect();
+        let sending: Vec<Sending<'_>> = parts
+            .iter()
+            .enumerate()
+            .map(|(index, paces)| Sending { index, paces, copies: paces.len(), waits: false })
+            .collect();
         worst(&sending, SECOND * 10, &goodput(rate))
     }
 
     const FAST: f64 = 1e9;
 
     #[test]
-    fn a_small_second_wave_goes_along_with_a_slow_first_one() {
-        assert!(is_one_wave(45, 160, LONE));
-        assert!(!is_one_wave(45, 160, LONE / 2));
-        assert!(!is_one_wave(0, 160, LONE));
-        assert!(!is_one_wave(100, 160, LONE));
-    }
-
-    #[test]
     fn the_part_that_needs_longest_is_sent_again() {
         let start = Instant::now();
         let parts = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])], vec![pace(start, &[40, 80])]];
         assert_eq!(worst_of(&parts, FAST), Some(1));
+    }
+
+    #[test]
+    fn what_is_kept_back_is_not_sent_again() {
+        let start = Instant::now();
+        let [slow, slower] = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])]];
+        let sending = [(0, &slow, false), (1, &slower, true)].map(|(index, paces, waits)| Sending {
+            index,
+            paces,
+            copies: 1,
+            waits,
+        });
+        assert_eq!(worst(&sending, SECOND * 10, &goodput(FAST)), Some(0));
     }
 
     #[test]
@@ -307,7 +319,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_again_over_a_full_path() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: &[still], copies: 1 }];
+        let sending = [Sending { index: 0, paces: &[still], copies: 1, waits: false }];
         assert_eq!(worst(&sending, SECOND, &goodput(FAST)), Some(0));
         assert_eq!(worst(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }), None);
     }
@@ -315,7 +327,7 @@ mod tests {
     #[test]
     fn a_dip_is_not_the_end() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: &[still], copies: 1 }];
+        let sending = [Sending { index: 0, paces: &[still], copies: 1, waits: false }];
         let after = |dip: Duration| {
             let path = goodput(FAST / 100.0);
             worst(&sending, SECOND, &Goodput { full: path.looked - dip, ..path })

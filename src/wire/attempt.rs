@@ -7,6 +7,7 @@
 use super::deadline::Deadline;
 use super::error::{Error, Stage};
 use super::gate::Permit;
+use super::level::Level;
 use crate::s3::error::{Class, Remedy};
 use aws_credential_types::Credentials;
 use std::fmt;
@@ -160,6 +161,7 @@ pub struct Attempts {
     entrance: Entrance,
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
+    level: Option<Arc<Level>>,
     began: Option<Instant>,
     peer: Peer,
     avoid: Option<IpAddr>,
@@ -188,6 +190,7 @@ impl Attempts {
             deadline: deadline.clone(),
             entrance: Entrance::Queue,
             taken: Arc::default(),
+            level: None,
             began: None,
             peer: Peer::default(),
             avoid: None,
@@ -229,6 +232,18 @@ impl Attempts {
         self.on_kept = false;
         self.avoid = peer;
         self
+    }
+
+    /// The same, its body keeping to a level.
+    #[must_use]
+    pub fn keeping_to(mut self, level: Arc<Level>) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// The level that the body keeps to.
+    pub(super) fn level(&self) -> Option<Arc<Level>> {
+        self.level.clone()
     }
 
     /// A view of how many bytes of the body the attempt under way has put on its connection.

@@ -2,6 +2,7 @@
 
 use super::error::{Error, Stage};
 use super::gate::Gate;
+use super::level::{Kept, Level};
 use super::passage::Finished;
 use super::stream::{Fed, Line};
 use crate::s3::aws_chunked::Piece;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How much of a body is handed to the connection at once: the grain in which progress is seen.
-const PIECE: usize = 16 << 10;
+const PIECE: u32 = 16 << 10;
 
 /// How much of what a connection has taken is still on this machine: 32 KiB each in hyper, in rustls, and unsent in the
 /// kernel. The gate hears of bytes this much later, so that filling these is not taken for goodput.
@@ -98,12 +99,13 @@ pub(super) struct Outgoing {
     load: Load,
     gate: Arc<dyn Gate>,
     taken: Arc<AtomicU64>,
+    kept: Option<Kept>,
 }
 
 impl Outgoing {
-    /// A body that counts what the connection has taken of it, and tells the gate.
-    pub(super) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>) -> Self {
-        Self { load, gate, taken }
+    /// A body that counts what the connection has taken of it, tells the gate, and keeps to a level.
+    pub(super) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Level>>) -> Self {
+        Self { load, gate, taken, kept: level.map(|level| Kept::to(level, PIECE)) }
     }
 }
 
@@ -117,10 +119,15 @@ impl Body for Outgoing {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let (taken, left) = (self.taken.load(Ordering::Relaxed), self.load.length());
+        // What is all but sent is not kept from being answered.
+        if let Some(kept) = self.kept.as_mut().filter(|_| left > u64::from(PIECE)) {
+            ready!(kept.poll_reached(taken, cx));
+        }
         let piece = match &mut self.load {
             Load::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            Load::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE)),
-            Load::Streamed(fed) => match ready!(fed.poll_next(PIECE, cx)) {
+            Load::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE as usize)),
+            Load::Streamed(fed) => match ready!(fed.poll_next(PIECE as usize, cx)) {
                 Some(Ok(Piece::Data(piece))) => piece,
                 Some(Ok(Piece::Frame(frame))) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),

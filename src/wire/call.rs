@@ -7,6 +7,7 @@ use super::error::{Error, Stage};
 use super::gate::{self, Came, Gate, Permit};
 use super::keys::{Ahead, Keys};
 use super::learned::{Learned, seconds};
+use super::level::Level;
 use super::passage::{Finished, Passage};
 use super::pool::{Connection, Pool};
 use crate::s3::Bucket;
@@ -99,6 +100,7 @@ impl Drop for Wider {
 struct Sending {
     request: Request<Load>,
     taken: Arc<AtomicU64>,
+    level: Option<Arc<Level>>,
     pace: Pace,
     answer: Answer,
 }
@@ -326,7 +328,7 @@ impl Client {
             Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
-        let sending = Sending { request, taken: attempts.taken(), pace, answer };
+        let sending = Sending { request, taken: attempts.taken(), level: attempts.level(), pace, answer };
         let answered = self.send(connection, sending, passage).await?;
         debug!(
             side = self.0.config.side,
@@ -349,12 +351,12 @@ impl Client {
         sending: Sending,
         mut passage: Passage,
     ) -> Result<Answered, Error> {
-        let Sending { request, taken, pace, answer } = sending;
+        let Sending { request, taken, level, pace, answer } = sending;
         let reused = connection.reused;
         let stage = if reused { Stage::Reused } else { Stage::Head };
         let (parts, load) = request.into_parts();
         let course = load.course(Arc::clone(&taken));
-        let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken);
+        let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken, level);
         let config = &self.0.config;
         let patience = match pace {
             Pace::Prompt => config.first_byte,

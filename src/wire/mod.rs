@@ -14,6 +14,7 @@ pub mod error;
 pub mod gate;
 pub mod keys;
 mod learned;
+pub mod level;
 mod passage;
 mod pool;
 mod request;
