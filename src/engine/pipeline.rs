@@ -10,7 +10,7 @@ use super::ordered::Ordered;
 use super::report::Fault;
 use super::resume::same_bytes;
 use super::sent::{Done, Origin, Sent, proven};
-use super::straggler::{self, Goodput, Pace};
+use super::straggler::{self, Goodput, Pace, Sending};
 use super::streamed::stream;
 use crate::s3::checksum::{Digests, Kinds};
 use crate::s3::error::Class;
@@ -351,24 +351,14 @@ impl Flights {
             if connections(self) >= most {
                 return;
             }
-            let paces: Vec<(usize, usize, bool, Vec<Pace>)> = self
-                .under_way
-                .iter()
-                .filter(|(_, flight)| flight.is_at_hand())
-                .map(|(index, flight)| {
-                    let waits = flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now));
-                    (*index, flight.begun, waits, flight.paces())
-                })
-                .collect();
-            let sending: Vec<straggler::Sending<'_>> = paces
-                .iter()
-                .map(|(index, copies, waits, paces)| straggler::Sending {
-                    index: *index,
-                    paces,
-                    copies: *copies,
-                    waits: *waits,
-                })
-                .collect();
+            let at_hand = self.under_way.iter().filter(|(_, flight)| flight.is_at_hand());
+            let sending = at_hand.map(|(index, flight)| Sending {
+                index: *index,
+                paces: flight.paces(),
+                copies: flight.begun,
+                waits: flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now)),
+            });
+            let sending: Vec<Sending> = sending.collect();
             let Some(index) = straggler::worst(&sending, usual, &self.goodput) else { return };
             let Some(permit) = client.permit() else { return };
             if !client.affords_hedge() {

@@ -186,19 +186,19 @@ impl Pace {
 }
 
 /// A part that is being sent.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sending<'a> {
+#[derive(Debug, Clone)]
+pub(super) struct Sending {
     /// Which.
     pub(super) index: usize,
     /// One for each connection it is being sent on.
-    pub(super) paces: &'a [Pace],
+    pub(super) paces: Vec<Pace>,
     /// On how many connections it was or is being sent.
     pub(super) copies: usize,
     /// Whether it is kept back for others.
     pub(super) waits: bool,
 }
 
-impl Sending<'_> {
+impl Sending {
     /// On how many connections it may have been sent by now.
     fn allowed(&self, fresh: f64) -> usize {
         let age = self.paces.iter().map(|pace| pace.looked.saturating_duration_since(pace.began)).max();
@@ -209,14 +209,14 @@ impl Sending<'_> {
 }
 
 /// The part that is worth another connection most, if one is.
-pub(super) fn worst(sending: &[Sending<'_>], usual: Duration, goodput: &Goodput) -> Option<usize> {
-    let least = |part: &Sending<'_>| part.paces.iter().map(Pace::left).reduce(f64::min).unwrap_or(0.0);
+pub(super) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput) -> Option<usize> {
+    let least = |part: &Sending| part.paces.iter().map(Pace::left).reduce(f64::min).unwrap_or(0.0);
     if goodput.most <= 0.0 || !goodput.has_room(sending.iter().map(least).sum()) {
         return None;
     }
     let fresh = goodput.fresh(usual);
-    let left: f64 = sending.iter().flat_map(|part| part.paces).map(Pace::left).sum();
-    let copy = sending.iter().flat_map(|part| part.paces).map(|pace| pace.length).fold(0.0, f64::max);
+    let left: f64 = sending.iter().flat_map(|part| &part.paces).map(Pace::left).sum();
+    let copy = sending.iter().flat_map(|part| &part.paces).map(|pace| pace.length).fold(0.0, f64::max);
     let end = ((left * (1.0 + IN_VAIN) + copy) / goodput.most).max(fresh) * LATE;
     sending
         .iter()
@@ -270,10 +270,10 @@ mod tests {
     }
 
     fn worst_of(parts: &[Vec<Pace>], rate: f64) -> Option<usize> {
-        let sending: Vec<Sending<'_>> = parts
+        let sending: Vec<Sending> = parts
             .iter()
             .enumerate()
-            .map(|(index, paces)| Sending { index, paces, copies: paces.len(), waits: false })
+            .map(|(index, paces)| Sending { index, copies: paces.len(), paces: paces.clone(), waits: false })
             .collect();
         worst(&sending, SECOND * 10, &goodput(rate))
     }
@@ -291,7 +291,7 @@ mod tests {
     fn what_is_kept_back_is_not_sent_again() {
         let start = Instant::now();
         let [slow, slower] = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])]];
-        let sending = [(0, &slow, false), (1, &slower, true)].map(|(index, paces, waits)| Sending {
+        let sending = [(0, slow, false), (1, slower, true)].map(|(index, paces, waits)| Sending {
             index,
             paces,
             copies: 1,
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_again_over_a_full_path() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: &[still], copies: 1, waits: false }];
+        let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
         assert_eq!(worst(&sending, SECOND, &goodput(FAST)), Some(0));
         assert_eq!(worst(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }), None);
     }
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_dip_is_not_the_end() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: &[still], copies: 1, waits: false }];
+        let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
         let after = |dip: Duration| {
             let path = goodput(FAST / 100.0);
             worst(&sending, SECOND, &Goodput { full: path.looked - dip, ..path })
