@@ -30,13 +30,17 @@ const FEW: usize = 8;
 const MARGIN: f64 = 131_072.0;
 /// How much later than all would be done together, at what the path carries, a part may be done.
 const LATE: f64 = 1.1;
-/// The share of the parts that is many to be late.
-const MANY: f64 = 0.5;
-/// What is sent, as a share of what the path carries, while many are late and while none is.
-const SHARES: (f64, f64) = (0.85, 1.0);
-/// That share at most in the last seconds of the object, and how many they are: a packet that the queue drops then is waited
+/// What is sent while many are late, as a share of what the path carries.
+const LEAST: f64 = 0.85;
+/// What is sent while none is, and the share of the parts that is many to be late. BBR sends more than was measured where
+/// nothing holds it back, and its slow connections find free room late.
+const CUBIC: (f64, f64) = (1.0, 0.5);
+const BBR: (f64, f64) = (0.97, 0.25);
+/// So few that are late are not waited for, but sent on other connections.
+pub(super) const LOST: usize = 4;
+/// What is sent at most in the last seconds of the object, and how many they are: a packet that the queue drops then is waited
 /// for by everybody.
-const CLOSING: (f64, f64) = (0.96, 3.0);
+const CLOSING: (f64, f64) = (0.97, 2.0);
 /// The most by which the level rises, as a share of what it has to on the average, and the time in seconds that it has at
 /// least for what is left.
 const FASTEST: f64 = 3.0;
@@ -70,6 +74,9 @@ pub(super) struct Abreast {
     line: Option<Line>,
     // The level is at the end of the parts.
     is_over: bool,
+    // How many would be late.
+    late: usize,
+    bbr: bool,
     // Since when all are under way.
     all: Option<Instant>,
     // Goodput that was wanted since the last look.
@@ -104,8 +111,8 @@ impl Rest {
 }
 
 impl Abreast {
-    /// Nothing moved yet.
-    pub(super) fn new(now: Instant) -> Self {
+    /// Nothing moved yet, over connections with BBR or with CUBIC.
+    pub(super) fn new(now: Instant, bbr: bool) -> Self {
         let past = VecDeque::new();
         Self {
             looked: now,
@@ -115,6 +122,8 @@ impl Abreast {
             most: 0.0,
             line: None,
             is_over: false,
+            late: 0,
+            bbr,
             all: None,
             wanted: 0.0,
             owed: 0.0,
@@ -151,6 +160,13 @@ impl Abreast {
         self.line
     }
 
+    /// How many more connections there may be although the path is full, if a few parts are so late that they are worth
+    /// others: the level leaves room for these.
+    pub(super) fn spare(&self) -> usize {
+        let has_lost = self.line.is_some() && (1..=LOST).contains(&self.late);
+        if has_lost { LOST } else { 0 }
+    }
+
     /// Whether a part does not wait for others.
     pub(super) fn is_free(&self, part: &Standing, now: Instant) -> bool {
         self.line.is_none_or(|line| part.gone < line.at(now) - MARGIN)
@@ -178,9 +194,10 @@ impl Abreast {
         if late == 0 && self.line.is_none() {
             return None;
         }
-        let many = (count(late) / count(parts.len()) / MANY).min(1.0);
-        let most = if soonest > CLOSING.1 { SHARES.1 } else { CLOSING.0 };
-        let share = most.min(SHARES.1 + (SHARES.0 - SHARES.1) * many);
+        self.late = late;
+        let (most, many) = if self.bbr { BBR } else { CUBIC };
+        let share = most + (LEAST - most) * (count(late) / count(parts.len()) / many).min(1.0);
+        let share = share.min(if soonest > CLOSING.1 { most } else { CLOSING.0 });
         if self.line.is_none() {
             self.owed = 0.0;
         }
@@ -219,7 +236,7 @@ mod tests {
     /// shares of it by their speeds; while it is not, they grow to `grown`.
     fn seconds(speeds: impl Fn(usize) -> f64, path: f64, grown: f64, has_level: bool) -> f64 {
         let start = Instant::now();
-        let (mut now, mut abreast) = (start, Abreast::new(start));
+        let (mut now, mut abreast) = (start, Abreast::new(start, false));
         let mut all: Vec<Connection> =
             (0..PARTS).map(|index| Connection { gone: 0.0, rate: 0.0, speed: speeds(index) }).collect();
         let step = STEP.as_secs_f64();
@@ -276,7 +293,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_those_that_will_be_in_time() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now) };
+        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, false) };
         let part = |gone: f64, rate| Standing { gone, left: LENGTH - gone, rate };
         let mut parts = vec![part(2e6, 1e6); FEW];
         assert_eq!(abreast.level(&parts, now), None);
@@ -286,13 +303,14 @@ mod tests {
         parts[0] = part(0.0, 1e3);
         assert!(abreast.level(&parts, now).is_some());
         assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
-        assert_eq!(Abreast { most: 1e6, ..Abreast::new(now) }.level(&parts[1..], now), None);
+        assert_eq!(abreast.spare(), LOST);
+        assert_eq!(Abreast { most: 1e6, ..Abreast::new(now, false) }.level(&parts[1..], now), None);
     }
 
     #[test]
     fn once_the_level_has_been_at_the_end_nobody_waits() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now) };
+        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, false) };
         let part = |gone: f64| Standing { gone, left: LENGTH - gone, rate: 1.0 };
         let parts = [vec![part(0.0)], vec![part(LENGTH); FEW]].concat();
         let near = [vec![part(0.0)], vec![part(LENGTH / 2.0); FEW]].concat();

@@ -1,6 +1,6 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
-use super::abreast::{Abreast, Rest, Standing};
+use super::abreast::{Abreast, LOST, Rest, Standing};
 use super::buffer::{Ring, Sealed, Slot};
 use super::fill::fill;
 use super::hint::End;
@@ -24,6 +24,7 @@ use crate::wire::deadline::Stopped;
 use crate::wire::error::Error;
 use crate::wire::gate::Permit;
 use crate::wire::level::Level;
+use crate::wire::room::Room;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -218,7 +219,7 @@ impl Flights {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            abreast: Abreast::new(Instant::now()),
+            abreast: Abreast::new(Instant::now(), Room::of_this_machine().bbr),
             level: Arc::default(),
             wider: None,
             finished: 0.0,
@@ -345,9 +346,10 @@ impl Flights {
         let usual = self.usual(now);
         // Second connections take the place of those that have ended: the path has shown that it has room for these.
         let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
-        let most = *self.at_end.get_or_insert(connections(self));
+        let spare = self.abreast.spare();
+        let most = *self.at_end.get_or_insert(connections(self)) + spare;
         let client = self.parts.job.target.client.clone();
-        for _ in 0..self.goodput.copies_at_once(most) {
+        for _ in 0..self.goodput.copies_at_once(most).max(spare) {
             if connections(self) >= most {
                 return;
             }
@@ -359,7 +361,7 @@ impl Flights {
                 waits: flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now)),
             });
             let sending: Vec<Sending> = sending.collect();
-            let Some(index) = straggler::worst(&sending, usual, &self.goodput) else { return };
+            let Some(index) = straggler::worst(&sending, usual, &self.goodput, spare > 0) else { return };
             let Some(permit) = client.permit() else { return };
             if !client.affords_hedge() {
                 return;
@@ -392,7 +394,7 @@ impl Flights {
         let seconds = self.goodput.seconds(to_go + each as f64 * left as f64);
         let rest = Rest { under_way, left, window, usual: self.usual(now), seconds };
         if rest.is_last() {
-            let beyond = u32::try_from((under_way + left).saturating_sub(window)).unwrap_or(u32::MAX);
+            let beyond = u32::try_from((under_way + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
             self.wider = Some(self.parts.job.target.client.widen(beyond));
         }
     }

@@ -208,10 +208,11 @@ impl Sending {
     }
 }
 
-/// The part that is worth another connection most, if one is.
-pub(super) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput) -> Option<usize> {
+/// The part that is worth another connection most, if one is and the path has room for it, or somebody has made room.
+pub(super) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has_room: bool) -> Option<usize> {
     let least = |part: &Sending| part.paces.iter().map(Pace::left).reduce(f64::min).unwrap_or(0.0);
-    if goodput.most <= 0.0 || !goodput.has_room(sending.iter().map(least).sum()) {
+    let has_room = has_room || goodput.has_room(sending.iter().map(least).sum());
+    if goodput.most <= 0.0 || !has_room {
         return None;
     }
     let fresh = goodput.fresh(usual);
@@ -275,7 +276,7 @@ mod tests {
             .enumerate()
             .map(|(index, paces)| Sending { index, copies: paces.len(), paces: paces.clone(), waits: false })
             .collect();
-        worst(&sending, SECOND * 10, &goodput(rate))
+        worst(&sending, SECOND * 10, &goodput(rate), false)
     }
 
     const FAST: f64 = 1e9;
@@ -288,6 +289,16 @@ mod tests {
     }
 
     #[test]
+    fn a_full_path_has_room_where_somebody_has_made_it() {
+        let start = Instant::now();
+        let paces = vec![pace(start, &[5, 10])];
+        let sending = [Sending { index: 0, paces, copies: 1, waits: false }];
+        let full = Goodput { now: FAST, ..goodput(FAST) };
+        assert_eq!(worst(&sending, SECOND * 10, &full, false), None);
+        assert_eq!(worst(&sending, SECOND * 10, &full, true), Some(0));
+    }
+
+    #[test]
     fn what_is_kept_back_is_not_sent_again() {
         let start = Instant::now();
         let [slow, slower] = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])]];
@@ -297,7 +308,7 @@ mod tests {
             copies: 1,
             waits,
         });
-        assert_eq!(worst(&sending, SECOND * 10, &goodput(FAST)), Some(0));
+        assert_eq!(worst(&sending, SECOND * 10, &goodput(FAST), false), Some(0));
     }
 
     #[test]
@@ -320,8 +331,8 @@ mod tests {
     fn nothing_is_sent_again_over_a_full_path() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
         let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
-        assert_eq!(worst(&sending, SECOND, &goodput(FAST)), Some(0));
-        assert_eq!(worst(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }), None);
+        assert_eq!(worst(&sending, SECOND, &goodput(FAST), false), Some(0));
+        assert_eq!(worst(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }, false), None);
     }
 
     #[test]
@@ -330,7 +341,7 @@ mod tests {
         let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
         let after = |dip: Duration| {
             let path = goodput(FAST / 100.0);
-            worst(&sending, SECOND, &Goodput { full: path.looked - dip, ..path })
+            worst(&sending, SECOND, &Goodput { full: path.looked - dip, ..path }, false)
         };
         // 99 MiB take ten seconds.
         assert_eq!(after(SECOND / 2), None);
