@@ -9,6 +9,7 @@
 //! 32.2 to 33.2 s so, and 34.9 to 36.1 s with the same connections and no level.
 
 use crate::wire::level::Line;
+use crate::wire::room::Room;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ const SLOW: Duration = Duration::from_millis(150);
 const SPAN: Duration = Duration::from_secs(2);
 /// The time in which connections come to speed and buffers fill: bytes that move then are not what the path can carry.
 const OPENING: Duration = Duration::from_millis(1_500);
+/// What sockets may hold for a part that is streamed, to both sides, while all of them share the path.
+const SOCKETS: u64 = 256 << 10;
 /// Fewer parts are not worth it.
 const FEW: usize = 8;
 /// Parts that are within so many bytes of the level are abreast.
@@ -76,7 +79,7 @@ pub(super) struct Abreast {
     is_over: bool,
     // How many would be late.
     late: usize,
-    bbr: bool,
+    room: Room,
     // Since when all are under way.
     all: Option<Instant>,
     // Goodput that was wanted since the last look.
@@ -101,18 +104,19 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Whether those that are left are begun with those that are under way.
-    pub(super) fn is_last(&self) -> bool {
+    /// Whether those that are left are begun with those that are under way, on a machine with such room.
+    pub(super) fn is_last(&self, room: Room) -> bool {
         // Where others have permits too, the path stays full at this object's end.
         let has_all = self.under_way * 4 >= self.window * 3;
         let is_short = self.under_way + self.left <= self.window * WAVES || self.seconds <= LAST;
-        self.left > 0 && has_all && is_short && self.usual >= SLOW
+        let fits = (self.under_way + self.left) as u64 <= room.socket_memory / SOCKETS;
+        self.left > 0 && has_all && is_short && fits && self.usual >= SLOW
     }
 }
 
 impl Abreast {
-    /// Nothing moved yet, over connections with BBR or with CUBIC.
-    pub(super) fn new(now: Instant, bbr: bool) -> Self {
+    /// Nothing moved yet.
+    pub(super) fn new(now: Instant, room: Room) -> Self {
         let past = VecDeque::new();
         Self {
             looked: now,
@@ -123,7 +127,7 @@ impl Abreast {
             line: None,
             is_over: false,
             late: 0,
-            bbr,
+            room,
             all: None,
             wanted: 0.0,
             owed: 0.0,
@@ -158,6 +162,11 @@ impl Abreast {
         self.all.get_or_insert(now);
         self.line = self.next(parts, now);
         self.line
+    }
+
+    /// Whether these are the last parts, which are begun together.
+    pub(super) fn are_last(&self, rest: &Rest) -> bool {
+        rest.is_last(self.room)
     }
 
     /// How many more connections there may be although the path is full, if a few parts are so late that they are worth
@@ -195,7 +204,7 @@ impl Abreast {
             return None;
         }
         self.late = late;
-        let (most, many) = if self.bbr { BBR } else { CUBIC };
+        let (most, many) = if self.room.bbr { BBR } else { CUBIC };
         let share = most + (LEAST - most) * (count(late) / count(parts.len()) / many).min(1.0);
         let share = share.min(if soonest > CLOSING.1 { most } else { CLOSING.0 });
         if self.line.is_none() {
@@ -219,6 +228,7 @@ fn count(parts: usize) -> f64 {
 mod tests {
     use super::*;
 
+    const ROOM: Room = Room { files: 1024, socket_memory: 1 << 30, bbr: false };
     const STEP: Duration = Duration::from_millis(200);
     const LENGTH: f64 = 5_242_880.0;
     const PARTS: usize = 200;
@@ -236,7 +246,7 @@ mod tests {
     /// shares of it by their speeds; while it is not, they grow to `grown`.
     fn seconds(speeds: impl Fn(usize) -> f64, path: f64, grown: f64, has_level: bool) -> f64 {
         let start = Instant::now();
-        let (mut now, mut abreast) = (start, Abreast::new(start, false));
+        let (mut now, mut abreast) = (start, Abreast::new(start, ROOM));
         let mut all: Vec<Connection> =
             (0..PARTS).map(|index| Connection { gone: 0.0, rate: 0.0, speed: speeds(index) }).collect();
         let step = STEP.as_secs_f64();
@@ -293,7 +303,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_those_that_will_be_in_time() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, false) };
+        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, ROOM) };
         let part = |gone: f64, rate| Standing { gone, left: LENGTH - gone, rate };
         let mut parts = vec![part(2e6, 1e6); FEW];
         assert_eq!(abreast.level(&parts, now), None);
@@ -304,13 +314,13 @@ mod tests {
         assert!(abreast.level(&parts, now).is_some());
         assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
         assert_eq!(abreast.spare(), LOST);
-        assert_eq!(Abreast { most: 1e6, ..Abreast::new(now, false) }.level(&parts[1..], now), None);
+        assert_eq!(Abreast { most: 1e6, ..Abreast::new(now, ROOM) }.level(&parts[1..], now), None);
     }
 
     #[test]
     fn once_the_level_has_been_at_the_end_nobody_waits() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, false) };
+        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, ROOM) };
         let part = |gone: f64| Standing { gone, left: LENGTH - gone, rate: 1.0 };
         let parts = [vec![part(0.0)], vec![part(LENGTH); FEW]].concat();
         let near = [vec![part(0.0)], vec![part(LENGTH / 2.0); FEW]].concat();
@@ -324,11 +334,13 @@ mod tests {
     fn the_last_parts_are_begun_together() {
         let usual = Duration::from_secs(5);
         let rest = Rest { under_way: 64, left: 100, window: 64, usual, seconds: 60.0 };
-        assert!(rest.is_last());
-        assert!(!Rest { left: 300, ..rest }.is_last());
-        assert!(Rest { left: 300, seconds: 20.0, ..rest }.is_last());
-        assert!(!Rest { left: 0, ..rest }.is_last());
-        assert!(!Rest { under_way: 30, ..rest }.is_last(), "others keep the path full");
-        assert!(!Rest { usual: Duration::from_millis(50), ..rest }.is_last(), "a near path has no tail");
+        assert!(rest.is_last(ROOM));
+        assert!(!Rest { left: 300, ..rest }.is_last(ROOM));
+        assert!(Rest { left: 300, seconds: 20.0, ..rest }.is_last(ROOM));
+        assert!(!Rest { left: 0, ..rest }.is_last(ROOM));
+        assert!(!Rest { under_way: 30, ..rest }.is_last(ROOM), "others keep the path full");
+        assert!(!Rest { usual: Duration::from_millis(50), ..rest }.is_last(ROOM), "a near path has no tail");
+        // Of 512 MB the kernel gives 32 MB to sockets.
+        assert!(!rest.is_last(Room { socket_memory: 32 << 20, ..ROOM }), "they would have no memory");
     }
 }

@@ -219,7 +219,7 @@ impl Flights {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            abreast: Abreast::new(Instant::now(), Room::of_this_machine().bbr),
+            abreast: Abreast::new(Instant::now(), Room::of_this_machine()),
             level: Arc::default(),
             wider: None,
             finished: 0.0,
@@ -393,7 +393,7 @@ impl Flights {
         let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
         let seconds = self.goodput.seconds(to_go + each as f64 * left as f64);
         let rest = Rest { under_way, left, window, usual: self.usual(now), seconds };
-        if rest.is_last() {
+        if self.abreast.are_last(&rest) {
             let beyond = u32::try_from((under_way + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
             self.wider = Some(self.parts.job.target.client.widen(beyond));
         }
