@@ -152,7 +152,10 @@ impl Abreast {
             && now.saturating_duration_since(then) >= SPAN
         {
             let seconds = now.saturating_duration_since(then).as_secs_f64();
-            self.most = self.most.max((self.moved - before) / seconds);
+            // While parts wait, no more moves than the level lets through: only chance would add to this.
+            if self.line.is_none() {
+                self.most = self.most.max((self.moved - before) / seconds);
+            }
             self.past.pop_front();
         }
     }
