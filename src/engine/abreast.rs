@@ -79,6 +79,8 @@ pub(super) struct Abreast {
     is_over: bool,
     // How many would be late.
     late: usize,
+    // Once all are begun, whether they wait for each other.
+    together: Option<bool>,
     room: Room,
     // Since when all are under way.
     all: Option<Instant>,
@@ -104,13 +106,16 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    /// Whether those that are left are begun with those that are under way, on a machine with such room.
-    pub(super) fn is_last(&self, room: Room) -> bool {
-        // Where others have permits too, the path stays full at this object's end.
-        let has_all = self.under_way * 4 >= self.window * 3;
+    /// Whether no other object has a share of the path: it would stay full at this one's end.
+    fn has_all(&self) -> bool {
+        self.under_way * 4 >= self.window * 3
+    }
+
+    /// Whether those that are left can be begun with those that are under way, on a machine with such room.
+    fn is_last(&self, room: Room) -> bool {
         let is_short = self.under_way + self.left <= self.window * WAVES || self.seconds <= LAST;
         let fits = (self.under_way + self.left) as u64 <= room.socket_memory / SOCKETS;
-        self.left > 0 && has_all && is_short && fits && self.usual >= SLOW
+        self.has_all() && is_short && fits && self.usual >= SLOW
     }
 }
 
@@ -127,6 +132,7 @@ impl Abreast {
             line: None,
             is_over: false,
             late: 0,
+            together: None,
             room,
             all: None,
             wanted: 0.0,
@@ -167,9 +173,18 @@ impl Abreast {
         self.line
     }
 
-    /// Whether these are the last parts, which are begun together.
-    pub(super) fn are_last(&self, rest: &Rest) -> bool {
-        rest.is_last(self.room)
+    /// Whether those that are left are to be begun now, all together: said once.
+    pub(super) fn are_last(&mut self, rest: &Rest) -> bool {
+        if self.together.is_some() {
+            return false;
+        }
+        if rest.left == 0 {
+            self.together = Some(rest.has_all());
+            return false;
+        }
+        let are_last = rest.is_last(self.room);
+        self.together = are_last.then_some(true);
+        are_last
     }
 
     /// How many more connections there may be although the path is full, if a few parts are so late that they are worth
@@ -187,7 +202,7 @@ impl Abreast {
     fn next(&mut self, parts: &[Standing], now: Instant) -> Option<Line> {
         let soonest = parts.iter().map(|part| part.left).sum::<f64>() / self.most;
         // Not a number before the first span.
-        if self.is_over || parts.len() < FEW || !soonest.is_finite() {
+        if self.is_over || self.together != Some(true) || parts.len() < FEW || !soonest.is_finite() {
             return None;
         }
         let length = parts.iter().map(|part| part.gone + part.left).fold(0.0, f64::max);
@@ -249,7 +264,7 @@ mod tests {
     /// shares of it by their speeds; while it is not, they grow to `grown`.
     fn seconds(speeds: impl Fn(usize) -> f64, path: f64, grown: f64, has_level: bool) -> f64 {
         let start = Instant::now();
-        let (mut now, mut abreast) = (start, Abreast::new(start, ROOM));
+        let (mut now, mut abreast) = (start, Abreast { together: Some(true), ..Abreast::new(start, ROOM) });
         let mut all: Vec<Connection> =
             (0..PARTS).map(|index| Connection { gone: 0.0, rate: 0.0, speed: speeds(index) }).collect();
         let step = STEP.as_secs_f64();
@@ -280,6 +295,11 @@ mod tests {
         (now - start).as_secs_f64()
     }
 
+    /// Of a path that carries 1 MB/s, and is this object's alone.
+    fn full(now: Instant) -> Abreast {
+        Abreast { most: 1e6, together: Some(true), ..Abreast::new(now, ROOM) }
+    }
+
     /// Some connections are several times as fast as others.
     fn uneven(index: usize) -> f64 {
         let share = FULL / count(PARTS);
@@ -306,7 +326,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_those_that_will_be_in_time() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, ROOM) };
+        let mut abreast = full(now);
         let part = |gone: f64, rate| Standing { gone, left: LENGTH - gone, rate };
         let mut parts = vec![part(2e6, 1e6); FEW];
         assert_eq!(abreast.level(&parts, now), None);
@@ -317,13 +337,13 @@ mod tests {
         assert!(abreast.level(&parts, now).is_some());
         assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
         assert_eq!(abreast.spare(), LOST);
-        assert_eq!(Abreast { most: 1e6, ..Abreast::new(now, ROOM) }.level(&parts[1..], now), None);
+        assert_eq!(full(now).level(&parts[1..], now), None);
     }
 
     #[test]
     fn once_the_level_has_been_at_the_end_nobody_waits() {
         let now = Instant::now();
-        let mut abreast = Abreast { most: 1e6, ..Abreast::new(now, ROOM) };
+        let mut abreast = full(now);
         let part = |gone: f64| Standing { gone, left: LENGTH - gone, rate: 1.0 };
         let parts = [vec![part(0.0)], vec![part(LENGTH); FEW]].concat();
         let near = [vec![part(0.0)], vec![part(LENGTH / 2.0); FEW]].concat();
@@ -333,17 +353,35 @@ mod tests {
         assert_eq!(abreast.level(&near, later), None);
     }
 
+    const REST: Rest = Rest { under_way: 64, left: 100, window: 64, usual: Duration::from_secs(5), seconds: 60.0 };
+
     #[test]
     fn the_last_parts_are_begun_together() {
-        let usual = Duration::from_secs(5);
-        let rest = Rest { under_way: 64, left: 100, window: 64, usual, seconds: 60.0 };
-        assert!(rest.is_last(ROOM));
-        assert!(!Rest { left: 300, ..rest }.is_last(ROOM));
-        assert!(Rest { left: 300, seconds: 20.0, ..rest }.is_last(ROOM));
-        assert!(!Rest { left: 0, ..rest }.is_last(ROOM));
-        assert!(!Rest { under_way: 30, ..rest }.is_last(ROOM), "others keep the path full");
-        assert!(!Rest { usual: Duration::from_millis(50), ..rest }.is_last(ROOM), "a near path has no tail");
+        let are_last = |rest: &Rest, room| Abreast::new(Instant::now(), room).are_last(rest);
+        assert!(are_last(&REST, ROOM));
+        assert!(!are_last(&Rest { left: 300, ..REST }, ROOM));
+        assert!(are_last(&Rest { left: 300, seconds: 20.0, ..REST }, ROOM));
+        assert!(!are_last(&Rest { left: 0, ..REST }, ROOM));
+        assert!(!are_last(&Rest { under_way: 30, ..REST }, ROOM), "others keep the path full");
+        assert!(!are_last(&Rest { usual: Duration::from_millis(50), ..REST }, ROOM), "a near path has no tail");
         // Of 512 MB the kernel gives 32 MB to sockets.
-        assert!(!rest.is_last(Room { socket_memory: 32 << 20, ..ROOM }), "they would have no memory");
+        assert!(!are_last(&REST, Room { socket_memory: 32 << 20, ..ROOM }), "they would have no memory");
+    }
+
+    #[test]
+    fn parts_wait_for_each_other_where_the_path_is_theirs() {
+        let now = Instant::now();
+        let parts: Vec<Standing> = (0..64).map(|_| Standing { gone: 2e6, left: 3e6, rate: 1e6 }).collect();
+        let parts = [vec![Standing { gone: 0.0, left: 5e6, rate: 1.0 }], parts].concat();
+        let waits = |rests: &[Rest]| {
+            let mut abreast = Abreast { together: None, ..full(now) };
+            let begun = rests.iter().filter(|rest| abreast.are_last(rest)).count();
+            (begun, abreast.level(&parts, now).is_some())
+        };
+        assert_eq!(waits(&[REST, Rest { under_way: 164, left: 0, window: 300, ..REST }]), (1, true));
+        assert_eq!(waits(&[Rest { left: 0, ..REST }]), (0, true));
+        assert_eq!(waits(&[Rest { left: 0, under_way: 30, ..REST }]), (0, false), "others keep the path full");
+        assert_eq!(waits(&[REST, REST]), (1, true));
+        assert_eq!(waits(&[]), (0, false), "some are not begun");
     }
 }

@@ -385,9 +385,6 @@ impl Flights {
 
     /// Begins all parts that are left, if they are the last.
     fn let_last_out(&mut self, left: usize, now: Instant) {
-        if self.wider.is_some() {
-            return;
-        }
         let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
         let to_go = self.under_way.values().filter_map(Flight::furthest).map(|part| part.left).sum::<f64>();
         let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);

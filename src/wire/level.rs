@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::debug;
 
 /// The longest that a body waits before it moves on by a piece all the same: no server, no TCP and no watch of ours takes
 /// its connection for one that stands still.
@@ -44,7 +45,12 @@ pub struct Level(Mutex<Option<Line>>);
 impl Level {
     /// From now on bodies keep to this line, or to none.
     pub fn set(&self, line: Option<Line>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), line);
+        match (before, line) {
+            (None, Some(Line { bytes, rate, .. })) => debug!(bytes, rate, "parts wait for others"),
+            (Some(_), None) => debug!("no part waits any more"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
     }
 
     fn get(&self) -> Option<Line> {
