@@ -209,19 +209,23 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
             wrong.append(f"{resumed} parts were gone on with, of {len(kept)} that were there")
     if wrong:
         row.problems.append(f"{obj.source.server.name} {obj.key}: {'; '.join(wrong)}")
-        print(f"FAIL {row.server}, {row.what}: {row.problems[-1]}", flush=True)
+        print(f"FAIL {row.server}, {row.what}: {row.problems[-1]}; it said:", *said(work.log, logged, obj.key), sep="\n", flush=True)
         for _, upload in left:
             target.client.abort_multipart_upload(Bucket=target.bucket, Key=obj.key, UploadId=upload)
     target.remove(obj.key)
 
 
-def resumed_parts(log, since, key):
-    """The parts of this key that the report of a copy says were kept, in what was logged since."""
+def said(log, since, key):
+    """The lines that name this key, in what was logged since."""
     with open(log) as f:
         f.seek(since)
         # The function's report is a string in its line.
-        lines = [line.replace("\\", "") for line in f if f'"key":"{key}"' in line.replace("\\", "")]
-    counts = [re.search(r'"outcome":"copied","source".*"resumed_parts":(\d+)', line) for line in lines]
+        return [line.strip() for line in (line.replace("\\", "") for line in f) if f'"key":"{key}"' in line]
+
+
+def resumed_parts(log, since, key):
+    """The parts of this key that the report of a copy says were kept, in what was logged since."""
+    counts = [re.search(r'"outcome":"copied","source".*"resumed_parts":(\d+)', line) for line in said(log, since, key)]
     return max((int(count[1]) for count in counts if count), default=0)
 
 
