@@ -4,7 +4,7 @@ A round is one border with both servers, in which each tool copies once: what st
 this starts the border with itself as the command; inside, it is root at the near end, the source beside it and the target at the far end.
 User and system seconds and peak memory are those that the kernel counts for the client's processes, with their children.
 """
-import argparse, importlib.metadata, json, os, pathlib, platform, shutil, signal, subprocess, sys, tempfile, time, uuid
+import argparse, importlib.metadata, json, os, pathlib, platform, shutil, signal, subprocess, sys, tempfile, threading, time, uuid
 
 import rows
 
@@ -59,7 +59,7 @@ def inside(options, name, patterns):
         for tool in tools:
             line = stamp | {"tool": tool, "version": version(tool)} | world.run(tool)
             text = json.dumps(line, separators=(",", ":"))
-            said = {k: line[k] for k in ("row", "tool", "bytes", "seconds", "share", "cpu", "rss_mib", "error") if k in line}
+            said = {k: line[k] for k in ("row", "tool", "bytes", "seconds", "share", "cpu", "rss_mib", "cgroup_mib", "sockets_mib", "error") if k in line}
             print("peers:", *(f"{k}={v}" for k, v in said.items()), file=sys.stderr, flush=True)
             if options.shrink == 1:
                 with RESULTS.open("a") as f:
@@ -163,7 +163,11 @@ class World:
             (variables, command), = steps[0]
             steps = [[(variables, [*command, "--log-level", "DEBUG"])]]
         date, before, start = time.strftime("%Y-%m-%d", time.gmtime()), ticks(), time.monotonic()
-        runs, errors, out = self.processes(steps, timeline)
+        sandbox = Sandbox(self.folder) if tool.endswith(rows.IN_512) else None
+        try:
+            runs, errors, out = self.processes(steps, timeline, sandbox.client if sandbox else CLIENT)
+        finally:
+            peaks = sandbox.end() if sandbox else {}
         seconds = time.monotonic() - start
         after = ticks()
         over = after["all"] - before["all"] or 1
@@ -171,7 +175,7 @@ class World:
                 "user": round(sum(r.ru_utime for r in runs), 3), "system": round(sum(r.ru_stime for r in runs), 3),
                 # Steps follow one another; the processes of one pipe stand beside each other.
                 "rss_mib": round(max(sum(r.ru_maxrss for r in runs[at:at + len(steps[0])]) for at in range(0, len(runs), len(steps[0]))) / 1024),
-                "idle": round((after["idle"] - before["idle"]) / over, 2), "niced": round((after["niced"] - before["niced"]) / over, 2)}
+                "idle": round((after["idle"] - before["idle"]) / over, 2), "niced": round((after["niced"] - before["niced"]) / over, 2)} | peaks
         if not errors:
             check = subprocess.run([sys.executable, HERE / "objects.py", "check", to, str(objects), str(each)], env=self.env,
                                    capture_output=True, text=True)
@@ -191,7 +195,7 @@ class World:
             line["timeline"] = timeline.value()
         return line
 
-    def processes(self, steps, timeline):
+    def processes(self, steps, timeline, client):
         """Runs the steps; what the kernel counted for each process, what went wrong, and what the last one said."""
         used, failed, log = [], [], self.folder / "log"
         with open(log, "w+") as errors, open(self.folder / "out", "w+") as out:
@@ -200,7 +204,7 @@ class World:
                 for at, (variables, command) in enumerate(step):
                     last = at == len(step) - 1
                     process = subprocess.Popen(
-                        [*CLIENT, *command], env=self.env | variables, cwd=self.place.scratch, stdin=previous,
+                        [*client, *command], env=self.env | variables, cwd=self.place.scratch, stdin=previous,
                         stdout=out if last else subprocess.PIPE, stderr=subprocess.PIPE if timeline else errors)
                     if previous != subprocess.DEVNULL:
                         previous.close()
@@ -229,6 +233,66 @@ class World:
         for server in self.servers:
             server.wait()
         shutil.rmtree(self.folder)
+
+
+class Sandbox:
+    """A machine of 512 MB for the client alone: a cgroup (version 1) whose sockets have what the kernel of such a machine gives them.
+
+    In a network namespace the kernel shows no tcp_mem, and it counts the servers' sockets with the client's. So the cgroup bounds the client's,
+    at the most that tcp_mem allows, and its usage stands where the client looks for that of its machine.
+    """
+    MEMORY = 512 << 20
+    TCP_MEM = (5860, 7812, 11720)  # pages; the second is a sixteenth of the memory
+    PAGE = 4096
+    # $0 is the cgroup's folder, $1 what stands for /proc/net/sockstat, $2 what stands for tcp_mem.
+    SCRIPT = """set -e
+echo $$ >"$0/cgroup.procs"
+mount -t tmpfs none /proc/sys/net/ipv4
+echo "$2" >/proc/sys/net/ipv4/tcp_mem
+mount --bind "$1" "/proc/$$/net/sockstat"
+shift 2
+exec "$@"
+"""
+
+    def __init__(self, folder):
+        self.root = folder / "cgroups"
+        self.root.mkdir()
+        subprocess.run(["mount", "-t", "cgroup", "-o", "memory", "peers", self.root], check=True)
+        self.group, self.shown = self.root / f"peers-{os.getpid()}", folder / "sockstat"
+        self.group.mkdir()
+        (self.group / "memory.limit_in_bytes").write_text(str(self.MEMORY))
+        (self.group / "memory.kmem.tcp.limit_in_bytes").write_text(str(self.TCP_MEM[2] * self.PAGE))
+        tcp_mem = "\t".join(map(str, self.TCP_MEM))
+        self.client = ["unshare", "--mount", "sh", "-c", self.SCRIPT, str(self.group), str(self.shown), tcp_mem, *CLIENT]
+        self.is_over = threading.Event()
+        self.show()
+        self.shows = threading.Thread(target=self.keep_showing)
+        self.shows.start()
+
+    def value(self, name):
+        return int((self.group / f"memory.{name}_in_bytes").read_text())
+
+    def show(self):
+        # Always of one length, so that no reader finds half of it.
+        self.shown.touch()
+        with self.shown.open("r+") as f:
+            f.write(f"TCP: inuse 0 orphan 0 tw 0 alloc 0 mem {self.value('kmem.tcp.usage') // self.PAGE:<12}\n")
+
+    def keep_showing(self):
+        while not self.is_over.wait(0.02):
+            self.show()
+
+    def end(self):
+        """The most that it had: of memory, sockets and page cache included, and of sockets."""
+        self.is_over.set()
+        self.shows.join()
+        sockets = self.value("kmem.tcp.max_usage")
+        peaks = {"cgroup_mib": round((self.value("max_usage") + sockets) / rows.MIB), "sockets_mib": round(sockets / rows.MIB, 1)}
+        # What is charged to it still does not keep it from being removed.
+        self.group.rmdir()
+        subprocess.run(["umount", self.root], check=True)
+        self.root.rmdir()
+        return peaks
 
 
 class Timeline:

@@ -7,6 +7,8 @@ SMALL = 10 << 10
 # A tool with this behind its name copies an object that was put together from parts of so many bytes, as the AWS CLI uploads
 # it. To the peers it is all the same.
 IN_PARTS, PART = "-in-parts", 8 * MIB
+# One with this runs with what a function of 512 MB has: the machine's memory, the kernel's for sockets, and the budget of parts.
+IN_512, IN_512_PARTS = "-in-512MB", "208MiB"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ ROWS = {
     "good": Row(("good",), ("xpsync", "xpsync-in-parts", *PEERS), sizes={"rclone": 512, "s5cmd": 512}),
     "flaky": Row(("flaky",), ("xpsync",)),
     "evening-4GiB": Row(("evening",), ("xpsync",), size=4096),
+    "usual-512MB": Row(("usual",), ("xpsync-in-512MB",)),
     "usual-bbr": Row(("usual", "--congestion", "bbr"), BEST),
     "evening-bbr": Row(("evening", "--congestion", "bbr"), BEST),
     "small": Row(("usual",), ("xpsync-handler", "rclone", "rclone-64", "rclone-64-no-head", "boto3-64", "s5cmd"), size=2000, sizes={"rclone": 500}, many=True),
@@ -88,7 +91,8 @@ def commands(tool, place, objects, size, key, to):
     name, _, setting = tool.partition("-")
     if name == "xpsync":
         ends = [a for side in ("source", "target") for a in (f"--{side}-profile", side, f"--{side}-endpoint-url", getattr(place, side))]
-        return [[({}, [place.xpsync, "cp", f"s3://source/{key}", f"s3://target/{to}", "--json", *ends])]]
+        limit = ("--memory-limit", IN_512_PARTS) if tool.endswith(IN_512) else ()
+        return [[({}, [place.xpsync, "cp", f"s3://source/{key}", f"s3://target/{to}", "--json", *limit, *ends])]]
     if name == "rclone":
         flags = RCLONE_64 if setting else RCLONE_LOWER if size < 1 << 30 else ()
         return [[({}, [f"{place.bin}/rclone", "copyto", f"source:source/{key}", f"target:target/{to}", *flags])]]

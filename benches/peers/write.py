@@ -18,7 +18,7 @@ LOSS_PLOT, TIME_PLOT = "throughput-against-loss.png", "goodput-and-window.png"
 COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857", "boto3": "#a16207"}
 RATES = {"usual": 300, "evening": 200}  # Mbit/s, as in benches/border/link.rs
 NAMES = {
-    "xpsync": "**xpsync**", "xpsync-in-parts": "**xpsync**, an object of 8 MiB parts", "xpsync-handler": "**xpsync**, the function's handler", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
+    "xpsync": "**xpsync**", "xpsync-in-parts": "**xpsync**, an object of 8 MiB parts", "xpsync-handler": "**xpsync**, the function's handler", "xpsync-in-512MB": "**xpsync**, with the parts' budget of a function of 512 MB", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
     "rclone-64-no-head": "rclone, 64 transfers, no HEAD after", "aws": "aws \\| aws", "aws-64": "aws \\| aws, 64 requests",
     "boto3": "boto3 through a file", "boto3-64": "boto3, 64 threads", "boto3-stream-64": "boto3 streaming, 64 threads",
     "s5cmd": "s5cmd cat \\| pipe", "s5cmd-64": "s5cmd cat \\| pipe, 64"}
@@ -27,7 +27,7 @@ TITLES = {
     "usual": "`usual`: 200 ms, 300 Mbit/s, 0.05 % of loss", "evening": "`evening`: 250 ms, 200 Mbit/s, 0.5 % of loss",
     "good": "`good`: 60 ms, 625 Mbit/s, 0.01 % of loss",
     "flaky": "`flaky`: as `usual`, with a reset every 4 s and 10 % of loss in one second of ten",
-    "evening-4GiB": "`evening`, 4 GiB", "usual-bbr": "`usual` with BBR at both ends", "evening-bbr": "`evening` with BBR at both ends"}
+    "evening-4GiB": "`evening`, 4 GiB", "usual-512MB": "`usual` from a machine of 512 MB", "usual-bbr": "`usual` with BBR at both ends", "evening-bbr": "`evening` with BBR at both ends"}
 
 
 class Results:
@@ -102,6 +102,16 @@ def border_table(results, row):
                       show(mid(lambda l: l["share"] * 100), "{:.0f} %"), show(mid(lambda l: l["cpu"]), "{:.1f}") + elsewhere,
                       show(mid(lambda l: l["rss_mib"])), ratio])
     return table(["tool", "object", "runs", "seconds", "Mbit/s", "of the link", "CPU s per GiB", "peak MiB", "xpsync has × (in one round)"], lines)
+
+
+def peaks(results, row):
+    """What a sandbox had at most."""
+    runs = [l for tool in rows.ROWS[row].tools for l in results.runs(row, tool)[0] if "cgroup_mib" in l]
+    if not runs:
+        return ""
+    most = lambda name: max(l[name] for l in runs)
+    return (f"\nThe cgroup had {most('cgroup_mib')} MiB at most in any run, sockets and page cache included; its sockets had {most('sockets_mib'):.1f} MiB, "
+            "and the client saw the limits of such a machine (`tcp_mem` 5860 7812 11720).\n")
 
 
 def small_table(results):
@@ -238,7 +248,7 @@ many times the tool's Mbit/s xpsync has, by medians, and in brackets in the roun
 """]
     for row, title in TITLES.items():
         if any(l["row"] == row for l in lines):
-            parts.append(f"## {title}\n\n{border_table(results, row)}")
+            parts.append(f"## {title}\n\n{border_table(results, row)}{peaks(results, row)}")
     parts.append(f"## Many small objects over `usual`\n\n{small_table(results)}")
     parts.append(f"## CPU on loopback, TLS on both sides\n\n{loopback_table(results)}")
     over = [t for t in rows.OVER_LOSS if any(l["tool"] == t and l["row"].startswith("loss-") for l in lines)]
