@@ -244,12 +244,12 @@ class Sandbox:
     MEMORY = 512 << 20
     TCP_MEM = (5860, 7812, 11720)  # pages; the second is a sixteenth of the memory
     PAGE = 4096
-    # $0 is the cgroup's folder, $1 what stands for /proc/net/sockstat, $2 what stands for tcp_mem.
+    # $0 is the cgroup's folder, $1 the one that stands for /proc/net, $2 what stands for tcp_mem. In /proc/net itself no mount stays.
     SCRIPT = """set -e
 echo $$ >"$0/cgroup.procs"
 mount -t tmpfs none /proc/sys/net/ipv4
 echo "$2" >/proc/sys/net/ipv4/tcp_mem
-mount --bind "$1" "/proc/$$/net/sockstat"
+mount --bind "$1" "/proc/$$/net"
 shift 2
 exec "$@"
 """
@@ -258,12 +258,14 @@ exec "$@"
         self.root = folder / "cgroups"
         self.root.mkdir()
         subprocess.run(["mount", "-t", "cgroup", "-o", "memory", "peers", self.root], check=True)
-        self.group, self.shown = self.root / f"peers-{os.getpid()}", folder / "sockstat"
+        self.group, net = self.root / f"peers-{os.getpid()}", folder / "net"
         self.group.mkdir()
+        net.mkdir(exist_ok=True)
+        self.shown = net / "sockstat"
         (self.group / "memory.limit_in_bytes").write_text(str(self.MEMORY))
         (self.group / "memory.kmem.tcp.limit_in_bytes").write_text(str(self.TCP_MEM[2] * self.PAGE))
         tcp_mem = "\t".join(map(str, self.TCP_MEM))
-        self.client = ["unshare", "--mount", "sh", "-c", self.SCRIPT, str(self.group), str(self.shown), tcp_mem, *CLIENT]
+        self.client = ["unshare", "--mount", "sh", "-c", self.SCRIPT, str(self.group), str(net), tcp_mem, *CLIENT]
         self.is_over = threading.Event()
         self.show()
         self.shows = threading.Thread(target=self.keep_showing)
