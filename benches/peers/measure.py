@@ -162,13 +162,13 @@ class World:
         if timeline:
             (variables, command), = steps[0]
             steps = [[(variables, [*command, "--log-level", "DEBUG"])]]
-        date, before, start = time.strftime("%Y-%m-%d", time.gmtime()), ticks(), time.monotonic()
         sandbox = Sandbox(self.folder) if tool.endswith(rows.IN_512) else None
+        date, before, start = time.strftime("%Y-%m-%d", time.gmtime()), ticks(), time.monotonic()
         try:
             runs, errors, out = self.processes(steps, timeline, sandbox.client if sandbox else CLIENT)
+            seconds = time.monotonic() - start
         finally:
             peaks = sandbox.end() if sandbox else {}
-        seconds = time.monotonic() - start
         after = ticks()
         over = after["all"] - before["all"] or 1
         line = {"date": date, "objects": objects, "bytes": objects * each, "seconds": round(seconds, 3),
@@ -239,10 +239,10 @@ class Sandbox:
     """A machine of 512 MB for the client alone: a cgroup (version 1) whose sockets have what the kernel of such a machine gives them.
 
     In a network namespace the kernel shows no tcp_mem, and it counts the servers' sockets with the client's. So the cgroup bounds the client's,
-    at the most that tcp_mem allows, and its usage stands where the client looks for that of its machine.
+    at the most that tcp_mem allows, and its usage stands where the client looks for that of its machine. That a kernel spares from the second
+    value on is not so here.
     """
     MEMORY = 512 << 20
-    TCP_MEM = (5860, 7812, 11720)  # pages; the second is a sixteenth of the memory
     PAGE = 4096
     # $0 is the cgroup's folder, $1 the one that stands for /proc/net, $2 what stands for tcp_mem. In /proc/net itself no mount stays.
     SCRIPT = """set -e
@@ -263,8 +263,8 @@ exec "$@"
         net.mkdir(exist_ok=True)
         self.shown = net / "sockstat"
         (self.group / "memory.limit_in_bytes").write_text(str(self.MEMORY))
-        (self.group / "memory.kmem.tcp.limit_in_bytes").write_text(str(self.TCP_MEM[2] * self.PAGE))
-        tcp_mem = "\t".join(map(str, self.TCP_MEM))
+        (self.group / "memory.kmem.tcp.limit_in_bytes").write_text(str(rows.IN_512_TCP_MEM[2] * self.PAGE))
+        tcp_mem = "\t".join(map(str, rows.IN_512_TCP_MEM))
         self.client = ["unshare", "--mount", "sh", "-c", self.SCRIPT, str(self.group), str(net), tcp_mem, *CLIENT]
         self.is_over = threading.Event()
         self.show()

@@ -7,8 +7,9 @@ SMALL = 10 << 10
 # A tool with this behind its name copies an object that was put together from parts of so many bytes, as the AWS CLI uploads
 # it. To the peers it is all the same.
 IN_PARTS, PART = "-in-parts", 8 * MIB
-# One with this runs with what a function of 512 MB has: the machine's memory, the kernel's for sockets, and the budget of parts.
-IN_512, IN_512_PARTS = "-in-512MB", "208MiB"
+# One with this runs with what a function of 512 MB has: the budget of parts, and the kernel's pages for sockets, of which the second value
+# is a sixteenth of the memory.
+IN_512, IN_512_PARTS, IN_512_TCP_MEM = "-in-512MB", "208MiB", (5860, 7812, 11720)
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,9 @@ def peaks(results, row):
     if not runs:
         return ""
     most = lambda name: max(l[name] for l in runs)
-    return (f"\nThe cgroup had {most('cgroup_mib')} MiB at most in any run, sockets and page cache included; its sockets had {most('sockets_mib'):.1f} MiB, "
-            "and the client saw the limits of such a machine (`tcp_mem` 5860 7812 11720).\n")
+    return (f"\nThe cgroup had {most('cgroup_mib')} MiB at most in any run, sockets and page cache included; its sockets had {most('sockets_mib'):.1f} MiB. "
+            f"They were bounded, and the client told so, as on such a machine (`tcp_mem` {' '.join(map(str, rows.IN_512_TCP_MEM))}), but for the sparing that a "
+            f"kernel begins at the second value. xpsync had `--memory-limit {rows.IN_512_PARTS}`.\n")
 
 
 def small_table(results):
@@ -243,7 +244,7 @@ cores that other work took (`niced`) and left (`idle`).
 Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
 link that is compared. `rclone` is then told to treat it as it treats 1 GiB by default (`--multi-thread-cutoff 8M --s3-upload-cutoff 8M`).
 The source has the object from one PUT, unless it says of 8 MiB parts, as the AWS CLI uploads it; to the peers that is the same.
-xpsync is at its defaults in every row and proves each object by ETag and CRC64NVME; what the peers check is theirs. The last column is how
+xpsync is at its defaults in every row, unless it says otherwise, and proves each object by ETag and CRC64NVME; what the peers check is theirs. The last column is how
 many times the tool's Mbit/s xpsync has, by medians, and in brackets in the rounds in which both ran one after the other, if there are any.
 """]
     for row, title in TITLES.items():
