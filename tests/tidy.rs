@@ -611,7 +611,7 @@ mod catches {
         check("#[allow(dead_code)]", "allow(dead_code)");
         check("#![allow(dead_code)]", "allow(dead_code)");
         check("#[cfg_attr(\n    test,\n    allow(dead_code)\n)]\nfn f() {}", "allow(dead_code)");
-        check("#[cfg(test)]\nmod tests {\n    #[test]\n    #[ignore = \"\"]\n    fn f() {}\n}", "ignore");
+        check(concat!("#[cfg(test)]\nmod tests {\n    #[test]\n    #[ig", "nore = \"\"]\n    fn f() {}\n}"), "ignore");
         check("#[should_panic(expected = \"\")]", "should_panic");
         check(concat!("// TO", "DO: later"), concat!("TO", "DO"));
         check(concat!("// FIX", "ME"), concat!("FIX", "ME"));

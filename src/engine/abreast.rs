@@ -81,7 +81,7 @@ pub(super) struct Abreast {
     is_over: bool,
     // How many would be late.
     late: usize,
-    // Once all are begun, whether they wait for each other.
+    // Once the last are let out, whether they wait for each other.
     together: Option<bool>,
     room: Room,
     // Since when all are under way.
