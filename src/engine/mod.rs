@@ -11,6 +11,7 @@ pub mod buffer;
 mod buffering;
 pub mod decide;
 mod fill;
+mod flight;
 pub mod gate;
 pub mod given;
 pub mod governor;

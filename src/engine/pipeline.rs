@@ -1,24 +1,25 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
 use super::abreast::{Abreast, LOST, Rest, Standing};
-use super::buffer::{Ring, Sealed, Slot};
+use super::buffer::{Ring, Slot};
 use super::fill::fill;
+use super::flight::{Copy, Flight, Held, Read};
 use super::hint::End;
-use super::job::{Halt, Job, Notes, UnderWay, fault_at, stopped};
-use super::md5s::{Md5, Md5s};
+use super::job::{Halt, Job, Notes, fault_at, stopped};
+use super::md5s::Md5s;
 use super::ordered::Ordered;
 use super::report::Fault;
 use super::resume::same_bytes;
 use super::sent::{Done, Origin, Sent, proven};
 use super::straggler::{self, Goodput, Pace, Sending};
 use super::streamed::stream;
-use crate::s3::checksum::{Digests, Kinds};
+use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
 use crate::s3::object::ObjectHead;
 use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
-use crate::wire::attempt::{Attempts, Peer};
+use crate::wire::attempt::Attempts;
 use crate::wire::call::Wider;
 use crate::wire::deadline::Stopped;
 use crate::wire::error::Error;
@@ -27,11 +28,11 @@ use crate::wire::level::Level;
 use crate::wire::room::Room;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// How often the window and the pace of the parts are looked at.
@@ -51,49 +52,6 @@ pub(super) struct Parts {
     /// What the upload has already, by the index of the part: not sent again if it is what is read now.
     pub(super) listed: BTreeMap<usize, ListedPart>,
     pub(super) ring: Ring,
-}
-
-/// A part that is being read or sent.
-struct Flight {
-    range: ByteRange,
-    begun: usize,
-    bytes: Held,
-    copies: Vec<Copy>,
-    _shown: UnderWay,
-}
-
-/// A part that is at hand.
-struct Read {
-    sealed: Sealed,
-    // Where it is asked for.
-    md5: Option<Md5>,
-}
-
-impl Read {
-    /// Its digests, with an MD5 that could wait.
-    async fn digests(&self) -> Result<Digests, Halt> {
-        let digests = *self.sealed.digests();
-        match &self.md5 {
-            Some(md5) => Ok(Digests { md5: Some(md5.get().await?), ..digests }),
-            None => Ok(digests),
-        }
-    }
-}
-
-/// Where another copy of a part would come from.
-enum Held {
-    /// Its slot, once it is filled.
-    Slot(Arc<Mutex<Option<Arc<Read>>>>),
-    /// The source.
-    Nowhere,
-}
-
-/// One connection's share in sending a part.
-struct Copy {
-    task: AbortHandle,
-    taken: Arc<AtomicU64>,
-    peer: Peer,
-    pace: Pace,
 }
 
 /// Parts on their way.
@@ -267,7 +225,7 @@ impl Flights {
 
     fn enter(&mut self, index: usize, range: ByteRange, bytes: Held, copy: Copy) {
         let shown = self.parts.job.meter.enter();
-        self.under_way.insert(index, Flight { range, begun: 1, bytes, copies: vec![copy], _shown: shown });
+        self.under_way.insert(index, Flight::new(range, bytes, copy, shown));
     }
 
     /// A part's attempts at one connection.
@@ -402,31 +360,6 @@ impl Flights {
         let mut took: Vec<Duration> = self.under_way.values().filter_map(first).chain(self.took.clone()).collect();
         let middle = took.len() / 2;
         if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
-    }
-}
-
-impl Flight {
-    fn paces(&self) -> Vec<Pace> {
-        self.copies.iter().map(|copy| copy.pace.clone()).collect()
-    }
-
-    /// Where it stands on the connection that is furthest.
-    fn furthest(&self) -> Option<Standing> {
-        let standings = self.copies.iter().map(|copy| copy.pace.standing());
-        standings.max_by(|one, other| one.gone.total_cmp(&other.gone))
-    }
-
-    /// Its bytes, once they are read, if they are kept.
-    fn read(&self) -> Option<Arc<Read>> {
-        match &self.bytes {
-            Held::Slot(read) => read.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            Held::Nowhere => None,
-        }
-    }
-
-    /// Whether another copy of it can be sent.
-    fn is_at_hand(&self) -> bool {
-        matches!(self.bytes, Held::Nowhere) || self.read().is_some()
     }
 }
 
