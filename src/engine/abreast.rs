@@ -21,6 +21,10 @@ const LAST: f64 = 30.0;
 const WAVES: usize = 4;
 /// Where a part takes less, there is no tail to speak of.
 const SLOW: Duration = Duration::from_millis(150);
+/// Nor where a window of parts takes less, in seconds, at what connections carry: beside a server a part can be slow only because
+/// the processor is. All parts at once take memory there that nothing has touched yet: 1 GiB over loopback then took up to
+/// twice as much CPU.
+const SLOW_WAVE: f64 = 1.0;
 /// The time over which goodput is measured: what kernels and links hold at a time is little beside what moves in it.
 const SPAN: Duration = Duration::from_secs(2);
 /// The time in which connections come to speed and buffers fill: bytes that move then are not what the path can carry.
@@ -103,6 +107,8 @@ pub(super) struct Rest {
     pub(super) window: usize,
     /// How long a part takes.
     pub(super) usual: Duration,
+    /// How long as many as are under way take at the goodput of now, in seconds.
+    pub(super) wave: f64,
     /// How long all of them take at the goodput of now, in seconds.
     pub(super) seconds: f64,
 }
@@ -117,7 +123,8 @@ impl Rest {
     fn is_last(&self, room: Room) -> bool {
         let is_short = self.under_way + self.left <= self.window * WAVES || self.seconds <= LAST;
         let fits = (self.under_way + self.left) as u64 <= room.socket_memory / SOCKETS;
-        self.has_all() && is_short && fits && self.usual >= SLOW
+        let is_slow = self.usual >= SLOW && self.wave >= SLOW_WAVE;
+        self.has_all() && is_short && fits && is_slow
     }
 }
 
@@ -355,7 +362,8 @@ mod tests {
         assert_eq!(abreast.level(&near, later), None);
     }
 
-    const REST: Rest = Rest { under_way: 64, left: 100, window: 64, usual: Duration::from_secs(5), seconds: 60.0 };
+    const REST: Rest =
+        Rest { under_way: 64, left: 100, window: 64, usual: Duration::from_secs(5), wave: 5.0, seconds: 60.0 };
 
     #[test]
     fn the_last_parts_are_begun_together() {
@@ -366,6 +374,7 @@ mod tests {
         assert!(!are_last(&Rest { left: 0, ..REST }, ROOM));
         assert!(!are_last(&Rest { under_way: 30, ..REST }, ROOM), "others keep the path full");
         assert!(!are_last(&Rest { usual: Duration::from_millis(50), ..REST }, ROOM), "a near path has no tail");
+        assert!(!are_last(&Rest { wave: 0.3, ..REST }, ROOM), "a slow processor is no slow path");
         // A sixteenth of 512 and of 256 MiB.
         assert!(are_last(&REST, Room { socket_memory: 32 << 20, ..ROOM }));
         assert!(!are_last(&REST, Room { socket_memory: 16 << 20, ..ROOM }), "they would have no memory");

@@ -346,8 +346,9 @@ impl Flights {
         let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
         let to_go = self.under_way.values().filter_map(Flight::furthest).map(|part| part.left).sum::<f64>();
         let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
-        let seconds = self.goodput.seconds(to_go + each as f64 * left as f64);
-        let rest = Rest { under_way, left, window, usual: self.usual(now), seconds };
+        let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
+        let (wave, seconds) = (seconds(under_way), self.goodput.seconds(to_go) + seconds(left));
+        let rest = Rest { under_way, left, window, usual: self.usual(now), wave, seconds };
         if self.abreast.are_last(&rest) {
             let beyond = u32::try_from((under_way + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
             self.wider = Some(self.parts.job.target.client.widen(beyond));
