@@ -39,8 +39,12 @@ const FEW: usize = 8;
 const MARGIN: f64 = 131_072.0;
 /// How much later than all would be done together, at what the path carries, a part may be done.
 const LATE: f64 = 1.1;
-/// What is sent while many are late, as a share of what the path carries.
-const LEAST: f64 = 0.85;
+/// What is sent while many are late, as a share of what the path carries: until the queue can be taken for empty, and then,
+/// when less would be wasted.
+const LEAST: (f64, f64) = (0.85, 0.97);
+/// What was spared when it can be, in seconds of what the path carries, and the share of that from which on it fills again:
+/// what was measured may be a little too much.
+const EMPTY: (f64, f64) = (0.15, 0.99);
 /// What is sent while none is, and the share of the parts that is many to be late. BBR sends more than was measured where
 /// nothing holds it back, and its slow connections find free room late.
 const CUBIC: (f64, f64) = (1.0, 0.5);
@@ -94,6 +98,8 @@ pub(super) struct Abreast {
     wanted: f64,
     // What is still to be made up for.
     owed: f64,
+    // Seconds of what the path carries that were left for its queue to drain.
+    spared: f64,
 }
 
 /// Parts that are under way and those that are left.
@@ -146,6 +152,7 @@ impl Abreast {
             all: None,
             wanted: 0.0,
             owed: 0.0,
+            spared: 0.0,
         }
     }
 
@@ -158,6 +165,9 @@ impl Abreast {
         self.moved += bytes;
         let owed = OWED * self.most;
         self.owed = (self.owed + self.wanted * seconds - bytes).clamp(-owed, owed);
+        if self.line.is_some() {
+            self.spared = (self.spared + (EMPTY.1 - self.wanted / self.most) * seconds).clamp(0.0, EMPTY.0);
+        }
         let is_open = self.all.is_some_and(|all| now.saturating_duration_since(all) >= OPENING);
         if !is_open {
             return;
@@ -232,10 +242,11 @@ impl Abreast {
         }
         self.late = late;
         let (most, many) = if self.room.bbr { BBR } else { CUBIC };
-        let share = most + (LEAST - most) * (count(late) / count(parts.len()) / many).min(1.0);
+        let least = if self.spared < EMPTY.0 { LEAST.0 } else { LEAST.1 };
+        let share = most + (least - most) * (count(late) / count(parts.len()) / many).min(1.0);
         let share = share.min(if soonest > CLOSING.1 { most } else { CLOSING.0 });
         if self.line.is_none() {
-            self.owed = 0.0;
+            (self.owed, self.spared) = (0.0, 0.0);
         }
         self.wanted = share * self.most;
         let theirs: f64 = behind.map(|part| part.rate).sum();
@@ -347,6 +358,25 @@ mod tests {
         assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
         assert_eq!(abreast.spare(), LOST);
         assert_eq!(full(now).level(&parts[1..], now), None);
+    }
+
+    #[test]
+    fn no_more_is_left_of_the_path_than_its_queue_takes_to_drain() {
+        let start = Instant::now();
+        let mut abreast = full(start);
+        let slow = Standing { gone: 0.0, left: LENGTH, rate: 1.0 };
+        let parts = [vec![slow; PARTS], vec![Standing { gone: 2e6, left: LENGTH - 2e6, rate: 1e4 }; PARTS]].concat();
+        let mut shares = Vec::new();
+        let mut now = start;
+        for _ in 0..10 {
+            assert!(abreast.level(&parts, now).is_some());
+            shares.push(abreast.wanted / abreast.most);
+            now += STEP;
+            abreast.moved(abreast.wanted * STEP.as_secs_f64(), 0.0, now);
+        }
+        assert!((shares[0] - LEAST.0).abs() < 1e-9 && (shares[9] - LEAST.1).abs() < 1e-9, "{shares:?}");
+        let left: f64 = shares.iter().map(|share| (LEAST.1 - share) * STEP.as_secs_f64()).sum();
+        assert!(left < EMPTY.0 * 2.0, "{left} s");
     }
 
     #[test]
