@@ -7,7 +7,7 @@
 //!
 //! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5 MiB;
 //! the heap as a function of this memory has it. CPU is of loopback, medians of three. The seconds are of before the last
-//! parts were sent abreast; since then `usual` takes 32.1 to 32.9 s with 256 MiB of the heap.
+//! parts were sent abreast; since then `usual` takes 32.0 to 33.2 s with 256 MiB of the heap.
 //!
 //! | slots | `usual` | streamed of 205 | `evening` | RSS | CPU s/GiB |
 //! | --- | --- | --- | --- | --- | --- |
