@@ -362,6 +362,7 @@ impl Client {
             Pace::Prompt => config.first_byte,
             Pace::Slow => config.slow_first_byte,
         };
+        let began = Instant::now();
         let outcome = async {
             connection.sender.ready().await.map_err(io::Error::other)?;
             let mut response = pin!(connection.sender.send_request(Request::from_parts(parts, body)));
@@ -390,6 +391,7 @@ impl Client {
             let stage = if source.kind() == io::ErrorKind::TimedOut { Stage::Head } else { stage };
             Error::lost(stage, source)
         })?;
+        connection.carried(course.taken(), began.elapsed());
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
         self.0.learned.from(&head);

@@ -21,6 +21,9 @@ const BUFFER: usize = 32 << 10;
 /// of user metadata takes 14 bytes at least: 585 of them. hyper's own 100 would make such an object unreadable.
 const HEADERS: usize = 640;
 
+/// What a smaller body says of its connection is how long the answer took.
+const TELLING: u64 = 1 << 20;
+
 /// A connection that nobody else uses.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Outgoing>,
@@ -29,8 +32,19 @@ pub(super) struct Connection {
     pub(super) peer: Option<IpAddr>,
     /// Whether it has waited for a request: only then can it have been closed behind our back.
     pub(super) reused: bool,
+    // Bytes a second of the last large body.
+    rate: u64,
     // Last, so that the sender is gone before the task that serves it.
     _driver: Driver,
+}
+
+impl Connection {
+    /// A body of so many bytes was sent and answered in this time.
+    pub(super) fn carried(&mut self, bytes: u64, took: Duration) {
+        if bytes >= TELLING {
+            self.rate = bytes * 1_000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+        }
+    }
 }
 
 /// The task that moves a connection's bytes; it ends with the connection, so the socket is closed with it.
@@ -69,10 +83,12 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The warmest that waits.
+    /// The fastest that waits, or the warmest of those that are alike: after many parts the one that was done last is one that
+    /// lost packets, and what completes an upload is as long as its parts are many.
     fn idle(&mut self) -> Option<Connection> {
         self.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
-        self.idle.pop().map(|idle| idle.connection)
+        let fastest = self.idle.iter().enumerate().max_by_key(|(_, idle)| idle.connection.rate)?.0;
+        Some(self.idle.remove(fastest).connection)
     }
 
     /// One that is open by now, or the one that was begun first: a lost packet of a handshake holds up nobody else.
@@ -214,7 +230,7 @@ async fn open(connector: Arc<dyn Connect>, origin: Origin, avoid: Option<IpAddr>
         .map_err(|error| ConnectError::Tls { host: origin.host.clone(), source: io::Error::other(error) })?;
     // Its error reaches whoever waits for the answer.
     let driver = Driver(tokio::spawn(async { drop(connection.await) }));
-    Ok(Connection { sender, origin, peer: connected.peer, reused: false, _driver: driver })
+    Ok(Connection { sender, origin, peer: connected.peer, reused: false, rate: 0, _driver: driver })
 }
 
 /// A clock that was set back makes an age unknown, and unknown is stale.
@@ -333,6 +349,36 @@ mod tests {
         }
         let _open = pool.any(&origin()).await.unwrap();
         assert_eq!(pipes.opened.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn the_fastest_that_waits_is_taken_and_of_these_the_one_that_came_last() {
+        let (_pipes, pool) = warmed(4).await;
+        let mut all = Vec::new();
+        for _ in 0..4 {
+            all.push(pool.any(&origin()).await.unwrap());
+        }
+        let second = Duration::from_secs(1);
+        // What was small says nothing of the path.
+        for (connection, bytes) in all.iter_mut().zip([5 << 20, 9 << 20, 6 << 20, TELLING - 1]) {
+            connection.carried(bytes, second);
+        }
+        all[2].carried(10, second);
+        for connection in all {
+            pool.put_back(connection);
+        }
+        let mut rates = Vec::new();
+        for _ in 0..4 {
+            rates.push(pool.any(&origin()).await.unwrap().rate >> 20);
+        }
+        assert_eq!(rates, [9, 6, 5, 0]);
+        let (_pipes, pool) = warmed(2).await;
+        let (mut first, mut last) = (pool.any(&origin()).await.unwrap(), pool.any(&origin()).await.unwrap());
+        (first.peer, last.peer) = (Some([127, 0, 0, 1].into()), Some([127, 0, 0, 2].into()));
+        let came_last = last.peer;
+        pool.put_back(first);
+        pool.put_back(last);
+        assert_eq!(pool.any(&origin()).await.unwrap().peer, came_last);
     }
 
     #[tokio::test]
