@@ -47,20 +47,20 @@ const LEAST: (f64, f64) = (0.85, 0.97);
 const EMPTY: (f64, f64) = (0.15, 0.99);
 /// How a congestion control takes to a level.
 struct Manner {
-    /// What the path can be held to carry, as a share of the most goodput that it had.
-    least: f64,
+    /// What is believed of the most goodput that the path had, until it has shown that it carries that.
+    believed: f64,
     /// What is sent while no part is late, as a share of what the path carries.
     most: f64,
     /// The share of the parts that is many to be late.
     many: f64,
-    /// What may be owed of that at most, either way, in seconds of what the path carries.
+    /// How much less or more than was to be sent is made up for at most, in seconds of what the path carries.
     owed: f64,
 }
-const CUBIC: Manner = Manner { least: 1.0, most: 1.0, many: 0.5, owed: 0.3 };
+const CUBIC: Manner = Manner { believed: 1.0, most: 1.0, many: 0.5, owed: 0.3 };
 /// BBR has more under way than the path and its queue hold, and as long as that grows it counts as goodput: 206 Mbit/s of the
 /// 192 that 1 GiB over `evening` can have (benches/border). It sends more than was measured where nothing holds it back, and
 /// its slow connections find free room late.
-const BBR: Manner = Manner { least: 0.9, most: 0.97, many: 0.25, owed: 0.05 };
+const BBR: Manner = Manner { believed: 0.9, most: 0.97, many: 0.25, owed: 0.05 };
 /// By how much more the path is held to carry after each second in which it carried what was wanted and hardly a part was
 /// late, up to the most goodput that it had.
 const RISE: f64 = 0.01;
@@ -97,7 +97,7 @@ pub(super) struct Abreast {
     past: VecDeque<(Instant, f64)>,
     // The most goodput of a span.
     measured: f64,
-    // What the path carries.
+    // What the path is held to carry.
     most: f64,
     line: Option<Line>,
     // The level is at the end of the parts.
@@ -200,7 +200,7 @@ impl Abreast {
             // While parts wait, no more moves than the level lets through: only chance would add to this.
             if self.line.is_none() {
                 self.measured = self.measured.max((self.moved - before) / seconds);
-                self.most = self.most.max(self.measured * manner.least);
+                self.most = self.most.max(self.measured * manner.believed);
             }
             self.past.pop_front();
         }
@@ -425,8 +425,8 @@ mod tests {
         };
         assert!((measured(false).0.most - 1e6).abs() < 1.0);
         let (mut abreast, mut now) = measured(true);
-        assert!((abreast.most - BBR.least * 1e6).abs() < 1.0, "{}", abreast.most);
-        let mut seconds_later = |late: usize, moved: f64, looks: usize| {
+        assert!((abreast.most - BBR.believed * 1e6).abs() < 1.0, "{}", abreast.most);
+        let mut most_after = |late: usize, moved: f64, looks: usize| {
             let parts = [vec![slow; late], vec![even; PARTS - late]].concat();
             for _ in 0..looks {
                 assert!(abreast.level(&parts, now).is_some());
@@ -435,11 +435,11 @@ mod tests {
             }
             abreast.most / 1e6
         };
-        assert!((seconds_later(LOST + 1, 1.0, 25) - BBR.least).abs() < 1e-6);
-        assert!((seconds_later(LOST, 0.5, 25) - BBR.least).abs() < 1e-6, "it does not carry what is wanted");
-        let risen = seconds_later(LOST, 1.1, 15);
-        assert!(risen > BBR.least * 1.01 && risen < BBR.least * 1.04, "{risen}");
-        assert!((seconds_later(LOST, 1.1, 200) - 1.0).abs() < 1e-6);
+        assert!((most_after(LOST + 1, 1.0, 25) - BBR.believed).abs() < 1e-6);
+        assert!((most_after(LOST, 0.5, 25) - BBR.believed).abs() < 1e-6, "it does not carry what is wanted");
+        let risen = most_after(LOST, 1.1, 15);
+        assert!(risen > BBR.believed * 1.01 && risen < BBR.believed * 1.04, "{risen}");
+        assert!((most_after(LOST, 1.1, 200) - 1.0).abs() < 1e-6);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Pool {
         work(waiting.entry(origin.clone()).or_default())
     }
 
-    /// A connection: the warmest that waits, or one that is being opened for whoever comes, or one of its own. While it is
+    /// A connection: the best that waits, or one that is being opened for whoever comes, or one of its own. While it is
     /// being opened, one that others are done with is taken if that comes first: a handshake takes two round trips, and
     /// a second more if its first packet is lost. What was being opened then is for the next one.
     ///
