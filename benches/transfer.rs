@@ -4,9 +4,9 @@
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use fakes::attributes::Attributes;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
-use xpsync::demo::attributes::Attributes;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;

@@ -5,16 +5,16 @@
 //! ended; by SIGTERM, it says what it has counted: requests, a line for each operation, and `connections`.
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::authority::Authority;
+use fakes::keys::KeyPair;
+use fakes::server::{Server, ServerConfig};
+use fakes::store::BucketConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io::Write as _;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::authority::Authority;
-use xpsync::demo::keys::KeyPair;
-use xpsync::demo::server::{Server, ServerConfig};
-use xpsync::demo::store::BucketConfig;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

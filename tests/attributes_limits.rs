@@ -2,11 +2,11 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::store::{BucketConfig, Encryption};
 use rig::{KIB, MIB, content, count, pair};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
 use xpsync::engine::report::{Outcome, Report};
 

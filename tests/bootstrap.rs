@@ -2,6 +2,9 @@
 //! and the two embedded servers and the vault are AWS to it, over TLS that only `AWS_CA_BUNDLE` makes it trust.
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::vault::Vault;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -19,10 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-use xpsync::demo::vault::Vault;
 
 const SECRET: &str = "s3-cross-partition-sync-credentials";
 const ARN: &str = "arn:aws-cn:lambda:cn-northwest-1:111122223333:function:S3CrossPartitionSync";

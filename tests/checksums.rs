@@ -3,12 +3,12 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::content::{Algorithm, ChecksumType};
+use fakes::faults::{Action, Fault};
+use fakes::store::{BucketConfig, Encryption};
 use rig::{KIB, MIB, SIZES, content, count, pair, put};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::content::{Algorithm, ChecksumType};
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Outcome, Proof, Report};
@@ -42,7 +42,7 @@ async fn copied(pair: &Pair, job: &Job) -> Report {
     let key = job.source.key.as_str();
     let report = copy(job).await;
     assert_eq!(report.outcome, Outcome::Copied, "{key}: {report:?}");
-    let bytes = |at: &xpsync::demo::server::Server, bucket| at.store().get(bucket, key).unwrap().bytes();
+    let bytes = |at: &fakes::server::Server, bucket| at.store().get(bucket, key).unwrap().bytes();
     assert!(bytes(&pair.source, SOURCE_BUCKET) == bytes(&pair.target, TARGET_BUCKET), "{key}");
     report
 }
@@ -169,7 +169,7 @@ async fn a_single_put_gives_the_target_the_sources_own_kind() {
                 pair.target.forget();
                 let report = copied(&pair, &pair.job(&key).unwrap()).await;
                 let checksum =
-                    |at: &xpsync::demo::server::Server, bucket| at.store().get(bucket, &key).unwrap().checksum.clone();
+                    |at: &fakes::server::Server, bucket| at.store().get(bucket, &key).unwrap().checksum.clone();
                 assert_eq!(checksum(&pair.target, TARGET_BUCKET), checksum(&pair.source, SOURCE_BUCKET), "{key}");
                 assert_eq!(report.verified_by.first(), Some(&Proof::ETag), "{report:?}");
                 assert_eq!(report.not_carried, [], "{key}");

@@ -1,10 +1,10 @@
 //! One object between the two embedded servers: what is sent, what is proven, what is left.
 
 use bytes::Bytes;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::store::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Buffering, Trigger};
 use xpsync::engine::plan::EtagMode;

@@ -2,10 +2,10 @@
 
 mod rig;
 
+use fakes::border::BorderConfig;
 use rig::shell::{World, text};
 use std::time::Duration;
 use tokio::process::Child;
-use xpsync::demo::border::BorderConfig;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET, source_keys, target_keys};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn every_buffer_and_layout_flag_is_heeded() {
     check(&["--memory-limit", "19MiB"], "tmp", 4).await;
     check(&["--memory-limit", "20MiB"], "memory", 4).await;
     check(&["--part-size", "7MiB"], "memory", 3).await;
-    let etag = |bucket, server: &xpsync::demo::server::Server| server.store().get(bucket, "k").unwrap().etag.clone();
+    let etag = |bucket, server: &fakes::server::Server| server.store().get(bucket, "k").unwrap().etag.clone();
     assert_ne!(etag(TARGET_BUCKET, &world.pair.target), etag(SOURCE_BUCKET, &world.pair.source));
     check(&["--etag", "preserve"], "memory", 4).await;
     assert_eq!(etag(TARGET_BUCKET, &world.pair.target), etag(SOURCE_BUCKET, &world.pair.source));

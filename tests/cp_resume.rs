@@ -2,6 +2,7 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault};
 use rig::MIB;
 use rig::shell::{World, text};
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +10,6 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::process::Child;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 
 /// Four parts of the table: three of 5 MiB and one of 2.
@@ -39,7 +39,7 @@ async fn halfway(world: &World, flags: &[&str]) -> Child {
 }
 
 fn has(world: &World, key: &str) -> bool {
-    let at = |store: &xpsync::demo::store::Store, bucket| store.get(bucket, key).map(|object| object.bytes());
+    let at = |store: &fakes::store::Store, bucket| store.get(bucket, key).map(|object| object.bytes());
     let source = at(world.pair.source.store(), SOURCE_BUCKET);
     source.is_some() && source == at(world.pair.target.store(), TARGET_BUCKET)
 }

@@ -3,16 +3,16 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault, Moment};
+use fakes::refusal::Refusal;
+use fakes::store::{BucketConfig, Store};
 use http::StatusCode;
 use rig::world::{World, created, event, hint};
 use rig::{KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, on, pair, put};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::store::{BucketConfig, Store};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Deletes, Job, Trigger};
 use xpsync::engine::report::Outcome;

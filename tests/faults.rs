@@ -2,12 +2,12 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault, Moment};
+use fakes::refusal::Refusal;
+use fakes::store::BucketConfig;
 use rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
 use std::time::Duration;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::store::BucketConfig;
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;

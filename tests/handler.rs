@@ -2,6 +2,8 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
 use rig::world::{World, batch, created, event, hint};
 use rig::{KIB, content, count, on, put};
 use serde_json::{Value, json};
@@ -10,8 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::events::answer::Answer;
 use xpsync::wire::connect::{Connect, ConnectError, Connected, Origin};

@@ -5,6 +5,9 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault, Moment};
+use fakes::store::{BucketConfig, Store};
 use fastrand::Rng;
 use rig::world::{World, batch, event};
 use rig::{KIB, MIB, content, count, on, pair};
@@ -15,10 +18,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Store};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Deletes, Job};
 use xpsync::engine::report::{Outcome, Report};

@@ -6,6 +6,11 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault, Moment};
+use fakes::policy::Policy;
+use fakes::queue::Asked;
+use fakes::store::{BucketConfig, Encryption};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use rig::world::{SECRET, World, created, delivered, event};
 use rig::{KIB, MIB, content};
@@ -13,12 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::policy::Policy;
-use xpsync::demo::queue::Asked;
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::plan::EtagMode;
@@ -179,7 +179,7 @@ type Tags = Vec<(String, String)>;
 
 /// Those of the source's object and of the target's.
 fn tags(world: &World) -> (Tags, Tags) {
-    let of = |server: &xpsync::demo::server::Server, bucket| {
+    let of = |server: &fakes::server::Server, bucket| {
         let mut tags = server.store().get(bucket, "k").map(|object| object.attributes.tags.clone()).unwrap_or_default();
         tags.sort();
         tags

@@ -4,15 +4,15 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault, Moment};
+use fakes::refusal::Refusal;
+use fakes::store::{BucketConfig, Encryption, Store};
 use rig::{
     At, KIB, MIB, assert_settled, content, copy_until, copy_with, count, fault_of, job as impatient_job, pair, put,
 };
 use std::sync::Arc;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::store::{BucketConfig, Encryption, Store};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Job, Trigger};

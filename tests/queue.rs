@@ -2,14 +2,14 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault};
+use fakes::queue::Asked;
 use rig::world::{World, created, delivered, event};
 use rig::{MIB, content, count, put};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET};
-use xpsync::demo::queue::Asked;
 use xpsync::events::answer::Answer;
 
 /// Four parts of the table: three of 5 MiB and one of 2.

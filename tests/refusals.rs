@@ -2,14 +2,14 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::Action;
+use fakes::keys::KeyPair;
+use fakes::store::{BucketConfig, Encryption};
 use rig::world::{SECRET, World, batch, created, event, hint, secret_of};
 use rig::{MIB, content, on, put};
 use serde_json::json;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::Action;
-use xpsync::demo::keys::KeyPair;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET, source_keys, target_keys};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::events::answer::Answer;
 
 #[tokio::test(flavor = "multi_thread")]

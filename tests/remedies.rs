@@ -3,15 +3,15 @@
 mod rig;
 
 use aws_credential_types::Credentials;
+use fakes::authority::Authority;
+use fakes::faults::{Action, Moment};
+use fakes::server::{Server, ServerConfig};
+use fakes::store::BucketConfig;
 use rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use xpsync::demo::authority::Authority;
-use xpsync::demo::faults::{Action, Moment};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET, TARGET_REGION, target_keys};
-use xpsync::demo::server::{Server, ServerConfig};
-use xpsync::demo::store::BucketConfig;
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;

@@ -3,14 +3,14 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::store::{BucketConfig, Encryption};
 use rig::{MIB, assert_settled, content, count, job, on, overwrite, pair, put};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Job, Ongoing};
 use xpsync::engine::report::{Outcome, Proof, Report};
@@ -272,7 +272,7 @@ async fn parts_of_another_length_are_sent_again() {
 async fn a_border_that_closes_leaves_a_ticket_rather_than_an_abort_that_cannot_arrive() {
     let pair = pair().await;
     put(&pair, KEY, content(SIZE, 1));
-    let cut = || Action::Reset(xpsync::demo::faults::Moment::BeforeBody);
+    let cut = || Action::Reset(fakes::faults::Moment::BeforeBody);
     pair.target.faults().add(Fault::on("UploadPart", cut()).part(2).always());
     pair.target.faults().add(on("AbortMultipartUpload", cut()).always());
     let mut job = keeping(job(&pair, KEY));
@@ -376,7 +376,7 @@ async fn what_a_killed_process_began_is_aborted_though_there_is_nothing_to_send(
 async fn an_upload_that_may_be_open_stays_written_down() {
     let pair = pair().await;
     put(&pair, KEY, content(SIZE, 1));
-    let unanswered = Action::Reset(xpsync::demo::faults::Moment::AfterDoing);
+    let unanswered = Action::Reset(fakes::faults::Moment::AfterDoing);
     pair.target.faults().add(on("CreateMultipartUpload", unanswered).always());
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));

@@ -3,14 +3,14 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault, Moment};
+use fakes::store::{BucketConfig, Store};
 use rig::{KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, overwrite, pair, put};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Store};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Job, Trigger};

@@ -4,6 +4,9 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault};
+use fakes::keys::KeyPair;
+use fakes::queue::Asked;
 use rig::shell::World as Shell;
 use rig::world::{SECRET, World, created, delivered, secret_of};
 use rig::{MIB, content, on, put};
@@ -13,10 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing_subscriber::layer::SubscriberExt as _;
-use xpsync::demo::faults::{Action, Fault};
-use xpsync::demo::keys::KeyPair;
 use xpsync::demo::pair::{TARGET_BUCKET, source_keys, target_keys};
-use xpsync::demo::queue::Asked;
 use xpsync::s3::endpoint::Endpoint;
 use xpsync::s3::sign::Scope;
 use xpsync::secrets::TargetKeys;

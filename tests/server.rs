@@ -13,6 +13,16 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::authority::Authority;
+use fakes::border::{Border, BorderConfig};
+use fakes::content::{Intake, hex, multipart_etag};
+use fakes::faults::{Action, Fault, Moment};
+use fakes::keys::KeyPair;
+use fakes::refusal::Refusal;
+use fakes::server::{Server, ServerConfig};
+use fakes::store::{BucketConfig, Encryption};
+use fakes::vault::Vault;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
@@ -21,16 +31,6 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::authority::Authority;
-use xpsync::demo::border::{Border, BorderConfig};
-use xpsync::demo::content::{Intake, hex, multipart_etag};
-use xpsync::demo::faults::{Action, Fault, Moment};
-use xpsync::demo::keys::KeyPair;
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::server::{Server, ServerConfig};
-use xpsync::demo::store::{BucketConfig, Encryption};
-use xpsync::demo::vault::Vault;
 
 const REGION: &str = "us-west-2";
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -270,7 +270,7 @@ fn crc(text: &str) -> String {
     digest(text).crc64nvme().value
 }
 
-fn digest(text: &str) -> xpsync::demo::content::Digest {
+fn digest(text: &str) -> fakes::content::Digest {
     let mut intake = Intake::new(None);
     intake.push(Bytes::copy_from_slice(text.as_bytes()));
     intake.finish().1

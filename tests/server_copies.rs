@@ -4,12 +4,12 @@
 mod rig;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::content::{Algorithm, Intake, hex};
+use fakes::store::{BucketConfig, Encryption, Object};
 use http::{Method, StatusCode};
 use rig::{content, pair};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::content::{Algorithm, Intake, hex};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption, Object};
 use xpsync::s3::error::Unreadable;
 use xpsync::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
 use xpsync::s3::{Bucket, Key};

@@ -5,6 +5,8 @@ mod rig;
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
+use fakes::faults::{Action, Moment};
+use fakes::refusal::Refusal;
 use rig::{KIB, MIB, content, impatient, on, pair, put};
 use std::future::Future;
 use std::io;
@@ -17,9 +19,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-use xpsync::demo::faults::{Action, Moment};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
-use xpsync::demo::refusal::Refusal;
 use xpsync::s3::aws_chunked::framed_length;
 use xpsync::s3::checksum::{Crc64, Digests, combine};
 use xpsync::s3::endpoint::{Endpoint, Region};

@@ -2,14 +2,14 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault, Moment};
+use fakes::refusal::Refusal;
+use fakes::server::Seen;
+use fakes::store::{BucketConfig, Encryption};
 use rig::{At, MIB, assert_settled, content, copy_with, count, fault_of, job, overwrite, pair, put};
 use std::sync::Arc;
 use std::time::Duration;
-use xpsync::demo::faults::{Action, Fault, Moment};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::server::Seen;
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Buffering, Job};

@@ -2,6 +2,9 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::store::{BucketConfig, Store};
 use rig::world::World;
 use rig::{MIB, begin_upload as begin, content, count, on, pair};
 use serde_json::{Value, json};
@@ -9,10 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Store};
 use xpsync::engine::job::Side;
 use xpsync::events::answer::Answer;
 use xpsync::s3::{Bucket, Key, UploadId};

@@ -2,9 +2,9 @@
 
 mod rig;
 
+use fakes::faults::{Action, Fault};
 use rig::shell::{World, text};
 use std::time::Duration;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::TARGET_BUCKET;
 
 /// An upload that nobody ended: the copy was killed while its first part was under way.

@@ -510,7 +510,7 @@ mod catches {
         check("src/s3/etag.rs", "use crate::*;", "s3 names *");
         check("src/wire/mod.rs", "use crate::{s3::etag::ETag, engine::{plan, report}};", "wire names engine::plan");
         check("src/wire/mod.rs", "use crate::{\n    s3,\n    sync,\n};", "wire names sync");
-        check("src/engine/plan.rs", "use crate::demo::Server;", "engine names demo::Server");
+        check("src/engine/plan.rs", "use fakes::Server;", "engine names demo::Server");
         check("src/handler.rs", "use crate::demo;", "handler names demo");
         check("src/handler.rs", "use super::cli;", "handler names cli");
         check("src/demo/mod.rs", "use crate::cli::args;", "demo names cli::args");

@@ -2,19 +2,19 @@
 
 mod rig;
 
+use fakes::authority::Authority;
+use fakes::faults::Action;
+use fakes::refusal::Refusal;
+use fakes::server::{Server, ServerConfig};
+use fakes::store::BucketConfig;
+use fakes::vault::Vault;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use rig::{At, KIB, content, copy_with, count, fault_of, job, on, pair, put};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use xpsync::demo::authority::Authority;
-use xpsync::demo::faults::Action;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::server::{Server, ServerConfig};
-use xpsync::demo::store::BucketConfig;
-use xpsync::demo::vault::Vault;
 use xpsync::engine::copy;
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::wire::call::Client;

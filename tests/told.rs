@@ -3,12 +3,12 @@
 
 mod rig;
 
+use fakes::attributes::Attributes;
+use fakes::faults::Action;
+use fakes::store::{BucketConfig, Encryption};
 use rig::{MIB, assert_settled, content, count, job, on, pair};
 use std::sync::Arc;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::Action;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::store::{BucketConfig, Encryption};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
 use xpsync::engine::copy;
 use xpsync::engine::job::{Job, Side};

@@ -2,13 +2,13 @@
 
 mod rig;
 
+use fakes::faults::Action;
 use rig::world::{SECRET, World, batch, created, secret_of};
 use rig::{KIB, content, count, on, put};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
-use xpsync::demo::faults::Action;
 use xpsync::demo::pair::target_keys;
 use xpsync::events::answer::Answer;
 

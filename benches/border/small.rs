@@ -8,10 +8,10 @@ use std::error::Error;
 use std::io;
 use std::process::Stdio;
 
+use fakes::authority::Authority;
+use fakes::vault::Vault;
 use serde_json::json;
 use tokio::runtime::Runtime;
-use xpsync::demo::authority::Authority;
-use xpsync::demo::vault::Vault;
 
 use super::world::{World, as_nobody};
 

@@ -134,7 +134,7 @@ pub(super) enum Buffer {
 pub(super) struct Demo {
     /// A path between the two: round trip, rate of the whole link, rate of one connection
     #[arg(long, value_name = "rtt=200ms,rate=300mbit,per=8mbit")]
-    pub(super) border: Option<crate::demo::border::BorderConfig>,
+    pub(super) border: Option<fakes::border::BorderConfig>,
 }
 
 /// `s3://bucket/key`; the key may be left out of a target.

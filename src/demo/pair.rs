@@ -1,10 +1,5 @@
 //! A China side and a Global side: two servers with other keys and other regions, and clients for both.
 
-use super::authority::Authority;
-use super::border::{Border, BorderConfig};
-use super::keys::KeyPair;
-use super::server::{Server, ServerConfig};
-use super::store::BucketConfig;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
@@ -19,6 +14,11 @@ use crate::wire::deadline::Deadline;
 use crate::wire::keys::Fixed;
 use crate::wire::tls::client_config;
 use aws_credential_types::Credentials;
+use fakes::authority::Authority;
+use fakes::border::{Border, BorderConfig};
+use fakes::keys::KeyPair;
+use fakes::server::{Server, ServerConfig};
+use fakes::store::BucketConfig;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

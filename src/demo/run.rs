@@ -1,9 +1,6 @@
 //! The demonstration: objects in China, events to the function's handler, and a table of what was proven.
 
-use super::attributes::Attributes;
-use super::border::BorderConfig;
 use super::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-use super::vault::Vault;
 use crate::engine::plan::Table;
 use crate::events::answer::Answer;
 use crate::handler::Function;
@@ -11,6 +8,9 @@ use crate::settings::FunctionSettings;
 use crate::wire::connect::{Connect, Network};
 use crate::wire::tls::client_config;
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::border::BorderConfig;
+use fakes::vault::Vault;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::sync::Arc;

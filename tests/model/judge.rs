@@ -3,12 +3,12 @@
 
 use super::play::{Case, key, key_of};
 use super::script::*;
+use fakes::attributes::Attributes;
+use fakes::multipart::Upload;
+use fakes::store::Object;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::multipart::Upload;
-use xpsync::demo::store::Object;
 use xpsync::engine::reserved::PREFIX;
 
 /// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once

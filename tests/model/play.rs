@@ -6,6 +6,13 @@ use super::stage::{Buckets, Sandboxes, Stage, Who};
 use crate::rig::content;
 use crate::rig::world::{SECRET, delivered, secret_of};
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Acted, Action, Fault as Rule, Moment};
+use fakes::keys::KeyPair;
+use fakes::meddling::Record;
+use fakes::queue::Asked;
+use fakes::refusal::Refusal;
+use fakes::store::Store;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -15,13 +22,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::block_in_place;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Acted, Action, Fault as Rule, Moment};
-use xpsync::demo::keys::KeyPair;
-use xpsync::demo::meddling::Record;
-use xpsync::demo::queue::Asked;
-use xpsync::demo::refusal::Refusal;
-use xpsync::demo::store::Store;
 use xpsync::events::answer::Answer;
 
 /// Keys as people have them.

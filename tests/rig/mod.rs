@@ -6,11 +6,11 @@ pub(crate) mod shell;
 pub(crate) mod world;
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::faults::{Action, Fault};
+use fakes::server::{Seen, Server};
 use std::time::Duration;
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::faults::{Action, Fault};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::demo::server::{Seen, Server};
 use xpsync::engine::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
@@ -121,13 +121,13 @@ pub(crate) fn count(seen: &[Seen], operation: &str) -> usize {
 pub(crate) async fn copy_until(pair: &Pair, job: &mut Job, operation: &str, nth: usize) -> Report {
     let (ask, asked) = tokio::sync::watch::channel(false);
     job.deadline = Deadline::never().or_asked(asked);
-    let hook = move |_: &xpsync::demo::store::Store| ask.send(true).unwrap();
+    let hook = move |_: &fakes::store::Store| ask.send(true).unwrap();
     pair.target.faults().add(Fault::on(operation, Action::After(Box::new(hook))).nth(nth));
     copy_with(pair, job, At::Target, Fault::on(operation, Action::StallHead(None)).nth(nth)).await
 }
 
 /// A hook that replaces the source's object.
-pub(crate) fn overwrite(key: &'static str, bytes: Bytes) -> impl Fn(&xpsync::demo::store::Store) + Send + Sync {
+pub(crate) fn overwrite(key: &'static str, bytes: Bytes) -> impl Fn(&fakes::store::Store) + Send + Sync {
     move |store| {
         store.put(SOURCE_BUCKET, key, bytes.clone(), Attributes::default()).unwrap();
     }

@@ -1,11 +1,11 @@
 //! The `xpsync` binary as a process of a user who has a profile for each side.
 
 use bytes::Bytes;
+use fakes::attributes::Attributes;
+use fakes::border::BorderConfig;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use tokio::process::{Child, Command};
-use xpsync::demo::attributes::Attributes;
-use xpsync::demo::border::BorderConfig;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
 
 /// Two servers and the configuration of a user who has a profile for each.

@@ -1,15 +1,15 @@
 //! Two sides, a vault, and the function between them, as Lambda calls it.
 
 use super::{At, pair};
+use fakes::keys::KeyPair;
+use fakes::queue::{QUEUE_ARN, Queue};
+use fakes::vault::Vault;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use xpsync::demo::keys::KeyPair;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-use xpsync::demo::queue::{QUEUE_ARN, Queue};
-use xpsync::demo::vault::Vault;
 use xpsync::events::answer::Answer;
 use xpsync::handler::Function;
 use xpsync::settings::FunctionSettings;

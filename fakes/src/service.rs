@@ -24,14 +24,16 @@ use s3s::validation::NameValidation;
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, StdError, TrailingHeaders};
 use serde::Deserialize;
 
-use super::call::{Call, Operation};
-use super::chunked::strict;
-use super::keys::{Keys, check};
-use super::objects::{self, http_date, insert};
-use super::policy::Policy;
-use super::refusal::Refusal;
-use super::store::{Store, random};
-use super::{copies, listing, uploads};
+use crate::call::{Call, Operation};
+use crate::chunked::strict;
+use crate::copies;
+use crate::keys::{Keys, check};
+use crate::listing;
+use crate::objects::{self, http_date, insert};
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::store::{Store, random};
+use crate::uploads;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");

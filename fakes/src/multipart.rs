@@ -11,11 +11,11 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::attributes::Attributes;
-use super::conditions::WriteCondition;
-use super::content::{Algorithm, Content, Digest, Intake, Joined, crc64nvme, hex, multipart_etag};
-use super::refusal::Refusal;
-use super::store::{Draft, Encryption, Object, ObjectPart, State, Store, etag_under, random};
+use crate::attributes::Attributes;
+use crate::conditions::WriteCondition;
+use crate::content::{Algorithm, Content, Digest, Intake, Joined, crc64nvme, hex, multipart_etag};
+use crate::refusal::Refusal;
+use crate::store::{Draft, Encryption, Object, ObjectPart, State, Store, etag_under, random};
 
 /// The highest part number (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>).
 pub(crate) const LAST_PART: u16 = 10_000;

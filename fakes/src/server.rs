@@ -16,17 +16,17 @@ use hyper::body::Incoming;
 use s3s::{Body, StdError};
 use tokio::time::sleep;
 
-use super::authority::Authority;
-use super::call::Call;
-use super::faults::{Action, Faults, Moment};
-use super::keys::{KeyPair, Keys};
-use super::listener::{Connection, Handler, LOOPBACK, Listener};
-use super::multipart::Upload;
-use super::parked::{Flipped, Landed, Parked};
-use super::policy::Policy;
-use super::reply::Reply;
-use super::service::{Service, Shared, each_piece};
-use super::store::Store;
+use crate::authority::Authority;
+use crate::call::Call;
+use crate::faults::{Action, Faults, Moment};
+use crate::keys::{KeyPair, Keys};
+use crate::listener::{Connection, Handler, LOOPBACK, Listener};
+use crate::multipart::Upload;
+use crate::parked::{Flipped, Landed, Parked};
+use crate::policy::Policy;
+use crate::reply::Reply;
+use crate::service::{Service, Shared, each_piece};
+use crate::store::Store;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -372,7 +372,7 @@ impl Front {
     }
 
     /// A 200 with an error inside.
-    fn inside(&self, call: &Call, refusal: &super::refusal::Refusal) -> Response<Body> {
+    fn inside(&self, call: &Call, refusal: &crate::refusal::Refusal) -> Response<Body> {
         let mut reply = self.service.refuse(call, refusal);
         *reply.status_mut() = StatusCode::OK;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));

@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::attributes::Attributes;
-use super::conditions::WriteCondition;
-use super::content::{Checksum, Content, Digest, Intake, hex};
-use super::history::Changes;
-use super::meddling::Record;
-use super::multipart::Upload;
-use super::refusal::Refusal;
+use crate::attributes::Attributes;
+use crate::conditions::WriteCondition;
+use crate::content::{Checksum, Content, Digest, Intake, hex};
+use crate::history::Changes;
+use crate::meddling::Record;
+use crate::multipart::Upload;
+use crate::refusal::Refusal;
 
 /// How a bucket encrypts what is not told otherwise.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -132,22 +132,22 @@ impl Draft {
 }
 
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     Object(Arc<Object>),
     Marker(SystemTime),
 }
 
 #[derive(Debug)]
-pub(super) struct Version {
-    pub(super) id: Option<String>,
-    pub(super) entry: Entry,
+pub(crate) struct Version {
+    pub(crate) id: Option<String>,
+    pub(crate) entry: Entry,
 }
 
 /// A bucket and its versions, the newest last.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(crate) config: BucketConfig,
-    pub(super) keys: BTreeMap<String, Vec<Version>>,
+    pub(crate) keys: BTreeMap<String, Vec<Version>>,
 }
 
 impl Bucket {
@@ -203,9 +203,9 @@ pub(crate) struct State {
     pub(crate) uploads: BTreeMap<String, Upload>,
     pub(crate) smallest_part: u64,
     pub(crate) page: usize,
-    pub(super) changes: Changes,
+    pub(crate) changes: Changes,
     // Every object that became a current one, if that is kept.
-    pub(super) record: Option<Vec<Record>>,
+    pub(crate) record: Option<Vec<Record>>,
 }
 
 /// The store of one server.

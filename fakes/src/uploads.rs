@@ -7,16 +7,16 @@ use s3s::dto::{
 };
 use s3s::{Body, dto};
 
-use super::attributes::Attributes;
-use super::call::Call;
-use super::conditions::{WriteCondition, bare};
-use super::listing::encode;
-use super::multipart::{CompleteUpload, CreateUpload, LAST_PART, NamedPart, Upload, UploadRef};
-use super::objects::{
+use crate::attributes::Attributes;
+use crate::call::Call;
+use crate::conditions::{WriteCondition, bare};
+use crate::listing::encode;
+use crate::multipart::{CompleteUpload, CreateUpload, LAST_PART, NamedPart, Upload, UploadRef};
+use crate::objects::{
     DOCUMENT_LIMIT, Proof, document, encryption, insert, parse, receive, write_encryption, write_written,
 };
-use super::refusal::Refusal;
-use super::service::{Ask, whole_body};
+use crate::refusal::Refusal;
+use crate::service::{Ask, whole_body};
 
 const ACCOUNT: &str = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be";
 

@@ -14,14 +14,14 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use s3s::dto::{GetObjectTaggingOutput, Tag, Tagging, Timestamp, TimestampFormat};
 use s3s::{Body, dto, xml};
 
-use super::attributes::{Attributes, checked_tags};
-use super::call::Operation;
-use super::conditions::{WriteCondition, check_read};
-use super::content::{Algorithm, Checksum, Content, Digest, Intake};
-use super::policy::denied;
-use super::refusal::Refusal;
-use super::service::{Ask, whole_body};
-use super::store::{Draft, Encryption, Found, Object};
+use crate::attributes::{Attributes, checked_tags};
+use crate::call::Operation;
+use crate::conditions::{WriteCondition, check_read};
+use crate::content::{Algorithm, Checksum, Content, Digest, Intake};
+use crate::policy::denied;
+use crate::refusal::Refusal;
+use crate::service::{Ask, whole_body};
+use crate::store::{Draft, Encryption, Found, Object};
 
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 pub(crate) const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
@@ -288,7 +288,7 @@ pub(crate) async fn receive(ask: Ask<'_>) -> Result<(Content, Digest, Proof), Re
     let md5 = ask.header("content-md5").map(str::to_owned);
 
     let mut intake = Intake::new(named);
-    super::service::each_piece(ask.body, |piece| intake.push(piece)).await?;
+    crate::service::each_piece(ask.body, |piece| intake.push(piece)).await?;
     let (content, digest) = intake.finish();
     if digest.len != promised {
         return Err(Refusal::of("IncompleteBody"));

@@ -5,8 +5,8 @@
 use http::HeaderName;
 use http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH};
 
-use super::refusal::Refusal;
-use super::store::Object;
+use crate::refusal::Refusal;
+use crate::store::Object;
 
 /// What a write or a delete asks of the current object.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

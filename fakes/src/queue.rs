@@ -8,11 +8,11 @@ use http::StatusCode;
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
-use super::authority::Authority;
-use super::content::hex;
-use super::json::{Running, Service, refused};
-use super::policy::Policy;
-use super::store::random;
+use crate::authority::Authority;
+use crate::content::hex;
+use crate::json::{Running, Service, refused};
+use crate::policy::Policy;
+use crate::store::random;
 
 /// The queue's ARN as events name it.
 pub const QUEUE_ARN: &str = "arn:aws-cn:sqs:cn-northwest-1:111122223333:events";

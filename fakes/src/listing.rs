@@ -10,11 +10,11 @@ use s3s::dto::{
 };
 use s3s::{Body, dto};
 
-use super::objects::{document, insert};
-use super::refusal::Refusal;
-use super::service::Ask;
-use super::store::{BucketConfig, Entry};
-use super::uploads::number;
+use crate::objects::{document, insert};
+use crate::refusal::Refusal;
+use crate::service::Ask;
+use crate::store::{BucketConfig, Entry};
+use crate::uploads::number;
 
 /// What `encoding-type=url` leaves as it is; blanks become `+`, as botocore's decoder expects.
 const LISTED: &AsciiSet =

@@ -10,10 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::authority::Authority;
-use super::json::{Running, Service, refused};
-use super::policy::Policy;
-use super::store::random;
+use crate::authority::Authority;
+use crate::json::{Running, Service, refused};
+use crate::policy::Policy;
+use crate::store::random;
 
 /// What Secrets Manager appends to a name in an ARN, with a dash before it.
 const SUFFIX: &str = "AbCdEf";

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 
-use super::call::Call;
-use super::refusal::Refusal;
-use super::reply::{Reply, Turn};
-use super::store::Store;
+use crate::call::Call;
+use crate::refusal::Refusal;
+use crate::reply::{Reply, Turn};
+use crate::store::Store;
 
 /// When a connection is reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +56,7 @@ pub enum Action {
     /// One bit of the request body's byte at this offset is flipped before anything reads it.
     FlipRequest(u64),
     /// The connection is reset after the body is read, and the request is kept: it is carried out whenever
-    /// [`super::server::Server::land`] is called, as one that was delayed on its way.
+    /// [`crate::server::Server::land`] is called, as one that was delayed on its way.
     Park,
     /// A header of the reply is set, whatever it was.
     SetHeader(HeaderName, HeaderValue),

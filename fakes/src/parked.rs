@@ -10,8 +10,8 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http_body::{Frame, SizeHint};
 use s3s::{Body, StdError};
 
-use super::call::Call;
-use super::service::{Service, whole_body};
+use crate::call::Call;
+use crate::service::{Service, whole_body};
 
 /// Requests that are kept back.
 #[derive(Debug, Default)]

@@ -12,11 +12,11 @@ use hyper::body::Incoming;
 use s3s::{Body, StdError};
 use serde_json::{Value, json};
 
-use super::authority::Authority;
-use super::listener::{Connection, Handler, LOOPBACK, Listener};
-use super::reply::Reply;
-use super::service::whole_body;
-use super::store::random;
+use crate::authority::Authority;
+use crate::listener::{Connection, Handler, LOOPBACK, Listener};
+use crate::reply::Reply;
+use crate::service::whole_body;
+use crate::store::random;
 
 /// A service that speaks JSON.
 pub(crate) trait Service: Send + Sync + 'static {

@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// S3's limit on user metadata: the sum of names and values in bytes
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).

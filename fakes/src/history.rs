@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::conditions::WriteCondition;
-use super::refusal::Refusal;
-use super::store::{Entry, State, Store};
+use crate::conditions::WriteCondition;
+use crate::refusal::Refusal;
+use crate::store::{Entry, State, Store};
 
 /// What the current object of each key of each bucket has been: its ETags, and `None` for there being none.
-pub(super) type Changes = BTreeMap<(String, String), Vec<Option<String>>>;
+pub(crate) type Changes = BTreeMap<(String, String), Vec<Option<String>>>;
 
 impl Store {
     /// Version ids of a key, the oldest first, delete markers included; `null` without versioning.
@@ -72,7 +72,7 @@ impl Store {
 
 impl State {
     /// Writes down what a key is now, if it is not what it was.
-    pub(super) fn note(&mut self, bucket: &str, key: &str) {
+    pub(crate) fn note(&mut self, bucket: &str, key: &str) {
         let current = self.buckets.get(bucket).and_then(|bucket| bucket.current(key));
         let etag = current.map(|object| object.etag.clone());
         let changes = self.changes.entry((bucket.to_owned(), key.to_owned())).or_default();

@@ -24,8 +24,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::HandshakeKind;
 
-use super::authority::Authority;
-use super::reply::Reply;
+use crate::authority::Authority;
+use crate::reply::Reply;
 
 /// A free port of loopback.
 pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -6,7 +6,7 @@
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// The operations that the embedded server knows, under S3's names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

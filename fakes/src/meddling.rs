@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::attributes::Attributes;
-use super::content::{Checksum, Content};
-use super::store::{Entry, Object, State, Store, Version};
+use crate::attributes::Attributes;
+use crate::content::{Checksum, Content};
+use crate::store::{Entry, Object, State, Store, Version};
 
 /// An object that became the current one of its key.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Store {
 
 impl State {
     /// Takes what has become the current object into the record, if one is kept.
-    pub(super) fn keep(&mut self, bucket: &str, key: &str, object: &Arc<Object>) {
+    pub(crate) fn keep(&mut self, bucket: &str, key: &str, object: &Arc<Object>) {
         if let Some(record) = &mut self.record {
             record.push(Record { bucket: bucket.to_owned(), key: key.to_owned(), object: Arc::clone(object) });
         }

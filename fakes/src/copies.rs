@@ -11,15 +11,15 @@ use http::{HeaderName, HeaderValue, Response};
 use percent_encoding::percent_decode_str;
 use s3s::Body;
 
-use super::attributes::Attributes;
-use super::conditions::{WriteCondition, check_copy_source};
-use super::content::{Algorithm, Content, Digest, Intake};
-use super::objects::{VERSION_ID, encryption, http_date, insert, write_encryption};
-use super::policy::denied;
-use super::refusal::Refusal;
-use super::service::Ask;
-use super::store::{Draft, Found, Object};
-use super::uploads::{part_number, which};
+use crate::attributes::Attributes;
+use crate::conditions::{WriteCondition, check_copy_source};
+use crate::content::{Algorithm, Content, Digest, Intake};
+use crate::objects::{VERSION_ID, encryption, http_date, insert, write_encryption};
+use crate::policy::denied;
+use crate::refusal::Refusal;
+use crate::service::Ask;
+use crate::store::{Draft, Found, Object};
+use crate::uploads::{part_number, which};
 
 /// The largest object that one copy takes, and the largest part.
 const LARGEST: u64 = 5 << 30;

@@ -5,14 +5,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::refusal::Refusal;
-use crate::sync::filter::Glob;
+use crate::refusal::Refusal;
 
 /// One line of a statement: an action on whatever a pattern names.
 #[derive(Clone, Debug)]
 struct Allowance {
     action: String,
-    resource: Glob,
+    resource: String,
 }
 
 #[derive(Clone, Debug)]
@@ -42,14 +41,14 @@ impl Policy {
 
     /// From now on only these actions are allowed, such as `s3:GetObject`.
     pub fn allow_only<I: IntoIterator<Item: Into<String>>>(&self, actions: I) {
-        let everywhere = |action: I::Item| Allowance { action: action.into(), resource: Glob::new("*") };
+        let everywhere = |action: I::Item| Allowance { action: action.into(), resource: "*".into() };
         self.lists().allowed = Some(actions.into_iter().map(everywhere).collect());
     }
 
     /// Allows an action on a resource: `bucket` for what is asked of a bucket, `bucket/prefix*` for what is asked of
     /// objects, with `*` and `?` as IAM has them. From the first of these on nothing else is allowed.
     pub fn allow(&self, action: &str, resource: &str) {
-        let allowance = Allowance { action: action.to_owned(), resource: Glob::new(resource) };
+        let allowance = Allowance { action: action.to_owned(), resource: resource.to_owned() };
         self.lists().allowed.get_or_insert_default().push(allowance);
     }
 
@@ -79,7 +78,9 @@ impl Policy {
     pub fn allows(&self, action: &str, bucket: &str, key: &str) -> bool {
         let lists = self.lists();
         let resource = if key.is_empty() { bucket.to_owned() } else { format!("{bucket}/{key}") };
-        let fits = |allowance: &Allowance| allowance.action == action && allowance.resource.matches(&resource);
+        let fits = |allowance: &Allowance| {
+            allowance.action == action && matches(allowance.resource.as_bytes(), resource.as_bytes())
+        };
         let allowed = lists.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(fits));
         let denied = lists.denied.iter().any(|denial| {
             (denial.action == "*" || denial.action == action)
@@ -119,6 +120,17 @@ impl Policy {
         if !lists.used.iter().any(|used| used == action) {
             lists.used.push(action.to_owned());
         }
+    }
+}
+
+/// Whether all of a text matches a pattern of IAM: `*` is any run of characters, `?` one.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], text) => text.is_empty(),
+        ([b'*', rest @ ..], text) => (0..=text.len()).any(|taken| matches(rest, &text[taken..])),
+        ([b'?', rest @ ..], [_, after @ ..]) => matches(rest, after),
+        ([one, rest @ ..], [other, after @ ..]) => one == other && matches(rest, after),
+        (_, []) => false,
     }
 }
 
