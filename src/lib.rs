@@ -14,7 +14,7 @@
 //!  └── events ────┘ ◄─────────────┘    settings, telemetry: edge only
 //! ```
 //!
-//! Arrows point from the one who knows to the one who is known; `tests/tidy.rs` fails on one that runs up. `events` knows
+//! Arrows point from the one who knows to the one who is known; `tests/suite/tidy.rs` fails on one that runs up. `events` knows
 //! of the engine its report and its tickets only: it turns payloads into tasks and reports into each caller's answer.
 //!
 //! - [`s3`]: the protocol as values. No socket, clock, environment, task or log; the time is passed in.

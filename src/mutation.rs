@@ -1,4 +1,4 @@
-//! Defects on purpose, one at a time, so that the reference model can be shown to find them (`tests/model.rs`).
+//! Defects on purpose, one at a time, so that the reference model can be shown to find them (`tests/suite/model`).
 //!
 //! Without the feature `mutations` every question is `false` at compile time, and nothing of this is left. It knows no floor,
 //! so that every floor may ask.

@@ -18,7 +18,7 @@
 //! asks alike what small objects take through the function's handler: objects per second, milliseconds warm and cold.
 //!
 //! `link`, `schedule`, `bottleneck`, `flight`, `packet`, `flows`, `way` and `options` are values and decisions, which
-//! `tests/border.rs` tests; `relay`, `namespaces`, `claim` and `run` do what has to be done.
+//! `tests/suite/network/border.rs` tests; `relay`, `namespaces`, `claim` and `run` do what has to be done.
 
 mod bottleneck;
 mod claim;

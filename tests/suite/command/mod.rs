@@ -1,0 +1,5 @@
+//! The `xpsync` binary as a process.
+
+mod cp;
+mod resume;
+mod sweep;

@@ -1,0 +1,6 @@
+//! Transport and window: whom the engine talks to, and how fast.
+
+mod border;
+mod governor;
+mod stream;
+mod tls;
