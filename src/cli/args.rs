@@ -12,17 +12,17 @@ use tracing::Level;
 /// Keeps an S3 bucket outside AWS China equal to one inside it: raw S3 requests, parallel parts, every object proven.
 #[derive(Debug, Parser)]
 #[command(name = "xpsync", version, disable_help_subcommand = true)]
-pub(super) struct Cli {
+pub(crate) struct Cli {
     /// What is logged to stderr; DEBUG shows each request with its id
     #[arg(long, global = true, value_name = "LEVEL", default_value = "WARN")]
-    pub(super) log_level: Level,
+    pub(crate) log_level: Level,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(crate) command: Command,
 }
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Copies one object, now
     Cp(Box<Cp>),
     /// Aborts what died work has left open at a target, and removes its stages
@@ -34,39 +34,39 @@ pub(super) enum Command {
 
 /// Copies one object, now.
 #[derive(Debug, Args)]
-pub(super) struct Cp {
+pub(crate) struct Cp {
     /// s3://BUCKET/KEY; the key is literal, everything after the bucket's slash
     #[arg(value_name = "s3://SRC/KEY")]
-    pub(super) source: ObjectUrl,
+    pub(crate) source: ObjectUrl,
     /// s3://BUCKET/KEY; an empty key takes the source's
     #[arg(value_name = "s3://DST/[KEY]")]
-    pub(super) target: ObjectUrl,
+    pub(crate) target: ObjectUrl,
     #[command(flatten)]
-    pub(super) ends: Ends,
+    pub(crate) ends: Ends,
     /// Where parts wait: auto is memory if its limit has room for all that have to, else /tmp
     #[arg(long, value_enum, default_value_t = Buffer::Auto)]
-    pub(super) buffer: Buffer,
+    pub(crate) buffer: Buffer,
     /// Bytes of part buffers on the heap
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
-    pub(super) memory_limit: u64,
+    pub(crate) memory_limit: u64,
     /// Where mapped part buffers are made [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
-    pub(super) tmp_dir: Option<PathBuf>,
+    pub(crate) tmp_dir: Option<PathBuf>,
     /// Bytes of mapped part buffers [default: the smaller of 4GiB and half of what is free]
     #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(super) tmp_limit: Option<u64>,
+    pub(crate) tmp_limit: Option<u64>,
     /// Bytes of a part, 5MiB to 5GiB, or auto: the source's own parts up to 64 MiB, else 5 MiB and more
     #[arg(long, value_name = "auto|SIZE", default_value = "auto")]
-    pub(super) part_size: AutoOr<Size>,
+    pub(crate) part_size: AutoOr<Size>,
     /// Requests under way at the target, or auto
     #[arg(long, value_name = "auto|N", default_value = "auto")]
-    pub(super) concurrency: AutoOr<Count>,
+    pub(crate) concurrency: AutoOr<Count>,
     /// The target's ETag: the source's where that costs nothing, or always, or any
     #[arg(long, value_name = "auto|preserve|any", default_value = "auto")]
-    pub(super) etag: EtagMode,
+    pub(crate) etag: EtagMode,
     /// One JSON report on stdout, then a summary
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// Aborts uploads that this user began at the target and that are older than an age, and removes stages of ours.
@@ -74,55 +74,55 @@ pub(super) struct Cp {
 /// Whose an upload is, is told by the target: an upload is begun under `.xpsync/`, looked at in the listing and aborted at
 /// once, in a dry run too. Uploads of others are never touched, and none is where the target does not show who began it.
 #[derive(Debug, Args)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     /// s3://BUCKET/PREFIX; only keys that begin with the prefix
     #[arg(value_name = "s3://DST/[PREFIX]")]
-    pub(super) target: ObjectUrl,
+    pub(crate) target: ObjectUrl,
     #[command(flatten)]
-    pub(super) ends: Ends,
+    pub(crate) ends: Ends,
     /// How old something has to be, such as 36h or 7d
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = age)]
-    pub(super) older_than: Duration,
+    pub(crate) older_than: Duration,
     /// Does it; without this flag it is only said what would be done
     #[arg(long)]
-    pub(super) abort: bool,
+    pub(crate) abort: bool,
     /// One JSON line on stdout for each of them, then a summary
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// How the two ends are reached.
 #[derive(Debug, Args)]
-pub(super) struct Ends {
+pub(crate) struct Ends {
     /// The profile of the AWS configuration for the source
     #[arg(long, value_name = "NAME")]
-    pub(super) source_profile: Option<String>,
+    pub(crate) source_profile: Option<String>,
     /// The source's region [default: the profile's]
     #[arg(long, value_name = "REGION")]
-    pub(super) source_region: Option<String>,
+    pub(crate) source_region: Option<String>,
     /// The source's endpoint, addressed path-style [default: the profile's, or AWS]
     #[arg(long, value_name = "URL")]
-    pub(super) source_endpoint_url: Option<String>,
+    pub(crate) source_endpoint_url: Option<String>,
     /// The profile of the AWS configuration for the target
     #[arg(long, value_name = "NAME", conflicts_with = "target_secret_id")]
-    pub(super) target_profile: Option<String>,
+    pub(crate) target_profile: Option<String>,
     /// The target's region [default: the profile's]
     #[arg(long, value_name = "REGION")]
-    pub(super) target_region: Option<String>,
+    pub(crate) target_region: Option<String>,
     /// The target's endpoint, addressed path-style [default: the profile's, or AWS]
     #[arg(long, value_name = "URL", conflicts_with = "target_accelerate")]
-    pub(super) target_endpoint_url: Option<String>,
+    pub(crate) target_endpoint_url: Option<String>,
     /// Takes the target's keys from this secret of the source's side
     #[arg(long, value_name = "ID", requires = "target_region")]
-    pub(super) target_secret_id: Option<String>,
+    pub(crate) target_secret_id: Option<String>,
     /// Uses S3 Transfer Acceleration at the target
     #[arg(long)]
-    pub(super) target_accelerate: bool,
+    pub(crate) target_accelerate: bool,
 }
 
 /// Where parts wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Buffer {
+pub(crate) enum Buffer {
     Auto,
     Memory,
     Tmp,
@@ -131,17 +131,17 @@ pub(super) enum Buffer {
 #[cfg(feature = "demo")]
 /// Two embedded S3 servers and the function's handler.
 #[derive(Debug, Args)]
-pub(super) struct Demo {
+pub(crate) struct Demo {
     /// A path between the two: round trip, rate of the whole link, rate of one connection
     #[arg(long, value_name = "rtt=200ms,rate=300mbit,per=8mbit")]
-    pub(super) border: Option<fakes::border::BorderConfig>,
+    pub(crate) border: Option<fakes::border::BorderConfig>,
 }
 
 /// `s3://bucket/key`; the key may be left out of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ObjectUrl {
-    pub(super) bucket: Bucket,
-    pub(super) key: Option<Key>,
+pub(crate) struct ObjectUrl {
+    pub(crate) bucket: Bucket,
+    pub(crate) key: Option<Key>,
 }
 
 impl FromStr for ObjectUrl {
@@ -161,7 +161,7 @@ impl FromStr for ObjectUrl {
 
 /// `auto`, or a value of one's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AutoOr<T> {
+pub(crate) enum AutoOr<T> {
     Auto,
     Own(T),
 }
@@ -176,7 +176,7 @@ impl<T: FromStr<Err = String>> FromStr for AutoOr<T> {
 
 /// Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl FromStr for Size {
     type Err = String;
@@ -188,7 +188,7 @@ impl FromStr for Size {
 
 /// Requests, 1 to 1,000: each takes a file descriptor of usually 1,024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u32);
+pub(crate) struct Count(pub(crate) u32);
 
 impl FromStr for Count {
     type Err = String;

@@ -1,8 +1,9 @@
 //! `xpsync cp`: one object, now.
 
-use super::args::{AutoOr, Buffer, Count, Cp, Size};
-use super::profile::{Reached, connector, resolve};
-use super::{Exit, interrupted, show};
+use crate::cli::args::{AutoOr, Buffer, Count, Cp, Size};
+use crate::cli::profile::{Reached, connector, resolve};
+use crate::cli::show;
+use crate::cli::{Exit, interrupted};
 use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
 use crate::engine::copy;
@@ -27,7 +28,7 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Copies the object and shows what became of it.
-pub(super) async fn run(cp: &Cp) -> Exit {
+pub(crate) async fn run(cp: &Cp) -> Exit {
     let job = match job(cp).await {
         Ok(job) => job,
         Err(problem) => {

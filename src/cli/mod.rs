@@ -9,7 +9,7 @@ mod profile;
 mod show;
 mod sweep;
 
-use args::{Cli, Command};
+use crate::cli::args::{Cli, Command};
 use clap::Parser as _;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Credentials, region and endpoint of an end as users of the AWS CLI have configured them.
 
-use super::args::Ends;
+use crate::cli::args::Ends;
 use crate::engine::hint::End;
 use crate::s3::Bucket;
 use crate::s3::endpoint::{Endpoint, Region};
@@ -17,14 +17,14 @@ use aws_types::service_config::ServiceConfigKey;
 use std::sync::Arc;
 
 /// How one end is reached.
-pub(super) struct Reached {
-    pub(super) endpoint: Endpoint,
-    pub(super) region: Region,
-    pub(super) keys: Arc<dyn Keys>,
+pub(crate) struct Reached {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: Region,
+    pub(crate) keys: Arc<dyn Keys>,
 }
 
 /// The network, with the trust roots of `AWS_CA_BUNDLE` beside the compiled-in ones.
-pub(super) fn connector() -> Result<Arc<dyn Connect>, String> {
+pub(crate) fn connector() -> Result<Arc<dyn Connect>, String> {
     let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
         Some(path) => {
             Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
@@ -36,7 +36,7 @@ pub(super) fn connector() -> Result<Arc<dyn Connect>, String> {
 }
 
 /// Resolves both ends.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     ends: &Ends,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,
@@ -57,7 +57,7 @@ pub(super) async fn resolve(
 }
 
 /// Resolves the target alone. The source's side is looked at only for a secret that it keeps.
-pub(super) async fn resolve_target(
+pub(crate) async fn resolve_target(
     ends: &Ends,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,

@@ -15,22 +15,22 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Says what is wrong.
-pub(super) fn problem(text: &str) {
+pub(crate) fn problem(text: &str) {
     // A message that cannot be written is no reason to end otherwise.
     let _ = writeln!(stderr().lock(), "xpsync: {text}");
 }
 
 /// The progress bar.
-pub(super) struct Bar(ProgressBar);
+pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
     /// None at all.
-    pub(super) fn hidden() -> Self {
+    pub(crate) fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
     /// On stderr, if that is a terminal.
-    pub(super) fn on_terminal() -> Self {
+    pub(crate) fn on_terminal() -> Self {
         if !stderr().is_terminal() {
             return Self::hidden();
         }
@@ -43,7 +43,7 @@ impl Bar {
     }
 
     /// Shows a meter until it is dropped.
-    pub(super) async fn follow(&self, meter: Arc<Meter>) -> Infallible {
+    pub(crate) async fn follow(&self, meter: Arc<Meter>) -> Infallible {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
@@ -61,7 +61,7 @@ impl Drop for Bar {
 }
 
 /// One report, then a summary.
-pub(super) fn json(report: &Report) {
+pub(crate) fn json(report: &Report) {
     write_line(&report_json(report).to_string());
     let count = |outcome| u32::from(report.outcome == outcome);
     let summary = json!({
@@ -77,7 +77,7 @@ pub(super) fn json(report: &Report) {
 }
 
 /// The outcome in a line; on failure the reason and the advice on stderr.
-pub(super) fn text(report: &Report) {
+pub(crate) fn text(report: &Report) {
     let names = format!(
         "s3://{}/{} -> s3://{}/{}",
         report.source.bucket, report.source.key, report.target.bucket, report.target.key

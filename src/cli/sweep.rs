@@ -1,8 +1,9 @@
 //! `xpsync sweep`: what died work has left at a target.
 
-use super::args::{self, Ends};
-use super::profile::{connector, resolve_target};
-use super::{Exit, interrupted, show};
+use crate::cli::args::{self, Ends};
+use crate::cli::profile::{connector, resolve_target};
+use crate::cli::show;
+use crate::cli::{Exit, interrupted};
 use crate::engine::gate::Governed;
 use crate::engine::governor::FixedWindow;
 use crate::handler::sweep::swept_json;
@@ -24,7 +25,7 @@ const WINDOW: u32 = 16;
 const GRACE: Duration = Duration::from_secs(30);
 
 /// Sweeps and shows what was found.
-pub(super) async fn run(args: &args::Sweep) -> Exit {
+pub(crate) async fn run(args: &args::Sweep) -> Exit {
     let work = match work(args).await {
         Ok(work) => work,
         Err(problem) => {

@@ -1,6 +1,6 @@
 //! The demonstration: objects in China, events to the function's handler, and a table of what was proven.
 
-use super::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
+use crate::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
 use crate::engine::plan::Table;
 use crate::events::answer::Answer;
 use crate::handler::Function;

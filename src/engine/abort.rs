@@ -1,6 +1,6 @@
 //! Aborting an upload, and seeing that it is gone.
 
-use super::job::Side;
+use crate::engine::job::Side;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::multipart::AbortMultipartUpload;

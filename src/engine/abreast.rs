@@ -65,7 +65,7 @@ const BBR: Manner = Manner { believed: 0.9, most: 0.97, many: 0.25, owed: 0.05 }
 /// late, up to the most goodput that it had.
 const RISE: f64 = 0.01;
 /// So few that are late are not waited for, but sent on other connections.
-pub(super) const LOST: usize = 4;
+pub(crate) const LOST: usize = 4;
 /// What is sent at most in the last seconds of the object, and how many they are: a packet that the queue drops then is waited
 /// for by everybody.
 const CLOSING: (f64, f64) = (0.97, 2.0);
@@ -78,18 +78,18 @@ const END: f64 = 32_768.0;
 
 /// Where a part stands on the connection that is furthest.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// Bytes that have left this machine.
-    pub(super) gone: f64,
+    pub(crate) gone: f64,
     /// Bytes that have not.
-    pub(super) left: f64,
+    pub(crate) left: f64,
     /// Bytes a second.
-    pub(super) rate: f64,
+    pub(crate) rate: f64,
 }
 
 /// What is known of the path, and the level.
 #[derive(Debug)]
-pub(super) struct Abreast {
+pub(crate) struct Abreast {
     looked: Instant,
     moved: f64,
     on_the_way: f64,
@@ -119,19 +119,19 @@ pub(super) struct Abreast {
 
 /// Parts that are under way and those that are left.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     /// How many are under way.
-    pub(super) under_way: usize,
+    pub(crate) under_way: usize,
     /// How many are not begun.
-    pub(super) left: usize,
+    pub(crate) left: usize,
     /// How many of them the window lets out.
-    pub(super) window: usize,
+    pub(crate) window: usize,
     /// How long a part takes.
-    pub(super) usual: Duration,
+    pub(crate) usual: Duration,
     /// How long as many as are under way take at the goodput of now, in seconds.
-    pub(super) wave: f64,
+    pub(crate) wave: f64,
     /// How long all of them take at the goodput of now, in seconds.
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl Rest {
@@ -151,7 +151,7 @@ impl Rest {
 
 impl Abreast {
     /// Nothing moved yet.
-    pub(super) fn new(now: Instant, room: Room) -> Self {
+    pub(crate) fn new(now: Instant, room: Room) -> Self {
         let past = VecDeque::new();
         Self {
             looked: now,
@@ -173,7 +173,7 @@ impl Abreast {
     }
 
     /// So many bytes left this machine since the last look, and so many that connections have taken have not.
-    pub(super) fn moved(&mut self, bytes: f64, on_the_way: f64, now: Instant) {
+    pub(crate) fn moved(&mut self, bytes: f64, on_the_way: f64, now: Instant) {
         // Of a connection that has just begun, it takes a while until the first byte is counted.
         let bytes = bytes + on_the_way - std::mem::replace(&mut self.on_the_way, on_the_way);
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
@@ -207,14 +207,14 @@ impl Abreast {
     }
 
     /// The level for these parts, if some have to wait for others. All parts of the object are begun.
-    pub(super) fn level(&mut self, parts: &[Standing], now: Instant) -> Option<Line> {
+    pub(crate) fn level(&mut self, parts: &[Standing], now: Instant) -> Option<Line> {
         self.all.get_or_insert(now);
         self.line = self.next(parts, now);
         self.line
     }
 
     /// Whether those that are left are to be begun now, all together: said once.
-    pub(super) fn are_last(&mut self, rest: &Rest) -> bool {
+    pub(crate) fn are_last(&mut self, rest: &Rest) -> bool {
         if self.together.is_some() {
             return false;
         }
@@ -229,13 +229,13 @@ impl Abreast {
 
     /// How many more connections there may be although the path is full, if a few parts are so late that they are worth
     /// others: the level leaves room for these.
-    pub(super) fn spare(&self) -> usize {
+    pub(crate) fn spare(&self) -> usize {
         let has_lost = self.line.is_some() && (1..=LOST).contains(&self.late);
         if has_lost { LOST } else { 0 }
     }
 
     /// Whether a part does not wait for others.
-    pub(super) fn is_free(&self, part: &Standing, now: Instant) -> bool {
+    pub(crate) fn is_free(&self, part: &Standing, now: Instant) -> bool {
         self.line.is_none_or(|line| part.gone < line.at(now) - MARGIN)
     }
 

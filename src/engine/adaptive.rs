@@ -7,7 +7,7 @@
 //! window, keeps it if goodput grew by a fair share of what was added, and otherwise goes back; later it tries a little
 //! more and a little less in turns. Being asked for less, or losing many requests at once, makes it smaller at once.
 
-use super::governor::{Bounds, Decision, Governor, Why};
+use crate::engine::governor::{Bounds, Decision, Governor, Why};
 use crate::wire::gate::{Came, Told};
 use std::time::Duration;
 use tokio::time::Instant;

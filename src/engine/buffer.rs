@@ -6,7 +6,7 @@
 //! reserved beforehand, so that a full /tmp means fewer slots and never SIGBUS. Invariant: slots in use and slots kept for
 //! reuse together never exceed the budget. This is the only file with `unsafe`.
 
-use super::report::BufferKind;
+use crate::engine::report::BufferKind;
 use crate::s3::checksum::{Digests, Kinds, Running};
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};

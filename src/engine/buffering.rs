@@ -22,10 +22,10 @@
 //! together; more than the window needs are worth nothing. /tmp costs a tenth more CPU than the heap and no time, and the
 //! kernel can take back its pages.
 
-use super::buffer::{Ring, TooSmall};
-use super::job::{Buffering, Halt, Job, Notes};
-use super::plan::Plan;
-use super::report::Fault;
+use crate::engine::buffer::{Ring, TooSmall};
+use crate::engine::job::{Buffering, Halt, Job, Notes};
+use crate::engine::plan::Plan;
+use crate::engine::report::Fault;
 use std::sync::Arc;
 
 /// Slots of an object in /tmp that could as well be streamed: what is read ahead of a window of 256, so that several objects
@@ -34,7 +34,7 @@ const SLOTS: usize = 32;
 
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
 /// streamed.
-pub(super) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Halt> {
+pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Halt> {
     let most = if may_stream { SLOTS } else { job.options.parts_under_way };
     let (slot, wanted) = (plan.slot(), plan.pieces().min(most));
     let ring = match job.options.buffering {
@@ -71,7 +71,7 @@ async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmal
     ring.map_err(|_| Fault::new("internal", "the thread that reserves /tmp panicked").into())
 }
 
-pub(super) fn budget(error: &TooSmall) -> Fault {
+pub(crate) fn budget(error: &TooSmall) -> Fault {
     let hint = match error {
         TooSmall::Memory { slot, .. } => format!(
             "Give at least {slot} bytes: --memory-limit, or a function with that much memory and as much again besides 96 MiB."

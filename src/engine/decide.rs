@@ -1,6 +1,6 @@
 //! Whether the target already has what the source has, and under which condition it may be written: pure.
 
-use super::given;
+use crate::engine::given;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::etag::ETag;
@@ -138,12 +138,12 @@ pub fn with_record(source: &ObjectHead, crc: Option<Crc64>) -> Attributes {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::s3::VersionId;
     use crate::s3::encryption::Encryption;
 
-    pub(in crate::engine) fn head(size: u64, etag: &str, encryption: Encryption, crc: Option<Crc64>) -> ObjectHead {
+    pub(crate) fn head(size: u64, etag: &str, encryption: Encryption, crc: Option<Crc64>) -> ObjectHead {
         ObjectHead {
             size,
             etag: ETag::new(etag, &encryption),

@@ -1,9 +1,9 @@
 //! From the source into a slot, or into a part on its way: a GET that goes on from the next byte when it breaks.
 
-use super::buffer::{Overfull, Sealed, Slot};
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::report::{BufferKind, Fault};
+use crate::engine::buffer::{Overfull, Sealed, Slot};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::report::{BufferKind, Fault};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Kinds, Running};
@@ -43,7 +43,7 @@ enum Poured {
 ///
 /// # Cancel safety
 /// The slot is given back and the connection closed.
-pub(super) async fn fill(
+pub(crate) async fn fill(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,
@@ -62,7 +62,7 @@ pub(super) async fn fill(
 ///
 /// # Cancel safety
 /// The connection is closed; the part is cut.
-pub(super) async fn feed(
+pub(crate) async fn feed(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,
@@ -77,7 +77,7 @@ pub(super) async fn feed(
 ///
 /// # Cancel safety
 /// The connection is closed.
-pub(super) async fn digest(
+pub(crate) async fn digest(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,

@@ -1,6 +1,6 @@
 //! The gate that the wire asks for permits, answered by a [`Governor`].
 
-use super::governor::Governor;
+use crate::engine::governor::Governor;
 use crate::wire::gate::{Boxed, Gate, Permit, Told};
 use crate::wire::room::sockets_are_tight;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -169,8 +169,8 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use super::super::governor::FixedWindow;
     use super::*;
+    use crate::engine::governor::FixedWindow;
     use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]

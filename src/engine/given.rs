@@ -5,9 +5,9 @@
 //! one PUT to where ETags are MD5s. What goes in parts keeps the CRC64NVME, by which its parts can be told again and the
 //! whole is checked when it is put together.
 
-use super::decide::Sameness;
-use super::job::Notes;
-use super::plan::Plan;
+use crate::engine::decide::Sameness;
+use crate::engine::job::Notes;
+use crate::engine::plan::Plan;
 use crate::s3::checksum::Digests;
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::ObjectHead;
@@ -56,14 +56,14 @@ pub fn tells_content(given: Checksum) -> bool {
 }
 
 /// Whether a written object's checksum took the place of the only one that could prove it.
-pub(super) fn hides_proof(given: Checksum, etag: &ETag) -> bool {
+pub(crate) fn hides_proof(given: Checksum, etag: &ETag) -> bool {
     // Where no ETag was answered, the target is asked for it, and what it shows is reported.
     let is_proof = matches!(etag.kind(), ETagKind::ContentMd5(_)) || etag.as_str().is_empty();
     matches!(given, Checksum::Other(_)) && !is_proof
 }
 
 /// Notes the checksum of the source's that the target was not given.
-pub(super) fn note(notes: &Notes, source: &ObjectHead, plan: &Plan, given: Option<Checksum>) {
+pub(crate) fn note(notes: &Notes, source: &ObjectHead, plan: &Plan, given: Option<Checksum>) {
     if let Some((attribute, reason)) = left_behind(source, plan, given) {
         notes.not_carried(attribute, reason);
     }
@@ -86,9 +86,9 @@ fn name(sum: &Sum) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::tests::head;
-    use super::super::plan::Layout;
     use super::*;
+    use crate::engine::decide::tests::head;
+    use crate::engine::plan::Layout;
     use crate::s3::checksum::{Crc64, Kinds, Running};
     use crate::s3::encryption::Encryption;
     use crate::s3::sums::{Algorithm, Stored};

@@ -1,6 +1,6 @@
 //! How many requests may be under way: pure state machines that are told outcomes and asked for a window.
 //!
-//! [`Adaptive`](super::adaptive::Adaptive) follows the path; [`FixedWindow`] is what somebody asked for.
+//! [`Adaptive`](crate::engine::adaptive::Adaptive) follows the path; [`FixedWindow`] is what somebody asked for.
 
 use crate::wire::gate::Told;
 use crate::wire::room::Room;
@@ -72,7 +72,7 @@ impl Why {
 pub struct Decision {
     /// The window from now on.
     pub window: u32,
-    /// Bytes a second in the span that it was made on; a request that was answered counts as [`REQUEST_WORTH`](super::adaptive::REQUEST_WORTH) bytes.
+    /// Bytes a second in the span that it was made on; a request that was answered counts as [`REQUEST_WORTH`](crate::engine::adaptive::REQUEST_WORTH) bytes.
     pub goodput: f64,
     /// Why.
     pub why: Why,

@@ -1,11 +1,11 @@
 //! What is asked for, and what is noted down while it is done.
 
-use super::buffer::Buffers;
-use super::hint::{End, hint};
-use super::plan::{EtagMode, Table};
-use super::report::{BufferKind, Fault, NotCarried, Place};
-use super::stage_plan::Limits;
-use super::ticket::{Ledger, Ticket, WhenStopped};
+use crate::engine::buffer::Buffers;
+use crate::engine::hint::{End, hint};
+use crate::engine::plan::{EtagMode, Table};
+use crate::engine::report::{BufferKind, Fault, NotCarried, Place};
+use crate::engine::stage_plan::Limits;
+use crate::engine::ticket::{Ledger, Ticket, WhenStopped};
 use crate::s3::error::Class;
 use crate::s3::object::ObjectHead;
 use crate::s3::{Bucket, Key};
@@ -162,23 +162,23 @@ impl Meter {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    pub(super) fn begin(&self, total: u64) {
+    pub(crate) fn begin(&self, total: u64) {
         self.total.store(total, Ordering::Relaxed);
         self.sent.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn arrived(&self, bytes: u64) {
+    pub(crate) fn arrived(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> UnderWay {
+    pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
     }
 }
 
 /// A part under way, until it is dropped.
-pub(super) struct UnderWay(Arc<Meter>);
+pub(crate) struct UnderWay(Arc<Meter>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -188,7 +188,7 @@ impl Drop for UnderWay {
 
 /// Why a pass over the object ended without having made the target equal.
 #[derive(Debug)]
-pub(super) enum Halt {
+pub(crate) enum Halt {
     /// For good.
     Failed(Box<Fault>),
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
@@ -200,7 +200,7 @@ pub(super) enum Halt {
 
 impl Halt {
     /// Another state has taken the place of the one that was worked on.
-    pub(super) fn replaced(what: impl Into<String>) -> Self {
+    pub(crate) fn replaced(what: impl Into<String>) -> Self {
         Self::Again(Box::new(Fault::new(Class::Precondition.name(), what)))
     }
 }
@@ -213,10 +213,10 @@ impl From<Fault> for Halt {
 
 /// What is noted down besides the result.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
-    pub(super) retries: AtomicU32,
-    pub(super) hedges: AtomicU32,
-    pub(super) streamed: AtomicU32,
+pub(crate) struct Notes {
+    pub(crate) retries: AtomicU32,
+    pub(crate) hedges: AtomicU32,
+    pub(crate) streamed: AtomicU32,
     landed: Landed,
     kept: Mutex<Kept>,
 }
@@ -231,23 +231,23 @@ struct Landed {
 
 /// The part of the notes that goes into the report as it is.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Kept {
-    pub(super) source: Option<Place>,
-    pub(super) buffer: Option<BufferKind>,
-    pub(super) not_carried: Vec<NotCarried>,
+pub(crate) struct Kept {
+    pub(crate) source: Option<Place>,
+    pub(crate) buffer: Option<BufferKind>,
+    pub(crate) not_carried: Vec<NotCarried>,
     /// What is true of the state that is worked on.
-    pub(super) reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
     /// What stays true whatever state comes next.
-    pub(super) history: Vec<String>,
+    pub(crate) history: Vec<String>,
 }
 
 impl Notes {
-    pub(super) fn with<T>(&self, write: impl FnOnce(&mut Kept) -> T) -> T {
+    pub(crate) fn with<T>(&self, write: impl FnOnce(&mut Kept) -> T) -> T {
         write(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Remarks something once.
-    pub(super) fn remark(&self, reason: impl Into<String>) {
+    pub(crate) fn remark(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.with(|kept| {
             if !kept.reasons.contains(&reason) {
@@ -257,7 +257,7 @@ impl Notes {
     }
 
     /// Remarks something once that happened at the target, and is not undone by beginning anew.
-    pub(super) fn remark_for_good(&self, reason: impl Into<String>) {
+    pub(crate) fn remark_for_good(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.with(|kept| {
             if !kept.history.contains(&reason) {
@@ -267,7 +267,7 @@ impl Notes {
     }
 
     /// Notes an attribute that stays behind, once.
-    pub(super) fn not_carried(&self, attribute: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn not_carried(&self, attribute: impl Into<String>, reason: impl Into<String>) {
         let (attribute, reason) = (attribute.into(), reason.into());
         self.with(|kept| {
             if kept.not_carried.iter().all(|known| known.attribute != attribute) {
@@ -277,7 +277,7 @@ impl Notes {
     }
 
     /// Begins another pass over this state of the source: what was noted of another is not of this one.
-    pub(super) fn pinned(&self, place: Place, head: &ObjectHead) {
+    pub(crate) fn pinned(&self, place: Place, head: &ObjectHead) {
         let place = Place {
             version_id: head.version.as_ref().map(|version| version.as_str().to_owned()),
             etag: Some(head.etag.as_str().to_owned()),
@@ -291,37 +291,37 @@ impl Notes {
     }
 
     /// Another upload is open: what landed in the last one does not count.
-    pub(super) fn begin_upload(&self) {
+    pub(crate) fn begin_upload(&self) {
         self.landed.bytes.store(0, Ordering::Relaxed);
         self.landed.parts.store(0, Ordering::Relaxed);
         self.landed.resumed.store(0, Ordering::Relaxed);
     }
 
-    pub(super) fn landed(&self, bytes: u64) {
+    pub(crate) fn landed(&self, bytes: u64) {
         self.landed.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.landed.parts.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn resumed(&self, parts: usize) {
+    pub(crate) fn resumed(&self, parts: usize) {
         self.landed.resumed.fetch_add(u32::try_from(parts).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Bytes and parts that were sent into the upload that is open, and parts of it that were there before.
-    pub(super) fn in_upload(&self) -> (u64, u32, u32) {
+    pub(crate) fn in_upload(&self) -> (u64, u32, u32) {
         let Landed { bytes, parts, resumed } = &self.landed;
         (bytes.load(Ordering::Relaxed), parts.load(Ordering::Relaxed), resumed.load(Ordering::Relaxed))
     }
 
     /// Nothing is pinned any more: what was noted of the state that is gone is not of its being gone.
-    pub(super) fn unpinned(&self) {
+    pub(crate) fn unpinned(&self) {
         self.with(|kept| *kept = Kept { history: std::mem::take(&mut kept.history), ..Kept::default() });
     }
 
-    pub(super) fn count(&self, attempts: &Attempts) {
+    pub(crate) fn count(&self, attempts: &Attempts) {
         self.count_retries(attempts.retries());
     }
 
-    pub(super) fn count_retries(&self, retries: u32) {
+    pub(crate) fn count_retries(&self, retries: u32) {
         self.retries.fetch_add(retries, Ordering::Relaxed);
     }
 }
@@ -345,7 +345,7 @@ pub fn fault_at(end: End, error: &Error) -> Fault {
 }
 
 /// The fault of work that had to stop.
-pub(super) fn stopped(why: Stopped) -> Fault {
+pub(crate) fn stopped(why: Stopped) -> Fault {
     match why {
         Stopped::Deadline => Fault::new("deadline", "the time ran out before the object was copied")
             .with_hint("Give the function more time or more memory; the next event or retry begins anew."),
@@ -354,11 +354,11 @@ pub(super) fn stopped(why: Stopped) -> Fault {
 }
 
 impl Job {
-    pub(super) fn control(&self) -> Attempts {
+    pub(crate) fn control(&self) -> Attempts {
         Attempts::new(Persistence::Control, &self.deadline)
     }
 
-    pub(super) fn part(&self) -> Attempts {
+    pub(crate) fn part(&self) -> Attempts {
         Attempts::new(Persistence::Part, &self.deadline)
     }
 }

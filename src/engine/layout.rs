@@ -1,9 +1,9 @@
 //! How an object was put together, asked of the side that holds it.
 
-use super::hint::End;
-use super::job::{Halt, Job, Notes, Side, fault_at};
-use super::plan::{Layout, even_layout};
-use super::report::Fault;
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, Side, fault_at};
+use crate::engine::plan::{Layout, even_layout};
+use crate::engine::report::Fault;
 use crate::s3::PartNumber;
 use crate::s3::error::Class;
 use crate::s3::object::{HeadObject, ObjectHead};
@@ -13,7 +13,7 @@ const LOOKS: usize = 16;
 
 /// What is believed of parts between the first and the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Between {
+pub(crate) enum Between {
     /// That they are as long as the first, if that makes the size: nearly every client cuts evenly.
     Even,
     /// Nothing: each is asked for.
@@ -22,11 +22,11 @@ pub(super) enum Between {
 
 /// One end's object.
 #[derive(Clone, Copy)]
-pub(super) struct Held<'a> {
+pub(crate) struct Held<'a> {
     /// The end.
-    pub(super) end: End,
+    pub(crate) end: End,
     /// The state that is meant.
-    pub(super) head: &'a ObjectHead,
+    pub(crate) head: &'a ObjectHead,
 }
 
 impl Held<'_> {
@@ -43,7 +43,7 @@ impl Held<'_> {
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn layout(
+pub(crate) async fn layout(
     job: &Job,
     notes: &Notes,
     held: Held<'_>,
@@ -83,7 +83,7 @@ pub(super) async fn layout(
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn all_lengths(
+pub(crate) async fn all_lengths(
     job: &Job,
     notes: &Notes,
     held: Held<'_>,

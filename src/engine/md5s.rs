@@ -3,7 +3,7 @@
 //! Nobody needs a part's MD5 before the target has answered for it, and by then others of its length wait too: sixteen cost
 //! as much as two or three by themselves (the package md5s).
 
-use super::report::Fault;
+use crate::engine::report::Fault;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ type Answer = Option<[u8; 16]>;
 
 /// Parts whose MD5s nobody has wanted yet, in the order in which they came.
 #[derive(Default)]
-pub(super) struct Md5s(Mutex<Waiting>);
+pub(crate) struct Md5s(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
@@ -27,7 +27,7 @@ struct Part {
 }
 
 /// The MD5 of one part. Its bytes are held until it is computed or this drops.
-pub(super) struct Md5 {
+pub(crate) struct Md5 {
     all: Arc<Md5s>,
     place: u64,
     answer: watch::Receiver<Answer>,
@@ -39,7 +39,7 @@ impl Md5s {
     }
 
     /// Takes a part in.
-    pub(super) fn enter(self: &Arc<Self>, bytes: Bytes) -> Md5 {
+    pub(crate) fn enter(self: &Arc<Self>, bytes: Bytes) -> Md5 {
         let (told, answer) = watch::channel(None);
         let mut waiting = self.waiting();
         let place = waiting.next;
@@ -67,7 +67,7 @@ impl Md5 {
     ///
     /// # Cancel safety
     /// What was begun is done all the same, for whoever asks next.
-    pub(super) async fn get(&self) -> Result<[u8; 16], Fault> {
+    pub(crate) async fn get(&self) -> Result<[u8; 16], Fault> {
         let together = self.all.take(self.place);
         if !together.is_empty() {
             tokio::task::spawn_blocking(move || {

@@ -42,15 +42,17 @@ pub mod ticket;
 mod upload;
 pub mod verify;
 
+use crate::engine::job::{Deletes, Halt, Job, Notes, Trigger, stopped};
+use crate::engine::pass::{Enforced, Pass};
+use crate::engine::pin::Now;
+use crate::engine::remove::{Removed, remove};
+use crate::engine::report::{Fault, Outcome, Place, Proof, Report};
+use crate::engine::stages::Stages;
+use crate::engine::ticket::{Ticket, WhenStopped};
+use crate::engine::upload::Uploads;
 use crate::mutation::{self, Mutation};
 use crate::s3::etag::ETag;
 use crate::s3::object::ObjectHead;
-use job::{Deletes, Halt, Job, Notes, Trigger, stopped};
-use pass::{Enforced, Pass};
-use pin::Now;
-use remove::{Removed, remove};
-use report::{Fault, Outcome, Place, Proof, Report};
-use stages::Stages;
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -58,9 +60,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use ticket::{Ticket, WhenStopped};
 use tokio::time::Instant;
-use upload::Uploads;
 
 /// How often an object is begun anew, because the source changed under the copy or was read wrongly, before it is given
 /// up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.

@@ -5,7 +5,7 @@
 //! than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the parts, the
 //! part whose turn it is always has one.
 
-use super::verify::Runs as Asked;
+use crate::engine::verify::Runs as Asked;
 use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -13,27 +13,27 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 /// The running digest.
-pub(super) struct Ordered {
+pub(crate) struct Ordered {
     parts: Sender<(usize, Bytes)>,
     result: tokio::sync::Mutex<Option<JoinHandle<Option<Stored>>>>,
 }
 
 impl Ordered {
     /// Begins a digest.
-    pub(super) fn begin(algorithm: Algorithm, asked: Asked) -> Self {
+    pub(crate) fn begin(algorithm: Algorithm, asked: Asked) -> Self {
         let (parts, arriving) = channel();
         let task = tokio::task::spawn_blocking(move || digest(algorithm, &asked, &arriving));
         Self { parts, result: tokio::sync::Mutex::new(Some(task)) }
     }
 
     /// Takes the part at `index`. Each comes once.
-    pub(super) fn take(&self, index: usize, bytes: Bytes) {
+    pub(crate) fn take(&self, index: usize, bytes: Bytes) {
         // The thread is gone only if it has all it wants.
         let _ = self.parts.send((index, bytes));
     }
 
     /// The checksum, once all parts have come; `None` if they do not fill the lengths.
-    pub(super) async fn finish(&self) -> Option<Stored> {
+    pub(crate) async fn finish(&self) -> Option<Stored> {
         let task = self.result.lock().await.take()?;
         task.await.ok().flatten()
     }

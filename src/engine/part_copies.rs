@@ -4,8 +4,8 @@
 //! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the ETag
 //! and the checksum of the whole are known before it is completed.
 
-use super::job::{Halt, Job, Notes};
-use super::report::Fault;
+use crate::engine::job::{Halt, Job, Notes};
+use crate::engine::report::Fault;
 use crate::s3::checksum::{Crc64, Digests, combine};
 use crate::s3::copy::{CopySource, UploadPartCopy};
 use crate::s3::etag::{ETag, ETagKind};
@@ -20,28 +20,28 @@ use futures_util::stream::iter;
 const AT_A_TIME: usize = 16;
 
 /// A part to be copied.
-pub(super) struct PartCopy {
+pub(crate) struct PartCopy {
     /// Its place among all parts of the upload, counted from 0.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// Its bytes in the object that is copied.
-    pub(super) range: ByteRange,
+    pub(crate) range: ByteRange,
 }
 
 /// A part that was copied.
 #[derive(Debug, Clone)]
-pub(super) struct CopiedPart {
+pub(crate) struct CopiedPart {
     number: PartNumber,
     etag: ETag,
     length: u64,
     /// What the target says that it is.
-    pub(super) crc: Option<Crc64>,
+    pub(crate) crc: Option<Crc64>,
 }
 
 /// Copies parts of `from`, an object of `size` bytes, into an upload. The inner error is the server's, left to the caller.
 ///
 /// # Cancel safety
 /// Connections are closed; parts that were copied stay in the upload.
-pub(super) async fn copy_parts(
+pub(crate) async fn copy_parts(
     job: &Job,
     notes: &Notes,
     upload: &UploadId,
@@ -76,7 +76,7 @@ pub(super) async fn copy_parts(
 }
 
 /// The ETag that an upload of these parts gets; `None` where their ETags are not digests.
-pub(super) fn etag(parts: &[CopiedPart]) -> Option<ETag> {
+pub(crate) fn etag(parts: &[CopiedPart]) -> Option<ETag> {
     let digests = parts.iter().map(|part| {
         let md5 = match part.etag.kind() {
             ETagKind::ContentMd5(md5) => Some(md5),
@@ -88,12 +88,12 @@ pub(super) fn etag(parts: &[CopiedPart]) -> Option<ETag> {
 }
 
 /// The checksum of all of them in order; `None` where one has not said its own.
-pub(super) fn crc(parts: &[CopiedPart]) -> Option<Crc64> {
+pub(crate) fn crc(parts: &[CopiedPart]) -> Option<Crc64> {
     parts.iter().try_fold(Crc64::EMPTY, |before, part| Some(before.followed_by(part.crc?, part.length)))
 }
 
 /// The parts as Complete names them; `None` where one has no checksum.
-pub(super) fn named(parts: &[CopiedPart]) -> Option<Vec<CompletedPart>> {
+pub(crate) fn named(parts: &[CopiedPart]) -> Option<Vec<CompletedPart>> {
     let name = |part: &CopiedPart| Some(CompletedPart { number: part.number, etag: part.etag.clone(), crc: part.crc? });
     parts.iter().map(name).collect()
 }

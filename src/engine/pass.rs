@@ -1,23 +1,25 @@
 //! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is written.
 
-use super::buffer::Ring;
-use super::decide::{self, Decision, Sameness};
-use super::given::{self, ETags};
-use super::job::{Halt, Options};
-use super::ordered::Ordered;
-use super::pin::{self, Found};
-use super::pipeline::Parts;
-use super::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
-use super::put::{self, Committed, Putting};
-use super::recopy;
-use super::report::{BufferKind, Fault, Outcome, Proof};
-use super::sent::Origin;
-use super::stage_plan::{self, Way};
-use super::staged::Wanted;
-use super::target::{self, AtTarget, integrity};
-use super::upload::Completion;
-use super::verify::{self, Expected, SourceCheck};
-use super::{Work, buffering, fill};
+use crate::engine::Work;
+use crate::engine::buffer::Ring;
+use crate::engine::buffering;
+use crate::engine::decide::{self, Decision, Sameness};
+use crate::engine::fill;
+use crate::engine::given::{self, ETags};
+use crate::engine::job::{Halt, Options};
+use crate::engine::ordered::Ordered;
+use crate::engine::pin::{self, Found};
+use crate::engine::pipeline::Parts;
+use crate::engine::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
+use crate::engine::put::{self, Committed, Putting};
+use crate::engine::recopy;
+use crate::engine::report::{BufferKind, Fault, Outcome, Proof};
+use crate::engine::sent::Origin;
+use crate::engine::stage_plan::{self, Way};
+use crate::engine::staged::Wanted;
+use crate::engine::target::{self, AtTarget, integrity};
+use crate::engine::upload::Completion;
+use crate::engine::verify::{self, Expected, SourceCheck};
 use crate::s3::ByteRange;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
@@ -30,25 +32,25 @@ use std::sync::Arc;
 const EARLY_CONNECTIONS: u32 = 16;
 
 /// What a pass made of the target.
-pub(super) struct Enforced {
-    pub(super) source: Box<ObjectHead>,
-    pub(super) outcome: Outcome,
-    pub(super) at_target: AtTarget,
-    pub(super) source_proofs: Vec<Proof>,
-    pub(super) bytes: u64,
-    pub(super) parts: u32,
-    pub(super) resumed_parts: u32,
+pub(crate) struct Enforced {
+    pub(crate) source: Box<ObjectHead>,
+    pub(crate) outcome: Outcome,
+    pub(crate) at_target: AtTarget,
+    pub(crate) source_proofs: Vec<Proof>,
+    pub(crate) bytes: u64,
+    pub(crate) parts: u32,
+    pub(crate) resumed_parts: u32,
 }
 
 /// What a pass came to.
-pub(super) enum Pass {
+pub(crate) enum Pass {
     Enforced(Enforced),
     Gone,
 }
 
 impl Work<'_> {
     /// Pins the source, looks at the target, and writes it if it differs.
-    pub(super) async fn pass(&self, refused_pin: &mut Option<ObjectHead>) -> Result<Pass, Halt> {
+    pub(crate) async fn pass(&self, refused_pin: &mut Option<ObjectHead>) -> Result<Pass, Halt> {
         let job = self.job;
         let hinted_large = job.size_hint.is_some_and(|size| size > job.options.table.put_first);
         let early_look = async { if hinted_large { Some(target::see_head(job, &self.notes).await) } else { None } };
@@ -109,7 +111,7 @@ impl Work<'_> {
         }
     }
 
-    pub(super) fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
+    pub(crate) fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
         match by {
             Sameness::Recorded => {
                 self.notes.remark("the target's metadata names this source; its content was not compared");
@@ -311,14 +313,14 @@ impl Work<'_> {
         Ok(enforced)
     }
 
-    pub(super) async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
+    pub(crate) async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
         match committed {
             Committed::Written(_) => put::tag(self.job, &self.notes, head).await,
             Committed::Unchanged(..) => Ok(()),
         }
     }
 
-    pub(super) fn prove_source(
+    pub(crate) fn prove_source(
         &self,
         head: &ObjectHead,
         made: &Expected,
@@ -331,7 +333,7 @@ impl Work<'_> {
         Ok(proofs)
     }
 
-    pub(super) fn enforced(
+    pub(crate) fn enforced(
         &self,
         head: &ObjectHead,
         committed: Committed,

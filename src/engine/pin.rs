@@ -1,10 +1,10 @@
 //! The source: which state of it is copied, and whether that is still its state.
 
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::layout::{self, Between, Held};
-use super::plan::{EtagMode, Layout, SourceLayout};
-use super::target::headers_agree;
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::layout::{self, Between, Held};
+use crate::engine::plan::{EtagMode, Layout, SourceLayout};
+use crate::engine::target::headers_agree;
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
 use crate::wire::body::Incoming;
@@ -12,7 +12,7 @@ use crate::wire::error::Error;
 use std::collections::BTreeMap;
 
 /// What was found under the key.
-pub(super) enum Found {
+pub(crate) enum Found {
     /// An object, and its bytes if they are on their way already.
     Object(Box<ObjectHead>, Option<Box<Incoming>>),
     /// Nothing, said so that it can be believed.
@@ -24,7 +24,7 @@ pub(super) enum Found {
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
+pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
     let single_put = job.options.table.single_put;
     let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
         match head(job, notes).await? {
@@ -110,7 +110,7 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
+pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
     if pinned.etag.parts().is_none() {
         return Ok(SourceLayout::Single);
     }
@@ -135,7 +135,7 @@ pub(super) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
+pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
     let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
     let held = Held { end: End::Source, head: pinned };
     let lengths = match layout {
@@ -149,7 +149,7 @@ pub(super) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, lay
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+pub(crate) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
     Ok(get(job, notes).await?.is_none())
 }
 
@@ -160,7 +160,7 @@ fn tag_count(pinned: &ObjectHead) -> u64 {
 
 /// Whether the source is still what was enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Now {
+pub(crate) enum Now {
     /// It is.
     Same,
     /// It is something else.
@@ -173,7 +173,7 @@ pub(super) enum Now {
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
+pub(crate) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
     let now = match head(job, notes).await? {
         Some(now) => now,
         None => match get(job, notes).await? {

@@ -1,18 +1,18 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
-use super::abreast::{Abreast, LOST, Rest, Standing};
-use super::buffer::{Ring, Slot};
-use super::fill::fill;
-use super::flight::{Copy, Flight, Held, Read};
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at, stopped};
-use super::md5s::Md5s;
-use super::ordered::Ordered;
-use super::report::Fault;
-use super::resume::same_bytes;
-use super::sent::{Done, Origin, Sent, proven};
-use super::straggler::{self, Goodput, Pace, Sending};
-use super::streamed::stream;
+use crate::engine::abreast::{Abreast, LOST, Rest, Standing};
+use crate::engine::buffer::{Ring, Slot};
+use crate::engine::fill::fill;
+use crate::engine::flight::{Copy, Flight, Held, Read};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at, stopped};
+use crate::engine::md5s::Md5s;
+use crate::engine::ordered::Ordered;
+use crate::engine::report::Fault;
+use crate::engine::resume::same_bytes;
+use crate::engine::sent::{Done, Origin, Sent, proven};
+use crate::engine::straggler::{self, Goodput, Pace, Sending};
+use crate::engine::streamed::stream;
 use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
@@ -43,15 +43,15 @@ const AHEAD: usize = 12;
 const AHEAD_LEAST: usize = 4;
 
 /// What all parts share.
-pub(super) struct Parts {
-    pub(super) job: Job,
-    pub(super) notes: Arc<Notes>,
-    pub(super) pinned: ObjectHead,
-    pub(super) upload: UploadId,
-    pub(super) own_boundaries: Option<Ordered>,
+pub(crate) struct Parts {
+    pub(crate) job: Job,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) pinned: ObjectHead,
+    pub(crate) upload: UploadId,
+    pub(crate) own_boundaries: Option<Ordered>,
     /// What the upload has already, by the index of the part: not sent again if it is what is read now.
-    pub(super) listed: BTreeMap<usize, ListedPart>,
-    pub(super) ring: Ring,
+    pub(crate) listed: BTreeMap<usize, ListedPart>,
+    pub(crate) ring: Ring,
 }
 
 /// Parts on their way.
@@ -87,7 +87,7 @@ struct Flights {
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
-pub(super) async fn send_parts(
+pub(crate) async fn send_parts(
     parts: Arc<Parts>,
     ranges: &[ByteRange],
     mut at_hand: BTreeMap<usize, Done>,
@@ -410,12 +410,12 @@ async fn send(parts: Arc<Parts>, index: usize, read: Arc<Read>, mut attempts: At
     proven(operation.number, &read.digests().await?, written, &attempts)
 }
 
-pub(super) fn number(index: usize) -> Result<PartNumber, Halt> {
+pub(crate) fn number(index: usize) -> Result<PartNumber, Halt> {
     PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()).into())
 }
 
 /// Why the target does not have a part.
-pub(super) fn refused(error: &Error) -> Halt {
+pub(crate) fn refused(error: &Error) -> Halt {
     match error.class() {
         Class::Missing if error.code() == Some("NoSuchUpload") => {
             Halt::replaced("the upload was aborted by somebody else")

@@ -137,7 +137,7 @@ impl Layout {
     }
 
     /// Whether S3 takes these parts, and they make an object of so many bytes.
-    pub(super) fn makes(&self, size: u64, table: &Table) -> bool {
+    pub(crate) fn makes(&self, size: u64, table: &Table) -> bool {
         self.size() == size && self.is_allowed(table) && self.ranges().len() == self.count()
     }
 

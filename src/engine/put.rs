@@ -1,13 +1,13 @@
 //! An object that goes in one PUT.
 
-use super::buffer::Sealed;
-use super::decide::{Sameness, carried, with_record};
-use super::given::{self, ETags};
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::plan::Plan;
-use super::target::{self, AtTarget, Attempted, Condition, Settled, prove};
-use super::verify::Expected;
+use crate::engine::buffer::Sealed;
+use crate::engine::decide::{Sameness, carried, with_record};
+use crate::engine::given::{self, ETags};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::plan::Plan;
+use crate::engine::target::{self, AtTarget, Attempted, Condition, Settled, prove};
+use crate::engine::verify::Expected;
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
 use crate::s3::error::Class;
@@ -21,7 +21,7 @@ use crate::s3::sums::Checksum;
 const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
 /// What a commit came to.
-pub(super) enum Committed {
+pub(crate) enum Committed {
     /// The target was written.
     Written(AtTarget),
     /// Somebody had written the same before.
@@ -29,7 +29,7 @@ pub(super) enum Committed {
 }
 
 /// How an object is put.
-pub(super) struct Putting {
+pub(crate) struct Putting {
     condition: Condition,
     checksum: Checksum,
     style: Style,
@@ -37,7 +37,7 @@ pub(super) struct Putting {
 
 impl Putting {
     /// Decides it for bytes that are held against the source already.
-    pub(super) fn new(
+    pub(crate) fn new(
         job: &Job,
         source: &ObjectHead,
         seen: Option<&ObjectHead>,
@@ -73,7 +73,7 @@ impl Putting {
 ///
 /// # Cancel safety
 /// The request's connection is closed; whether it was carried out is unknown.
-pub(super) async fn put(
+pub(crate) async fn put(
     job: &Job,
     notes: &Notes,
     source: &ObjectHead,
@@ -129,7 +129,7 @@ pub(super) async fn put(
 
 /// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows from
 /// both sides, and not from what this process has learned.
-pub(super) fn style(job: &Job, source: &ObjectHead, keeps_etag: bool, seen: Option<&ObjectHead>) -> Style {
+pub(crate) fn style(job: &Job, source: &ObjectHead, keeps_etag: bool, seen: Option<&ObjectHead>) -> Style {
     styled(job, source, keeps_etag, seen, etags(job, seen), None)
 }
 
@@ -182,7 +182,7 @@ fn tags_go_apart(source: &ObjectHead) -> bool {
 ///
 /// # Cancel safety
 /// Whether the tags were written is unknown.
-pub(super) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Halt> {
+pub(crate) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Halt> {
     if !tags_go_apart(source) {
         return Ok(());
     }
@@ -205,7 +205,7 @@ pub(super) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
 }
 
 /// What is to be expected of the new object's ETag, from what this process has learned as well.
-pub(super) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
     let learned = seen.is_none() && job.target.client.expects_opaque_etags();
     if learned { ETags::Opaque } else { etags(job, seen) }
 }

@@ -10,20 +10,20 @@
 //!
 //! A server that refuses such copies is sent the bytes.
 
-use super::Work;
-use super::decide::{Decision, Sameness, decide, sameness};
-use super::hint::End;
-use super::job::{Halt, fault_at};
-use super::layout::{self, Between, Held};
-use super::part_copies::{self, PartCopy, copy_parts};
-use super::pass::Enforced;
-use super::pin;
-use super::plan::{EtagMode, Layout, PART_MAX, SourceLayout};
-use super::put::{self, Committed};
-use super::report::Outcome;
-use super::target::{self, AtTarget, asked, integrity, prove};
-use super::upload::Completion;
-use super::verify::{self, Expected, Mismatch};
+use crate::engine::Work;
+use crate::engine::decide::{Decision, Sameness, decide, sameness};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, fault_at};
+use crate::engine::layout::{self, Between, Held};
+use crate::engine::part_copies::{self, PartCopy, copy_parts};
+use crate::engine::pass::Enforced;
+use crate::engine::pin;
+use crate::engine::plan::{EtagMode, Layout, PART_MAX, SourceLayout};
+use crate::engine::put::{self, Committed};
+use crate::engine::report::Outcome;
+use crate::engine::target::{self, AtTarget, asked, integrity, prove};
+use crate::engine::upload::Completion;
+use crate::engine::verify::{self, Expected, Mismatch};
 use crate::s3::PartNumber;
 use crate::s3::checksum::Crc64;
 use crate::s3::copy::{CopyObject, CopySource, Summed};
@@ -49,7 +49,7 @@ enum Shape {
 
 /// A copy that can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Recopy {
+pub(crate) struct Recopy {
     shape: Shape,
     // That the copy will have, where the target's encryption leaves it a digest.
     etag: ETag,
@@ -59,7 +59,7 @@ pub(super) struct Recopy {
 }
 
 /// The decision, where the source's ETag is asked for: the same content under another digest is not what was asked for.
-pub(super) fn insist(decision: Decision, mode: EtagMode, source: &ObjectHead, seen: Option<&ObjectHead>) -> Decision {
+pub(crate) fn insist(decision: Decision, mode: EtagMode, source: &ObjectHead, seen: Option<&ObjectHead>) -> Decision {
     match (decision, mode, seen) {
         (Decision::Unchanged(Sameness::Crc64Nvme), EtagMode::Preserve, Some(seen))
             if is_digest(&source.etag) && is_digest(&seen.etag) =>
@@ -71,7 +71,7 @@ pub(super) fn insist(decision: Decision, mode: EtagMode, source: &ObjectHead, se
 }
 
 /// Whether the object at the target can be made into what is wanted by a copy of itself, and how.
-pub(super) fn plan(source: &ObjectHead, seen: &ObjectHead, mode: EtagMode, kms_key: Option<&str>) -> Option<Recopy> {
+pub(crate) fn plan(source: &ObjectHead, seen: &ObjectHead, mode: EtagMode, kms_key: Option<&str>) -> Option<Recopy> {
     match sameness(source, seen) {
         Sameness::ETag | Sameness::Crc64Nvme => {}
         // Of another checksum than CRC64NVME a copy shows nothing that could be held against it.
@@ -127,7 +127,7 @@ impl Work<'_> {
     ///
     /// # Cancel safety
     /// An upload is left to [`Work::leave`]; whether the copy was carried out is unknown.
-    pub(super) async fn recopied(
+    pub(crate) async fn recopied(
         &self,
         source: &ObjectHead,
         seen: &ObjectHead,
@@ -313,8 +313,8 @@ impl Work<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::tests::head;
     use super::*;
+    use crate::engine::decide::tests::head;
     use crate::s3::encryption::Encryption;
 
     const MD5: &str = "0cc175b9c0f1b6a831c399e269772661";
@@ -344,7 +344,7 @@ mod tests {
         let (one, other) = (object(9, MD5, None), object(9, &MD5.replace('0', "1"), None));
         assert_eq!(shape(&one, &other, EtagMode::Auto), None);
         let mut recorded = other.clone();
-        recorded.attributes.metadata.insert(super::super::decide::SOURCE_ETAG.into(), MD5.into());
+        recorded.attributes.metadata.insert(crate::engine::decide::SOURCE_ETAG.into(), MD5.into());
         assert_eq!(sameness(&one, &recorded), Sameness::Recorded);
         assert_eq!(shape(&one, &recorded, EtagMode::Auto), None);
     }

@@ -3,11 +3,11 @@
 //! Whether it is gone was believed by a GET; here it is asked once more between the look at the target and the delete, so
 //! that the ETag which the delete is bound to was seen while the source was still gone.
 
-use super::decide::{Removal, Tried, removal};
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::pin;
-use super::target::{DECISIONS, is_absent, learn_spelling, see_head};
+use crate::engine::decide::{Removal, Tried, removal};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::pin;
+use crate::engine::target::{DECISIONS, is_absent, learn_spelling, see_head};
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
@@ -15,7 +15,7 @@ use crate::s3::object::DeleteObject;
 use crate::wire::error::Error;
 
 /// What a removal came to.
-pub(super) enum Removed {
+pub(crate) enum Removed {
     /// What had this ETag was removed: by a delete marker upon it in a versioned bucket, for good elsewhere.
     Object(ETag),
     /// There was nothing to remove.
@@ -33,7 +33,7 @@ struct Attempted {
 ///
 /// # Cancel safety
 /// The request's connection is closed; whether it was carried out is unknown.
-pub(super) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
+pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
     let mut before: Option<Attempted> = None;
     for _ in 0..DECISIONS {
         let seen = see_head(job, notes).await?;

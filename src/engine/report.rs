@@ -2,7 +2,7 @@
 //!
 //! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
 
-use super::ticket::Ticket;
+use crate::engine::ticket::Ticket;
 use crate::s3::error::{Class, Refusal, Remedy};
 
 /// How it ended.
@@ -177,7 +177,7 @@ impl Fault {
     }
 
     /// Whether what was sent so far is worth keeping: nothing was wrong with it.
-    pub(super) fn may_be_resumed(&self) -> bool {
+    pub(crate) fn may_be_resumed(&self) -> bool {
         self.class == "interrupted" || (self.may_pass() && self.class != "integrity")
     }
 

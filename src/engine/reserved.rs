@@ -3,8 +3,8 @@
 //! Nothing is copied into it, since what is old there is swept. At the source the same keys are anybody's: under a prefix
 //! of the target's they are copied like others.
 
-use super::job::{Job, Trigger};
-use super::report::{Fault, Outcome, Report};
+use crate::engine::job::{Job, Trigger};
+use crate::engine::report::{Fault, Outcome, Report};
 
 /// What the keys of our own helpers begin with: stages, of which objects are put together, and the probe by which a sweep
 /// learns who we are. Listings of the target leave it out, and a sweep removes what is old under it. A deployed function
@@ -12,7 +12,7 @@ use super::report::{Fault, Outcome, Report};
 pub const PREFIX: &str = ".xpsync/";
 
 /// The report of a job whose key is reserved at the target: an event about it asks for nothing, a command for too much.
-pub(super) fn refused(job: &Job) -> Option<Report> {
+pub(crate) fn refused(job: &Job) -> Option<Report> {
     if !job.target.key.as_str().starts_with(PREFIX) {
         return None;
     }

@@ -4,17 +4,17 @@
 //! to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in the source's
 //! region, and compared. What does not fit is sent again over it.
 
-use super::Work;
-use super::fill::digest;
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::pipeline::{Parts, send_parts};
-use super::plan::Layout;
-use super::report::{Fault, Proof};
-use super::sent::{Done, Origin, Sent};
-use super::ticket::{Pin, part_md5};
-use super::upload::Beginning;
-use super::verify::{self, Expected};
+use crate::engine::Work;
+use crate::engine::fill::digest;
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::pipeline::{Parts, send_parts};
+use crate::engine::plan::Layout;
+use crate::engine::report::{Fault, Proof};
+use crate::engine::sent::{Done, Origin, Sent};
+use crate::engine::ticket::{Pin, part_md5};
+use crate::engine::upload::Beginning;
+use crate::engine::verify::{self, Expected};
 use crate::mutation::{self, Mutation};
 use crate::s3::checksum::{Digests, Kinds};
 use crate::s3::error::Class;
@@ -43,7 +43,7 @@ enum Listed {
 
 impl Work<'_> {
     /// The upload to send parts into, and what it has already: the one of the ticket if it fits, or a new one.
-    pub(super) async fn upload_for(
+    pub(crate) async fn upload_for(
         &self,
         source: &ObjectHead,
         layout: &Layout,
@@ -83,7 +83,7 @@ impl Work<'_> {
 
     /// All parts of the upload: those that are kept, and the others sent. What is known of parts by the target's word alone
     /// is the source's, or they are read again and held against that word.
-    pub(super) async fn all_parts(
+    pub(crate) async fn all_parts(
         &self,
         parts: &Arc<Parts>,
         layout: &Layout,
@@ -185,7 +185,7 @@ fn shows_the_source(source: &ObjectHead, sent: &Sent) -> bool {
 
 /// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks like
 /// an MD5 and is none, so where there is a checksum it says nothing.
-pub(super) fn same_bytes(listed: &ListedPart, read: &Digests) -> bool {
+pub(crate) fn same_bytes(listed: &ListedPart, read: &Digests) -> bool {
     let by_etag = || read.md5.is_some() && part_md5(&listed.etag) == read.md5;
     listed.size == read.length && listed.crc.map_or_else(by_etag, |crc| crc == read.crc)
 }

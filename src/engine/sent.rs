@@ -1,9 +1,9 @@
 //! Parts that the target holds: what each was made of, how it came there, and what that is as a whole.
 
-use super::job::Halt;
-use super::target::integrity;
-use super::ticket::part_md5;
-use super::verify;
+use crate::engine::job::Halt;
+use crate::engine::target::integrity;
+use crate::engine::ticket::part_md5;
+use crate::engine::verify;
 use crate::s3::PartNumber;
 use crate::s3::checksum::Digests;
 use crate::s3::multipart::CompletedPart;
@@ -14,30 +14,30 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Parts that the target holds, in order.
-pub(super) struct Sent {
-    pub(super) parts: Vec<Done>,
+pub(crate) struct Sent {
+    pub(crate) parts: Vec<Done>,
     /// Whether each one's ETag was an MD5.
-    pub(super) all_md5: bool,
+    pub(crate) all_md5: bool,
 }
 
 impl Sent {
     /// As Complete names them.
-    pub(super) fn named(&self) -> Vec<CompletedPart> {
+    pub(crate) fn named(&self) -> Vec<CompletedPart> {
         self.parts.iter().map(|done| done.part.clone()).collect()
     }
 
     /// What they were made of.
-    pub(super) fn digests(&self) -> Vec<Digests> {
+    pub(crate) fn digests(&self) -> Vec<Digests> {
         self.parts.iter().map(|done| done.digests).collect()
     }
 
     /// How many came so.
-    pub(super) fn count(&self, origin: Origin) -> u32 {
+    pub(crate) fn count(&self, origin: Origin) -> u32 {
         u32::try_from(self.of(origin).count()).unwrap_or(u32::MAX)
     }
 
     /// Bytes of those that came so.
-    pub(super) fn bytes(&self, origin: Origin) -> u64 {
+    pub(crate) fn bytes(&self, origin: Origin) -> u64 {
         self.of(origin).map(|done| done.digests.length).sum()
     }
 
@@ -46,24 +46,24 @@ impl Sent {
     }
 
     /// Whether the MD5 of each was computed here.
-    pub(super) fn all_hashed(&self) -> bool {
+    pub(crate) fn all_hashed(&self) -> bool {
         self.parts.iter().all(|done| done.hashed == Hashed::Here)
     }
 
     /// Whether the MD5 of some that were sent is known by the target's answer alone.
-    pub(super) fn has_told_md5s(&self) -> bool {
+    pub(crate) fn has_told_md5s(&self) -> bool {
         self.of(Origin::Sent).any(|done| done.hashed == Hashed::There && done.is_md5)
     }
 
     /// By index: those whose MD5s were computed here, and the others.
-    pub(super) fn split(self) -> (BTreeMap<usize, Done>, BTreeMap<usize, Done>) {
+    pub(crate) fn split(self) -> (BTreeMap<usize, Done>, BTreeMap<usize, Done>) {
         self.parts.into_iter().enumerate().partition(|(_, done)| done.hashed == Hashed::Here)
     }
 }
 
 /// How a part came to be in the upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// It was sent.
     Sent,
     /// It was there before.
@@ -72,7 +72,7 @@ pub(super) enum Origin {
 
 /// Who says what a part's MD5 is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hashed {
+pub(crate) enum Hashed {
     /// It was computed here.
     Here,
     /// The target does, if anybody.
@@ -86,27 +86,27 @@ impl Hashed {
 }
 
 /// A part that the target holds.
-pub(super) struct Done {
+pub(crate) struct Done {
     part: CompletedPart,
-    pub(super) digests: Digests,
-    pub(super) hashed: Hashed,
+    pub(crate) digests: Digests,
+    pub(crate) hashed: Hashed,
     /// Whether its ETag was an MD5.
-    pub(super) is_md5: bool,
+    pub(crate) is_md5: bool,
     /// How long it took to send it.
-    pub(super) took: Duration,
-    pub(super) origin: Origin,
+    pub(crate) took: Duration,
+    pub(crate) origin: Origin,
 }
 
 impl Done {
     /// A part that was there before, as its listing describes it: with a checksum, and an ETag that can be the MD5.
-    pub(super) fn unread(listed: &ListedPart) -> Option<Self> {
+    pub(crate) fn unread(listed: &ListedPart) -> Option<Self> {
         let md5 = part_md5(&listed.etag)?;
         let digests = Digests { length: listed.size, md5: Some(md5), crc: listed.crc?, sum: None };
         Some(Self { hashed: Hashed::There, ..Self::kept(listed, digests) })
     }
 
     /// A part that was there before, of bytes with these digests.
-    pub(super) fn kept(listed: &ListedPart, digests: Digests) -> Self {
+    pub(crate) fn kept(listed: &ListedPart, digests: Digests) -> Self {
         let (told, hashed) = (part_md5(&listed.etag), Hashed::of(&digests));
         let digests = Digests { md5: digests.md5.or(told), ..digests };
         let part = CompletedPart { number: listed.number, etag: listed.etag.clone(), crc: digests.crc };
@@ -115,12 +115,12 @@ impl Done {
     }
 
     /// The same, that came so.
-    pub(super) fn that_came(self, origin: Origin) -> Self {
+    pub(crate) fn that_came(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }
 
     /// As a listing would describe it, by what the target itself said of it.
-    pub(super) fn listed(&self) -> ListedPart {
+    pub(crate) fn listed(&self) -> ListedPart {
         let CompletedPart { number, etag, crc } = self.part.clone();
         // The checksum is ours, so it shows nothing where there is an MD5 of the target's.
         ListedPart { number, etag, size: self.digests.length, crc: (!self.is_md5).then_some(crc) }
@@ -128,7 +128,7 @@ impl Done {
 }
 
 /// A part that the target says it has, held against the bytes.
-pub(super) fn proven(
+pub(crate) fn proven(
     number: PartNumber,
     digests: &Digests,
     written: Written,

@@ -5,7 +5,7 @@
 //! without a byte crossing: by one CopyObject, whose copy has the ETag of a single PUT, or by UploadPartCopy with the
 //! source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every plan.
 
-use super::plan::{EtagMode, Layout, PART_MAX, SourceLayout, Table, Unplannable};
+use crate::engine::plan::{EtagMode, Layout, PART_MAX, SourceLayout, Table, Unplannable};
 use crate::s3::ByteRange;
 use crate::s3::etag::{ETag, ETagKind};
 
@@ -40,7 +40,7 @@ impl Default for Limits {
 /// How an object is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// As [`super::plan::plan`] has it for this mode.
+    /// As [`crate::engine::plan::plan`] has it for this mode.
     Direct(EtagMode),
     /// By one stage, copied as a whole.
     Whole(Stage),
@@ -112,11 +112,11 @@ pub fn way(
     match layout {
         SourceLayout::Parts(own) => {
             // The plan of the same name refuses what S3 does not take.
-            super::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
+            crate::engine::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
             Ok(Way::Parts(stages(own, limits)))
         }
         SourceLayout::Single | SourceLayout::Unknown => {
-            super::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
+            crate::engine::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
             let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("it holds nothing"))?;
             Ok(Way::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
         }

@@ -7,21 +7,21 @@
 //! the ETag that the copied parts make against the source's ETag. An object of a single PUT without a stored checksum shows
 //! its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the source's ETag.
 
-use super::Work;
-use super::buffering;
-use super::given::{self, ETags};
-use super::hint::End;
-use super::job::{Buffering, Halt, fault_at};
-use super::part_copies::{self, CopiedPart, PartCopy, copy_parts};
-use super::pass::Enforced;
-use super::pipeline::{Parts, send_parts};
-use super::plan::{Layout, Plan, SourceLayout};
-use super::put::{self, Committed};
-use super::report::{BufferKind, Fault, Proof};
-use super::stage_plan::Stage;
-use super::target::{AtTarget, Attempted, Condition, Settled, integrity, prove};
-use super::upload::Completion;
-use super::verify::{self, Expected, Mismatch};
+use crate::engine::Work;
+use crate::engine::buffering;
+use crate::engine::given::{self, ETags};
+use crate::engine::hint::End;
+use crate::engine::job::{Buffering, Halt, fault_at};
+use crate::engine::part_copies::{self, CopiedPart, PartCopy, copy_parts};
+use crate::engine::pass::Enforced;
+use crate::engine::pipeline::{Parts, send_parts};
+use crate::engine::plan::{Layout, Plan, SourceLayout};
+use crate::engine::put::{self, Committed};
+use crate::engine::report::{BufferKind, Fault, Proof};
+use crate::engine::stage_plan::Stage;
+use crate::engine::target::{AtTarget, Attempted, Condition, Settled, integrity, prove};
+use crate::engine::upload::Completion;
+use crate::engine::verify::{self, Expected, Mismatch};
 use crate::s3::checksum::{Digests, combine};
 use crate::s3::copy::{CopyObject, CopySource, Summed};
 use crate::s3::error::Class;
@@ -34,13 +34,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is to be written, and under which condition.
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The source's state.
-    pub(super) head: &'a ObjectHead,
+    pub(crate) head: &'a ObjectHead,
     /// What was seen at the target.
-    pub(super) seen: Option<&'a ObjectHead>,
+    pub(crate) seen: Option<&'a ObjectHead>,
     /// What must hold at the target.
-    pub(super) condition: Precondition,
+    pub(crate) condition: Precondition,
 }
 
 /// A stage that is there.
@@ -85,7 +85,7 @@ impl Work<'_> {
     ///
     /// # Cancel safety
     /// Uploads and stages are left to [`Work::leave`]; whether the last copy was carried out is unknown.
-    pub(super) async fn staged_whole(&self, wanted: &Wanted<'_>, stage: &Stage) -> Result<Enforced, Halt> {
+    pub(crate) async fn staged_whole(&self, wanted: &Wanted<'_>, stage: &Stage) -> Result<Enforced, Halt> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stage.pieces.len());
         let made = self.stage(head, stage).await?;
@@ -105,7 +105,7 @@ impl Work<'_> {
     ///
     /// # Cancel safety
     /// Uploads and stages are left to [`Work::leave`]; whether the upload was completed is unknown.
-    pub(super) async fn staged_parts(&self, wanted: &Wanted<'_>, stages: &[Stage]) -> Result<Enforced, Halt> {
+    pub(crate) async fn staged_parts(&self, wanted: &Wanted<'_>, stages: &[Stage]) -> Result<Enforced, Halt> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stages.iter().map(|stage| stage.pieces.len()).sum());
         let mut tally = Tally::new();
@@ -323,7 +323,7 @@ impl Work<'_> {
         }
         let pieces = u32::try_from(tally.digests.len()).unwrap_or(u32::MAX);
         let mut enforced = self.enforced(head, committed, source_proofs, pieces, tally.kind);
-        if tally.all_md5 && enforced.outcome == super::report::Outcome::Copied {
+        if tally.all_md5 && enforced.outcome == crate::engine::report::Outcome::Copied {
             enforced.at_target.proofs.push(Proof::PartMd5);
         }
         enforced

@@ -5,10 +5,10 @@
 //! ours; it is removed by version where the target has versions, so that not even a marker stays. What a process that died
 //! left behind is a sweep's, which finds it under the prefix by its age.
 
-use super::job::{Halt, Job, Notes, Ongoing};
-use super::report::Fault;
-use super::reserved::PREFIX;
-use super::upload::Uploads;
+use crate::engine::job::{Halt, Job, Notes, Ongoing};
+use crate::engine::report::Fault;
+use crate::engine::reserved::PREFIX;
+use crate::engine::upload::Uploads;
 use crate::s3::Key;
 use crate::s3::error::Class;
 use crate::s3::object::{DeleteObject, HeadObject};
@@ -23,9 +23,9 @@ const REMOVALS: u32 = 4;
 
 /// The stages of one object's copy.
 #[derive(Default)]
-pub(super) struct Stages {
+pub(crate) struct Stages {
     /// The upload to the stage that is being made.
-    pub(super) uploads: Uploads,
+    pub(crate) uploads: Uploads,
     left: Mutex<Vec<Key>>,
 }
 
@@ -38,7 +38,7 @@ impl Stages {
     ///
     /// # Errors
     /// A fault of our own, if the name is no key.
-    pub(super) fn name(&self, job: &Job) -> Result<Job, Halt> {
+    pub(crate) fn name(&self, job: &Job) -> Result<Job, Halt> {
         let name = format!("{PREFIX}stages/{:032x}", fastrand::u128(..));
         let key = Key::new(&name).map_err(|error| Fault::new("internal", error.to_string()))?;
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
@@ -49,7 +49,7 @@ impl Stages {
     ///
     /// # Cancel safety
     /// Stages may be left; [`Self::leave`] removes them.
-    pub(super) async fn remove(&self, job: &Job, notes: &Notes) {
+    pub(crate) async fn remove(&self, job: &Job, notes: &Notes) {
         for key in self.left() {
             if let Err(error) = remove(job, &key).await {
                 notes.remark_for_good(format!("stage {key} could not be removed: {error}"));
@@ -62,7 +62,7 @@ impl Stages {
     ///
     /// # Cancel safety
     /// An upload and stages may be left.
-    pub(super) async fn leave(&self, job: &Job, notes: &Arc<Notes>, until: Instant) {
+    pub(crate) async fn leave(&self, job: &Job, notes: &Arc<Notes>, until: Instant) {
         let Some(last) = self.left().pop() else { return };
         let mut at_stage = at(job, last);
         at_stage.grace = until.saturating_duration_since(Instant::now());

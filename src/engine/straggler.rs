@@ -10,7 +10,7 @@
 //! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of 24):
 //! 37.0 s without second connections, 34.1 s with them and 1 % of bytes sent in vain, and a broad optimum around these.
 
-use super::abreast::Standing;
+use crate::engine::abreast::Standing;
 use crate::wire::body::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ const SHORTEST: f64 = 0.6;
 
 /// The most goodput that an object has seen.
 #[derive(Debug, Clone)]
-pub(super) struct Goodput {
+pub(crate) struct Goodput {
     now: f64,
     lately: f64,
     most: f64,
@@ -61,12 +61,12 @@ pub(super) struct Goodput {
 
 impl Goodput {
     /// Nothing moved yet.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { now: 0.0, lately: 0.0, most: 0.0, looked: now, full: now }
     }
 
     /// So many bytes moved since the last look.
-    pub(super) fn look(&mut self, moved: f64, now: Instant) {
+    pub(crate) fn look(&mut self, moved: f64, now: Instant) {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         if seconds > 0.0 {
             self.now += (moved / seconds - self.now) * NOW;
@@ -80,7 +80,7 @@ impl Goodput {
     }
 
     /// How long so many bytes take at the goodput of now.
-    pub(super) fn seconds(&self, bytes: f64) -> f64 {
+    pub(crate) fn seconds(&self, bytes: f64) -> f64 {
         bytes / self.now
     }
 
@@ -101,7 +101,7 @@ impl Goodput {
     }
 
     /// How many copies may be begun at one look by an object that had so many connections.
-    pub(super) fn copies_at_once(&self, connections: usize) -> usize {
+    pub(crate) fn copies_at_once(&self, connections: usize) -> usize {
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
         let free = (1.0 - self.share()) * connections as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the connections")]
@@ -112,7 +112,7 @@ impl Goodput {
 
 /// How fast a part is being sent on one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     length: f64,
     taken: f64,
     rate: f64,
@@ -124,12 +124,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// A part of which nothing was sent.
-    pub(super) fn new(length: u64, now: Instant) -> Self {
+    pub(crate) fn new(length: u64, now: Instant) -> Self {
         Self { length: float(length), taken: 0.0, rate: 0.0, began: now, looked: now, sent: None }
     }
 
     /// The connection has taken so many bytes by now; how many more have left than before.
-    pub(super) fn look(&mut self, taken: u64, now: Instant) -> f64 {
+    pub(crate) fn look(&mut self, taken: u64, now: Instant) -> f64 {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         if seconds <= 0.0 {
             return 0.0;
@@ -146,17 +146,17 @@ impl Pace {
     }
 
     /// How many of so many bytes that were taken no look has seen.
-    pub(super) fn unseen(&self, taken: u64) -> f64 {
+    pub(crate) fn unseen(&self, taken: u64) -> f64 {
         (float(taken) - self.taken).max(0.0)
     }
 
     /// How many of so many bytes that were taken were still on this machine at the last look.
-    pub(super) fn on_the_way(&self, taken: u64) -> f64 {
+    pub(crate) fn on_the_way(&self, taken: u64) -> f64 {
         (float(taken).min(self.length) - self.taken).max(0.0)
     }
 
     /// How long it has been under way.
-    pub(super) fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
     }
 
@@ -165,7 +165,7 @@ impl Pace {
     }
 
     /// Where it stands.
-    pub(super) fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         Standing { gone: self.taken, left: self.left(), rate: self.rate }
     }
 
@@ -187,15 +187,15 @@ impl Pace {
 
 /// A part that is being sent.
 #[derive(Debug, Clone)]
-pub(super) struct Sending {
+pub(crate) struct Sending {
     /// Which.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// One for each connection it is being sent on.
-    pub(super) paces: Vec<Pace>,
+    pub(crate) paces: Vec<Pace>,
     /// On how many connections it was or is being sent.
-    pub(super) copies: usize,
+    pub(crate) copies: usize,
     /// Whether it is kept back for others.
-    pub(super) waits: bool,
+    pub(crate) waits: bool,
 }
 
 impl Sending {
@@ -209,7 +209,7 @@ impl Sending {
 }
 
 /// The part that is worth another connection most, if one is and the path has room for it, or somebody has made room.
-pub(super) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has_room: bool) -> Option<usize> {
+pub(crate) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has_room: bool) -> Option<usize> {
     let least = |part: &Sending| part.paces.iter().map(Pace::left).reduce(f64::min).unwrap_or(0.0);
     let has_room = has_room || goodput.has_room(sending.iter().map(least).sum());
     if goodput.most <= 0.0 || !has_room {
@@ -230,7 +230,7 @@ pub(super) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has
 
 /// The copies of a part that another one is ahead of and will be done long before: what they still send is sent in vain.
 /// One that is only faster may not stay so.
-pub(super) fn losers(paces: &[Pace], now: Instant) -> Vec<usize> {
+pub(crate) fn losers(paces: &[Pace], now: Instant) -> Vec<usize> {
     let Some(best) = paces.iter().min_by(|one, other| one.as_it_goes().total_cmp(&other.as_it_goes())) else {
         return Vec::new();
     };

@@ -3,12 +3,12 @@
 //! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that is
 //! compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
-use super::fill::feed;
-use super::hint::End;
-use super::job::Halt;
-use super::pipeline::{Parts, number, refused};
-use super::report::Fault;
-use super::sent::{Done, proven};
+use crate::engine::fill::feed;
+use crate::engine::hint::End;
+use crate::engine::job::Halt;
+use crate::engine::pipeline::{Parts, number, refused};
+use crate::engine::report::Fault;
+use crate::engine::sent::{Done, proven};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 ///
 /// # Cancel safety
 /// Both connections are closed; the upload keeps nothing of the part.
-pub(super) async fn stream(
+pub(crate) async fn stream(
     parts: Arc<Parts>,
     index: usize,
     range: ByteRange,

@@ -1,11 +1,11 @@
 //! The target: what is there, and committing under a condition that is decided anew when it no longer holds.
 
-use super::decide::{Decision, Sameness, carried, decide, sameness};
-use super::hint::End;
-use super::job::{Halt, Job, Notes, fault_at};
-use super::pin::{self, Now};
-use super::report::{Fault, Proof};
-use super::verify::{self, Expected, Mismatch};
+use crate::engine::decide::{Decision, Sameness, carried, decide, sameness};
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, fault_at};
+use crate::engine::pin::{self, Now};
+use crate::engine::report::{Fault, Proof};
+use crate::engine::verify::{self, Expected, Mismatch};
 use crate::mutation::{self, Mutation};
 use crate::s3::attributes::Attributes;
 use crate::s3::checksum::Crc64;
@@ -17,13 +17,13 @@ use crate::wire::attempt::Attempts;
 use crate::wire::error::Error;
 
 /// How often a condition is decided anew before somebody else is held to be winning on purpose.
-pub(super) const DECISIONS: u32 = 8;
+pub(crate) const DECISIONS: u32 = 8;
 
 /// What is at the target now, with its tags if they could matter; `None` if nothing is.
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
+pub(crate) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
     let Some(mut seen) = see_head(job, notes).await? else { return Ok(None) };
     add_tags(job, notes, source, &mut seen).await?;
     Ok(Some(seen))
@@ -33,7 +33,7 @@ pub(super) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Halt> {
+pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Halt> {
     let some = !source.attributes.tags.is_empty() || seen.tag_count.is_some_and(|count| count > 0);
     if some && sameness(source, seen) != Sameness::Different {
         seen.attributes.tags = tags(job, notes, source).await?;
@@ -45,7 +45,7 @@ pub(super) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+pub(crate) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
     let operation = HeadObject::current(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let answer = job.target.client.call(&operation, &mut attempts).await;
@@ -62,7 +62,7 @@ pub(super) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHe
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
     let operation = GetObject::whole(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let answer = job.target.client.open(&operation, &mut attempts).await;
@@ -104,14 +104,14 @@ async fn tags(
 
 /// What the target has after a commit, or had before it.
 #[derive(Debug, Clone)]
-pub(super) struct AtTarget {
-    pub(super) etag: ETag,
-    pub(super) proofs: Vec<Proof>,
+pub(crate) struct AtTarget {
+    pub(crate) etag: ETag,
+    pub(crate) proofs: Vec<Proof>,
 }
 
 impl AtTarget {
     /// What is there already, and what shows that it is the source's content.
-    pub(super) fn unchanged(seen: &ObjectHead, by: Sameness) -> Self {
+    pub(crate) fn unchanged(seen: &ObjectHead, by: Sameness) -> Self {
         let proofs = match by {
             Sameness::ETag => vec![Proof::ETag],
             Sameness::Crc64Nvme => vec![Proof::Crc64Nvme],
@@ -122,7 +122,7 @@ impl AtTarget {
 }
 
 /// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
-pub(super) fn learn(job: &Job, etag: &ETag) {
+pub(crate) fn learn(job: &Job, etag: &ETag) {
     if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
         job.target.client.expect_opaque_etags();
     }
@@ -132,7 +132,7 @@ pub(super) fn learn(job: &Job, etag: &ETag) {
 ///
 /// # Cancel safety
 /// Holds nothing.
-pub(super) async fn prove(
+pub(crate) async fn prove(
     job: &Job,
     notes: &Notes,
     sent: &Expected,
@@ -158,7 +158,7 @@ pub(super) async fn prove(
 }
 
 /// Bytes that are not what they should be: begun anew, because reading or writing them once more can mend it.
-pub(super) fn integrity(mismatch: &Mismatch) -> Halt {
+pub(crate) fn integrity(mismatch: &Mismatch) -> Halt {
     let hint = match mismatch {
         Mismatch::Source { .. } => "Nothing was written at the target; read the source object another way and compare.",
         Mismatch::Target { .. } => "The target may hold wrong bytes; compare it with the source before using it.",
@@ -167,7 +167,7 @@ pub(super) fn integrity(mismatch: &Mismatch) -> Halt {
 }
 
 /// What a refused or unanswered commit turned out to be.
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// It was carried out after all.
     Ours(ObjectHead),
     /// The target has the source's content already, from somebody else.
@@ -177,37 +177,37 @@ pub(super) enum Settled {
 }
 
 /// A commit that was refused, or not answered to the end.
-pub(super) struct Attempted<'a> {
+pub(crate) struct Attempted<'a> {
     /// The source's state that was to be written.
-    pub(super) source: &'a ObjectHead,
+    pub(crate) source: &'a ObjectHead,
     /// What was sent.
-    pub(super) sent: &'a Expected,
+    pub(crate) sent: &'a Expected,
     /// The attributes that were sent along.
-    pub(super) written: &'a Attributes,
+    pub(crate) written: &'a Attributes,
     /// What it came to.
-    pub(super) error: Error,
+    pub(crate) error: Error,
     /// How it was tried.
-    pub(super) attempts: &'a Attempts,
+    pub(crate) attempts: &'a Attempts,
 }
 
 /// The condition of a commit, as often as it is decided.
-pub(super) struct Condition {
-    pub(super) now: Precondition,
+pub(crate) struct Condition {
+    pub(crate) now: Precondition,
     decisions: u32,
 }
 
 /// What a write says of a condition that was decided.
-pub(super) fn asked(condition: &Precondition) -> Option<Precondition> {
+pub(crate) fn asked(condition: &Precondition) -> Option<Precondition> {
     Some(condition.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites))
 }
 
 impl Condition {
-    pub(super) fn new(now: Precondition) -> Self {
+    pub(crate) fn new(now: Precondition) -> Self {
         Self { now, decisions: 0 }
     }
 
     /// What the commit asks for.
-    pub(super) fn asked(&self) -> Option<Precondition> {
+    pub(crate) fn asked(&self) -> Option<Precondition> {
         asked(&self.now)
     }
 
@@ -215,7 +215,7 @@ impl Condition {
     ///
     /// # Cancel safety
     /// Holds nothing.
-    pub(super) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
+    pub(crate) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
         let Attempted { source, sent, written, error, attempts } = attempted;
         self.decisions += 1;
         let seen = see(job, notes, source).await?;
@@ -254,7 +254,7 @@ impl Condition {
 }
 
 /// The very ETag that the target has was refused: this server compares it with our quotes.
-pub(super) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
+pub(crate) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
     if job.target.client.spells_etags_bare() {
         return Err(fault_at(End::Target, error).into());
     }
@@ -264,7 +264,7 @@ pub(super) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
 
 /// Whether an object has the headers and metadata that were sent; tags are not in a HEAD, and are asked for apart where the
 /// source's content is there.
-pub(super) fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
+pub(crate) fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
     let bare = |attributes: &Attributes| Attributes { tags: Default::default(), ..carried(attributes) };
     bare(written).agree(&bare(seen))
 }

@@ -4,7 +4,7 @@
 //! listing, so an upload without a ticket is not ours to finish. A ticket that does not hold any more costs an abort and a
 //! copy from the start, never a wrong object: its parts are of a state of the source that is gone, or of another cut.
 
-use super::plan::Layout;
+use crate::engine::plan::Layout;
 use crate::s3::UploadId;
 use crate::s3::etag::{ETag, hex};
 use crate::s3::object::{ObjectHead, Style};
@@ -124,7 +124,7 @@ pub trait Ledger: Send + Sync {
 }
 
 /// Whether a text of a listing can be the MD5 of a part: encrypted with KMS it is something else of the same look.
-pub(super) fn part_md5(etag: &ETag) -> Option<[u8; 16]> {
+pub(crate) fn part_md5(etag: &ETag) -> Option<[u8; 16]> {
     use crate::s3::encryption::Encryption;
     use crate::s3::etag::ETagKind;
     match ETag::new(etag.as_str(), &Encryption::Aes256).kind() {
@@ -135,8 +135,8 @@ pub(super) fn part_md5(etag: &ETag) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::tests::head;
     use super::*;
+    use crate::engine::decide::tests::head;
     use crate::s3::VersionId;
     use crate::s3::encryption::Encryption;
 

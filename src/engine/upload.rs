@@ -1,14 +1,14 @@
 //! A multipart upload's life: begun, completed or aborted, or kept on purpose with its ticket; and never left behind.
 
-use super::abort::abort;
-use super::hint::End;
-use super::job::{Halt, Job, Notes, Ongoing, fault_at};
-use super::plan::Layout;
-use super::put::Committed;
-use super::report::Fault;
-use super::target::{AtTarget, Attempted, Condition, Settled, prove};
-use super::ticket::{Ledger, Pin, Ticket};
-use super::verify::Expected;
+use crate::engine::abort::abort;
+use crate::engine::hint::End;
+use crate::engine::job::{Halt, Job, Notes, Ongoing, fault_at};
+use crate::engine::plan::Layout;
+use crate::engine::put::Committed;
+use crate::engine::report::Fault;
+use crate::engine::target::{AtTarget, Attempted, Condition, Settled, prove};
+use crate::engine::ticket::{Ledger, Pin, Ticket};
+use crate::engine::verify::Expected;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
@@ -35,31 +35,31 @@ const CREATE_SECONDS: i64 = 30;
 type Creation = JoinHandle<Result<UploadId, Error>>;
 
 /// What is needed to complete an upload.
-pub(super) struct Completion<'a> {
+pub(crate) struct Completion<'a> {
     /// The source's state that was sent.
-    pub(super) source: &'a ObjectHead,
+    pub(crate) source: &'a ObjectHead,
     /// The upload.
-    pub(super) upload: &'a UploadId,
+    pub(crate) upload: &'a UploadId,
     /// All its parts, in order.
-    pub(super) parts: &'a [CompletedPart],
+    pub(crate) parts: &'a [CompletedPart],
     /// What they make.
-    pub(super) sent: &'a Expected,
+    pub(crate) sent: &'a Expected,
     /// What must hold at the target.
-    pub(super) condition: Precondition,
+    pub(crate) condition: Precondition,
     /// What the upload was begun with.
-    pub(super) style: &'a Style,
+    pub(crate) style: &'a Style,
 }
 
 /// What an upload is begun for.
-pub(super) struct Beginning<'a> {
+pub(crate) struct Beginning<'a> {
     /// What the object is given.
-    pub(super) style: &'a Style,
+    pub(crate) style: &'a Style,
     /// The state of the source.
-    pub(super) pin: Pin,
+    pub(crate) pin: Pin,
     /// How it is cut.
-    pub(super) layout: &'a Layout,
+    pub(crate) layout: &'a Layout,
     /// What has to hold at the target.
-    pub(super) condition: &'a Precondition,
+    pub(crate) condition: &'a Precondition,
 }
 
 /// What is open at the target.
@@ -74,7 +74,7 @@ enum Open {
 /// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut off in
 /// the middle of it does not lose the id.
 #[derive(Default)]
-pub(super) struct Uploads {
+pub(crate) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
     open: Mutex<Option<Open>>,
     /// Whether somebody else may go on with it too: a ticket can be delivered twice.
@@ -93,7 +93,7 @@ struct Written {
 
 impl Uploads {
     /// With what somebody else has begun, or meant to begin.
-    pub(super) fn after(ongoing: &Ongoing) -> Self {
+    pub(crate) fn after(ongoing: &Ongoing) -> Self {
         let ticket = ongoing.ticket.clone();
         let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
         let ledger = Written { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
@@ -106,7 +106,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
-    pub(super) async fn settle(&self, job: &Job, notes: &Arc<Notes>) {
+    pub(crate) async fn settle(&self, job: &Job, notes: &Arc<Notes>) {
         if self.ledger.unknown.load(Ordering::SeqCst)
             && let Err(halt) = self.begin_bare(job, notes, &Style::default()).await
         {
@@ -126,7 +126,7 @@ impl Uploads {
     }
 
     /// The ticket of the upload that is open, if there is one.
-    pub(super) fn ticket(&self) -> Option<Ticket> {
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
         match &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Open::Ticketed(ticket)) => Some(ticket.clone()),
             Some(Open::Bare(_)) | None => None,
@@ -134,7 +134,7 @@ impl Uploads {
     }
 
     /// The ticket of the upload that is open, to be kept: none while another one is being begun.
-    pub(super) fn keep(&self) -> Option<Ticket> {
+    pub(crate) fn keep(&self) -> Option<Ticket> {
         let is_beginning = self.creating.try_lock().map_or(true, |creating| creating.is_some());
         if is_beginning { None } else { self.ticket() }
     }
@@ -143,7 +143,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// All of it is done all the same, and [`Self::leave`] waits for it.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &self,
         job: &Job,
         notes: &Arc<Notes>,
@@ -164,7 +164,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
-    pub(super) async fn begin_bare(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+    pub(crate) async fn begin_bare(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
         if self.get().is_some() {
             self.leave(job, notes).await;
         }
@@ -189,7 +189,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// The ledger may still name it; whoever goes by that finds it gone.
-    pub(super) async fn close(&self, job: &Job, notes: &Notes) {
+    pub(crate) async fn close(&self, job: &Job, notes: &Notes) {
         self.set(None);
         // What is not known to be closed is for whoever comes next.
         if !self.ledger.unknown.load(Ordering::SeqCst) && self.ledger.anything.swap(false, Ordering::SeqCst) {
@@ -201,7 +201,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// Whether it was completed is unknown; [`Self::leave`] aborts it if it was not.
-    pub(super) async fn complete(
+    pub(crate) async fn complete(
         &self,
         job: &Job,
         notes: &Notes,
@@ -266,7 +266,7 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// An upload may be left open.
-    pub(super) async fn leave(&self, job: &Job, notes: &Notes) {
+    pub(crate) async fn leave(&self, job: &Job, notes: &Notes) {
         let left = async {
             if let Some(creating) = self.creating.lock().await.take()
                 && let Ok(Ok(upload)) = creating.await

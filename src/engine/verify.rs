@@ -1,8 +1,8 @@
 //! What the bytes prove about the source and about the target: pure.
 
-use super::given::ETags;
-use super::plan::{Plan, SourceLayout};
-use super::report::Proof;
+use crate::engine::given::ETags;
+use crate::engine::plan::{Plan, SourceLayout};
+use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
 use crate::s3::checksum::{Crc64, Digests, Kinds, Whole, combine};
 use crate::s3::etag::{ETag, ETagKind};
@@ -294,9 +294,9 @@ fn target_mismatch(what: &'static str, expected: String, found: String) -> Misma
 
 #[cfg(test)]
 mod tests {
-    use super::super::decide::tests::head;
-    use super::super::plan::Layout;
     use super::*;
+    use crate::engine::decide::tests::head;
+    use crate::engine::plan::Layout;
     use crate::s3::checksum::Running;
     use crate::s3::encryption::Encryption;
     use crate::s3::sums::Sum;

@@ -2,10 +2,10 @@
 //!
 //! The names and the order of a report's fields are a contract: scripts outside the project read them.
 
-use super::disposition::is_failure;
-use super::refusal::NotAccepted;
-use super::ticket::ticket_json;
 use crate::engine::report::{Fault, Place, Proof, Report};
+use crate::events::disposition::is_failure;
+use crate::events::refusal::NotAccepted;
+use crate::events::ticket::ticket_json;
 use crate::s3::Bucket;
 use serde_json::{Value, json};
 

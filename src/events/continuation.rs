@@ -2,14 +2,14 @@
 //!
 //! It says where the work stands and nothing about what is right: whoever gets it reconciles the key as for any event.
 
-use super::refusal::NotAccepted;
-use super::ticket::{read_ticket, ticket_json};
-use super::{Continued, Task, expect_bucket, text};
+use crate::events::refusal::NotAccepted;
+use crate::events::ticket::{read_ticket, ticket_json};
+use crate::events::{Continued, Task, expect_bucket, text};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 
 /// The operation's name.
-pub(super) const OP: &str = "continue";
+pub(crate) const OP: &str = "continue";
 
 /// The message that leaves a task to another invocation.
 pub fn continuation(source: &Bucket, key: &Key, size: Option<u64>, time_ms: Option<i64>, at: &Continued) -> Value {
@@ -25,7 +25,7 @@ pub fn continuation(source: &Bucket, key: &Key, size: Option<u64>, time_ms: Opti
 }
 
 /// Reads one. The key is literal.
-pub(super) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
+pub(crate) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
     let missing = |field| NotAccepted::Missing { field, event: "a continuation".to_owned() };
     expect_bucket(text(value, "/bucket").ok_or_else(|| missing("bucket"))?, source)?;
     let key = Key::new(text(value, "/key").ok_or_else(|| missing("key"))?)?;

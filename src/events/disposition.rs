@@ -33,7 +33,7 @@ impl Disposition {
 }
 
 /// Whether a report is one of work that is not done.
-pub(super) fn is_failure(report: &Report) -> bool {
+pub(crate) fn is_failure(report: &Report) -> bool {
     match report.outcome {
         Outcome::Failed | Outcome::Resumable => true,
         Outcome::Copied

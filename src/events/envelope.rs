@@ -3,13 +3,14 @@
 //! A dead letter is the message that it was, so that a redrive needs nothing but these. Envelopes are opened to a fixed
 //! depth: each may hold any other.
 
-use super::refusal::{NotAccepted, quoted};
-use super::{Delivery, Invocation, Item, MAX_WRAPPING, Message, kind, notification, parse, recognise, text};
+use crate::events::notification;
+use crate::events::refusal::{NotAccepted, quoted};
+use crate::events::{Delivery, Invocation, Item, MAX_WRAPPING, Message, kind, parse, recognise, text};
 use crate::s3::Bucket;
 use serde_json::Value;
 
 /// What an envelope around a single payload holds; `None` if it is not one.
-pub(super) fn inside(value: &Value) -> Option<&Value> {
+pub(crate) fn inside(value: &Value) -> Option<&Value> {
     // "Lambda asynchronous invocation records": to a queue or topic as such, to a bus as the detail of its own event.
     if let Some(payload) = value.get("requestPayload") {
         return Some(payload);
@@ -22,7 +23,7 @@ pub(super) fn inside(value: &Value) -> Option<&Value> {
 }
 
 /// Opens one: the payload is JSON, or a string that holds JSON.
-pub(super) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+pub(crate) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
     if depth >= MAX_WRAPPING {
         return Err(NotAccepted::TooDeep);
     }
@@ -33,7 +34,7 @@ pub(super) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invo
 }
 
 /// `Records`: those of S3's notifications, or messages of a queue.
-pub(super) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
     let Some(records) = records.as_array() else {
         return Err(NotAccepted::unknown(format!("{} as `Records`", kind(records))));
     };

@@ -2,15 +2,15 @@
 //!
 //! The key is literal here and never decoded: `a+b` is `a+b` and `%20` is three characters.
 
-use super::refusal::{NotAccepted, quoted};
-use super::{Task, expect_bucket, text, time_ms};
+use crate::events::refusal::{NotAccepted, quoted};
+use crate::events::{Task, expect_bucket, text, time_ms};
 use crate::s3::{Bucket, Key};
 use serde_json::Value;
 
 /// The types that can mean that the source's current object is another one, or can be read at last.
 const RECONCILED: [&str; 3] = ["Object Created", "Object Deleted", "Object Restore Completed"];
 
-pub(super) fn read(event: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
+pub(crate) fn read(event: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
     match text(event, "/source") {
         Some("aws.s3") => {}
         Some(other) => return Err(NotAccepted::unknown(format!("an EventBridge event of {}", quoted(other)))),

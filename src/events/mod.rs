@@ -18,9 +18,9 @@ pub mod refusal;
 pub mod ticket;
 
 use crate::engine::ticket::Ticket;
+use crate::events::refusal::NotAccepted;
 use crate::s3::{Bucket, Key};
 use aws_smithy_types::date_time::{DateTime, Format};
-use refusal::NotAccepted;
 use serde_json::Value;
 use std::time::Duration;
 

@@ -2,19 +2,19 @@
 //!
 //! The key is form-encoded here and decoded exactly once: `+` is a blank, `%2B` a plus.
 
-use super::refusal::{NotAccepted, quoted};
-use super::{Task, expect_bucket, text, time_ms};
+use crate::events::refusal::{NotAccepted, quoted};
+use crate::events::{Task, expect_bucket, text, time_ms};
 use crate::s3::{Bucket, Key};
 use serde_json::Value;
 
 /// What S3 sends when a notification is configured; it has no records.
-pub(super) const TEST_EVENT: &str = "s3:TestEvent";
+pub(crate) const TEST_EVENT: &str = "s3:TestEvent";
 
 /// "Supported event types": those that can mean that the source's current object is another one, or can be read at
 /// last.
 const RECONCILED: [&str; 4] = ["ObjectCreated:", "ObjectRemoved:", "ObjectRestore:Completed", "LifecycleExpiration:"];
 
-pub(super) fn read(record: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
+pub(crate) fn read(record: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
     // "Event message structure": a new major version is an incompatible one.
     if let Some(version) = text(record, "/eventVersion").filter(|version| version.split('.').next() != Some("2")) {
         let found = format!("an S3 notification record of version {} instead of 2.x", quoted(version));

@@ -51,12 +51,12 @@ pub enum NotAccepted {
         found: String,
     },
     /// Envelopes around envelopes.
-    #[error("found more than {} envelopes around the event", super::MAX_WRAPPING)]
+    #[error("found more than {} envelopes around the event", crate::events::MAX_WRAPPING)]
     TooDeep,
 }
 
 impl NotAccepted {
-    pub(super) fn unknown(found: impl Into<String>) -> Self {
+    pub(crate) fn unknown(found: impl Into<String>) -> Self {
         Self::Unknown { found: found.into() }
     }
 
@@ -91,7 +91,7 @@ impl NotAccepted {
 }
 
 /// Foreign text for a message: without control characters, and not longer than a line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 100;
     let shown: String = text
         .chars()

@@ -1,11 +1,11 @@
 //! Messages of the queue: in which turn they are worked on, and what becomes of each.
 
-use super::{Function, Told};
 use crate::engine::report::{Outcome, Report};
 use crate::events::answer::Answer;
 use crate::events::continuation::continuation;
 use crate::events::disposition::{Disposition, delay};
 use crate::events::{Continued, Delivery, Item, Message, Task};
+use crate::handler::{Function, Told};
 use crate::queue::{QueueArn, QueueError};
 use crate::s3::{Key, UploadId};
 use crate::telemetry;
@@ -23,7 +23,7 @@ const LAST: Duration = Duration::from_millis(500);
 
 impl Function {
     /// Works on the messages of a batch and answers with those that are to be kept.
-    pub(super) async fn messages(self: &Arc<Self>, messages: Vec<Message>, deadline: Instant) -> Answer {
+    pub(crate) async fn messages(self: &Arc<Self>, messages: Vec<Message>, deadline: Instant) -> Answer {
         let queue = messages.iter().find_map(|message| QueueArn::parse(&message.delivery.as_ref()?.queue).ok());
         let items: Vec<Item> = messages.iter().flat_map(|message| message.items.clone()).collect();
         let reports = self.in_turn(items, queue.as_ref(), deadline).await;
@@ -39,7 +39,7 @@ impl Function {
 
     /// Works on records: small objects first, so that no large one stands before them; a large one among others is sent on
     /// alone, where there is a queue.
-    pub(super) async fn in_turn(
+    pub(crate) async fn in_turn(
         self: &Arc<Self>,
         items: Vec<Item>,
         queue: Option<&QueueArn>,
@@ -167,7 +167,7 @@ impl Function {
     }
 
     /// Puts a message into the queue. False if that cannot be said to have been done.
-    pub(super) async fn sent(&self, queue: &QueueArn, body: &Value, delay: Duration, deadline: Instant) -> bool {
+    pub(crate) async fn sent(&self, queue: &QueueArn, body: &Value, delay: Duration, deadline: Instant) -> bool {
         let is_sent = self.done("a message could not be sent", self.queues.send(queue, body, delay), deadline).await;
         if is_sent {
             info!(key = body["key"].as_str(), fruitless = body["fruitless"].as_u64(), "left to another invocation");

@@ -3,11 +3,11 @@
 //! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the queue, so
 //! that nothing waits for chance to bring the key to this sandbox again.
 
-use super::Function;
 use crate::engine::job::Ongoing;
 use crate::engine::ticket::{Ledger, Ticket, WhenStopped};
 use crate::events::continuation::continuation;
 use crate::events::{Continued, Item, Task};
+use crate::handler::Function;
 use crate::journal::{Before, Entry, Named, Names};
 use crate::queue::QueueArn;
 use crate::s3::endpoint::Endpoint;
@@ -23,7 +23,7 @@ const FRUITLESS: u32 = 3;
 
 /// Entries of the journal that nobody has taken yet, by the source's key.
 #[derive(Default)]
-pub(super) struct Left(Mutex<BTreeMap<String, (Entry, Before)>>);
+pub(crate) struct Left(Mutex<BTreeMap<String, (Entry, Before)>>);
 
 impl Left {
     /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no place
@@ -39,7 +39,7 @@ impl Left {
 
 impl Function {
     /// Looks at what was left, keeps what these records go on with, and leaves the rest to the queue.
-    pub(super) async fn look_at_left(&self, items: &[Item], queue: Option<&QueueArn>, deadline: Instant) -> Arc<Left> {
+    pub(crate) async fn look_at_left(&self, items: &[Item], queue: Option<&QueueArn>, deadline: Instant) -> Arc<Left> {
         let journal = self.journal.clone();
         // The usual case costs one look at a folder that is not there.
         let found = tokio::task::spawn_blocking(move || journal.left()).await;
@@ -80,7 +80,7 @@ impl Function {
     }
 
     /// What came before for a key, and where it is written down what comes now.
-    pub(super) fn ongoing(&self, key: &Key, target: &Key, left: &Left, continued: Option<&Continued>) -> Ongoing {
+    pub(crate) fn ongoing(&self, key: &Key, target: &Key, left: &Left, continued: Option<&Continued>) -> Ongoing {
         let fruitless = continued.map_or(0, |continued| continued.fruitless);
         let when_stopped = if fruitless < FRUITLESS { WhenStopped::Keep } else { WhenStopped::Abort };
         let brought = continued.and_then(|continued| continued.ticket.clone());
@@ -92,7 +92,7 @@ impl Function {
     }
 
     /// A pair of objects as the journal names it.
-    pub(super) fn names(&self, key: &Key, target: &str) -> Names {
+    pub(crate) fn names(&self, key: &Key, target: &str) -> Names {
         let named = |endpoint: &Endpoint, bucket: &Bucket, key: &str| Named {
             endpoint: endpoint.locate(bucket, None).authority(),
             bucket: bucket.to_string(),

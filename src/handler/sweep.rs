@@ -1,8 +1,8 @@
 //! The sweep that the template's schedule asks for: `{"op": "sweep"}`.
 
-use super::{Function, margin};
 use crate::engine::report::Fault;
 use crate::events::answer::{Answer, fault_json};
+use crate::handler::{Function, margin};
 use crate::sync::sweep::{Counts, Found, Mode, Sweep, Swept, sweep};
 use crate::wire::deadline::Deadline;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tracing::info;
 
 impl Function {
     /// Removes what died work has left at the target. Of journals, only this sandbox's is known here.
-    pub(super) async fn sweep(&self, older_than: Duration, deadline: Instant) -> Answer {
+    pub(crate) async fn sweep(&self, older_than: Duration, deadline: Instant) -> Answer {
         let margin = margin(deadline);
         let kept = match self.journal.uploads() {
             Ok(uploads) => uploads,

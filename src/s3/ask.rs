@@ -2,8 +2,8 @@
 //!
 //! [`Operation`] knows its reply, so whatever takes one is compiled once for each; what takes an [`Ask`] is compiled once.
 
-use super::operation::{Answer, Headers, Operation, Pace, Query, Repeat};
-use super::{Bucket, Key};
+use crate::s3::operation::{Answer, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::{Bucket, Key};
 use bytes::Bytes;
 use http::Method;
 

@@ -1,9 +1,10 @@
 //! Operations on a bucket: ListObjectsV2 and HeadBucket.
 
-use super::error::Unreadable;
-use super::etag::ETag;
-use super::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
-use super::{Bucket, Key, xml};
+use crate::s3::error::Unreadable;
+use crate::s3::etag::ETag;
+use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::xml;
+use crate::s3::{Bucket, Key};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -167,7 +168,7 @@ impl Operation for ListObjectsV2 {
 
 /// How the keys of a document are spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spelling {
+pub(crate) enum Spelling {
     /// As they are.
     Plain,
     /// URL-encoded, a blank as `+`, because the server took `encoding-type=url`.
@@ -175,12 +176,12 @@ pub(super) enum Spelling {
 }
 
 /// Reads the `EncodingType` of a document: a server that ignores the request for it leaves it out.
-pub(super) fn is_url(encoding_type: Option<&str>) -> Spelling {
+pub(crate) fn is_url(encoding_type: Option<&str>) -> Spelling {
     if encoding_type == Some("url") { Spelling::Url } else { Spelling::Plain }
 }
 
 /// Undoes `encoding-type=url`.
-pub(super) fn decoded(text: String, spelling: Spelling) -> Result<String, Unreadable> {
+pub(crate) fn decoded(text: String, spelling: Spelling) -> Result<String, Unreadable> {
     match spelling {
         Spelling::Plain => Ok(text),
         Spelling::Url => percent_decode_str(&text.replace('+', " "))
@@ -192,8 +193,8 @@ pub(super) fn decoded(text: String, spelling: Spelling) -> Result<String, Unread
 
 #[cfg(test)]
 mod tests {
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
     use super::*;
+    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     fn list() -> ListObjectsV2 {
         ListObjectsV2 {

@@ -3,8 +3,8 @@
 //! "Checking object integrity": a multipart ETag is the MD5 of the parts' binary MD5s; a full-object CRC64NVME can be
 //! combined from those of the parts because a CRC is linear.
 
-use super::etag::ETag;
-use super::sums::{Algorithm, RunningSum, Stored, Sum};
+use crate::s3::etag::ETag;
+use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc64fast_nvme::Digest as CrcDigest;
@@ -212,8 +212,8 @@ pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
 
 #[cfg(test)]
 mod tests {
-    use super::super::etag::hex;
     use super::*;
+    use crate::s3::etag::hex;
     use proptest::prelude::*;
 
     #[test]

@@ -4,14 +4,17 @@
 //! special errors"), and both take a condition on what they copy; CopyObject takes one on what it replaces too
 //! ("Conditional copies").
 
-use super::checksum::Crc64;
-use super::encryption::Encryption;
-use super::error::Unreadable;
-use super::etag::ETag;
-use super::multipart::name_part;
-use super::object::{Style, Written};
-use super::operation::{Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object, path_of};
-use super::{Bucket, ByteRange, Key, PartNumber, UploadId, VersionId, xml};
+use crate::s3::checksum::Crc64;
+use crate::s3::encryption::Encryption;
+use crate::s3::error::Unreadable;
+use crate::s3::etag::ETag;
+use crate::s3::multipart::name_part;
+use crate::s3::object::{Style, Written};
+use crate::s3::operation::{
+    Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object, path_of,
+};
+use crate::s3::xml;
+use crate::s3::{Bucket, ByteRange, Key, PartNumber, UploadId, VersionId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -189,10 +192,10 @@ impl Operation for UploadPartCopy {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Class;
-    use super::super::etag::ETagKind;
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
     use super::*;
+    use crate::s3::error::Class;
+    use crate::s3::etag::ETagKind;
+    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const MD5: &str = "9b2cf535f27731c974343645a3985328";
 

@@ -3,8 +3,8 @@
 //! "Amazon Simple Storage Service endpoints and quotas", and the endpoint rules that AWS's SDKs share. Regions are
 //! recognised by pattern: a list would refuse the next one.
 
-use super::operation::path_of;
-use super::{Bucket, Key};
+use crate::s3::operation::path_of;
+use crate::s3::{Bucket, Key};
 use std::fmt;
 use thiserror::Error;
 

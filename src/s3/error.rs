@@ -3,8 +3,8 @@
 //! The class is decided here, once; policy reads the class and never a string. Codes are from "Error responses" of the
 //! S3 API reference and from the retry tables of AWS's SDKs.
 
-use super::operation::{Head, Operation, Repeat};
-use super::xml;
+use crate::s3::operation::{Head, Operation, Repeat};
+use crate::s3::xml;
 use serde::Deserialize;
 use std::time::Duration;
 use thiserror::Error;
@@ -174,7 +174,7 @@ impl Refusal {
     /// Whether it says that the object is *gone*: a GET that names NoSuchKey or was answered by a delete marker. A HEAD
     /// cannot say it: its 404 may be a missing bucket.
     pub fn says_gone(&self) -> bool {
-        self.operation == super::object::GetObject::NAME
+        self.operation == crate::s3::object::GetObject::NAME
             && self.status == 404
             && (self.code == "NoSuchKey" || self.delete_marker)
     }
@@ -282,10 +282,10 @@ fn remedy_without_code(status: u16, region: Option<String>) -> Option<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bucket::HeadBucket;
-    use super::super::object::{GetObject, PutObject};
-    use super::super::{Bucket, Key};
     use super::*;
+    use crate::s3::bucket::HeadBucket;
+    use crate::s3::object::{GetObject, PutObject};
+    use crate::s3::{Bucket, Key};
     use http::StatusCode;
 
     fn head(status: u16, headers: &[(&'static str, &str)]) -> Head {

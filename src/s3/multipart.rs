@@ -4,16 +4,17 @@
 //! An upload is created with `x-amz-checksum-algorithm: CRC64NVME` and type `FULL_OBJECT`, so that S3 checks each part
 //! and, at the end, the whole ("Checking object integrity", multipart uploads).
 
-use super::checksum::Crc64;
-use super::encryption::Encryption;
-use super::error::Unreadable;
-use super::etag::ETag;
-use super::object::{Style, Written};
-use super::operation::{
+use crate::mutation::{self, Mutation};
+use crate::s3::checksum::Crc64;
+use crate::s3::encryption::Encryption;
+use crate::s3::error::Unreadable;
+use crate::s3::etag::ETag;
+use crate::s3::object::{Style, Written};
+use crate::s3::operation::{
     Answer, CRC64NVME, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object,
 };
-use super::{Bucket, Key, PartNumber, UploadId, xml};
-use crate::mutation::{self, Mutation};
+use crate::s3::xml;
+use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ pub struct UploadPart {
 }
 
 /// The address of a part.
-pub(super) fn name_part(query: &mut Query, number: PartNumber, upload: &UploadId) {
+pub(crate) fn name_part(query: &mut Query, number: PartNumber, upload: &UploadId) {
     query.pair("partNumber", &number.get().to_string());
     query.pair("uploadId", upload.as_str());
 }
@@ -280,11 +281,11 @@ impl Operation for AbortMultipartUpload {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encryption::Encryption;
-    use super::super::error::Class;
-    use super::super::etag::ETagKind;
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
     use super::*;
+    use crate::s3::encryption::Encryption;
+    use crate::s3::error::Class;
+    use crate::s3::etag::ETagKind;
+    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const CRC: &str = "rosUhgp5mIg=";
     const ID: &str = "VXBsb2FkIElEIGZvciA2aWWpbmcncyBteS1tb3ZpZS5tMnRzIHVwbG9hZA";
@@ -445,7 +446,7 @@ mod tests {
             assert!(matches!(written.etag.kind(), ETagKind::Multipart(_, 9)));
             assert_eq!(written.etag.as_str(), "3858f62230ac3c915f300c664312c11f-9");
             assert_eq!(written.crc, Crc64::parse(CRC));
-            assert_eq!(written.version, super::super::VersionId::new("v1").ok());
+            assert_eq!(written.version, crate::s3::VersionId::new("v1").ok());
         }
     }
 

@@ -1,13 +1,14 @@
 //! Operations on one object: GetObject, HeadObject, PutObject, DeleteObject, and its tags.
 
-use super::attributes::Attributes;
-use super::checksum::Crc64;
-use super::encryption::Encryption;
-use super::error::Unreadable;
-use super::etag::ETag;
-use super::operation::{Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat};
-use super::sums::{Checksum, Stored};
-use super::{Bucket, ByteRange, ContentRange, Key, PartNumber, VersionId, xml};
+use crate::s3::attributes::Attributes;
+use crate::s3::checksum::Crc64;
+use crate::s3::encryption::Encryption;
+use crate::s3::error::Unreadable;
+use crate::s3::etag::ETag;
+use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat};
+use crate::s3::sums::{Checksum, Stored};
+use crate::s3::xml;
+use crate::s3::{Bucket, ByteRange, ContentRange, Key, PartNumber, VersionId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct ObjectHead {
     /// Headers and user metadata; tags are asked for apart.
     pub attributes: Attributes,
     /// What of these could not be read.
-    pub unread: Vec<super::attributes::Unread>,
+    pub unread: Vec<crate::s3::attributes::Unread>,
 }
 
 impl ObjectHead {
@@ -251,7 +252,7 @@ pub struct Style {
 
 impl Style {
     /// Sets its headers.
-    pub(super) fn set(&self, headers: &mut Headers) {
+    pub(crate) fn set(&self, headers: &mut Headers) {
         self.attributes.set(headers);
         headers.optional("x-amz-storage-class", self.storage_class.as_deref());
         if let Some(key) = &self.kms_key {
@@ -281,7 +282,7 @@ pub struct Written {
 
 impl Written {
     /// Reads the headers of a PUT's reply.
-    pub(super) fn read(head: &Head) -> Self {
+    pub(crate) fn read(head: &Head) -> Self {
         Self {
             etag: ETag::new(head.text("etag").unwrap_or_default(), &Encryption::from_headers(&head.headers)),
             crc: head.crc(),
@@ -290,7 +291,7 @@ impl Written {
     }
 
     /// Reads the headers of a part's reply. Complete names each part by its ETag, so a part without one is no part.
-    pub(super) fn of_part(head: &Head) -> Result<Self, Unreadable> {
+    pub(crate) fn of_part(head: &Head) -> Result<Self, Unreadable> {
         let written = Self::read(head);
         if written.etag.as_str().is_empty() { Err(Unreadable::header("etag")) } else { Ok(written) }
     }
@@ -500,11 +501,11 @@ impl Operation for PutObjectTagging {
 
 #[cfg(test)]
 mod tests {
-    use super::super::encryption::Encryption;
-    use super::super::etag::ETagKind;
-    use super::super::operation::spelled::{head, reply, request};
-    use super::super::sums::{Algorithm, Sum};
     use super::*;
+    use crate::s3::encryption::Encryption;
+    use crate::s3::etag::ETagKind;
+    use crate::s3::operation::spelled::{head, reply, request};
+    use crate::s3::sums::{Algorithm, Sum};
 
     const CRC: &str = "rosUhgp5mIg=";
 

@@ -1,9 +1,10 @@
 //! What every operation has to say about itself before it can be sent.
 
-use super::checksum::Crc64;
-use super::error::{Refusal, Unreadable};
-use super::{Bucket, Key, VersionId, xml};
 use crate::mutation::{self, Mutation};
+use crate::s3::checksum::Crc64;
+use crate::s3::error::{Refusal, Unreadable};
+use crate::s3::xml;
+use crate::s3::{Bucket, Key, VersionId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -254,7 +255,7 @@ pub enum Precondition {
     /// Nothing may be there: `If-None-Match: *`.
     IfAbsent,
     /// The object with this ETag must be there: `If-Match`.
-    IfMatch(super::etag::ETag),
+    IfMatch(crate::s3::etag::ETag),
 }
 
 impl Precondition {
@@ -278,11 +279,11 @@ impl Precondition {
 
 /// Requests and replies as text, for the tests of each operation.
 #[cfg(test)]
-pub(super) mod spelled {
+pub(crate) mod spelled {
     use super::*;
 
     /// Method, path, query, headers by name and body of a request, as they go out.
-    pub(in super::super) fn request<O: Operation>(operation: &O) -> String {
+    pub(crate) fn request<O: Operation>(operation: &O) -> String {
         let (mut query, mut headers) = (Query::default(), Headers::default());
         operation.query(&mut query);
         operation.headers(&mut headers);
@@ -299,7 +300,7 @@ pub(super) mod spelled {
     }
 
     /// Status and headers of a reply: `name: value` by line.
-    pub(in super::super) fn head(status: u16, lines: &str) -> Head {
+    pub(crate) fn head(status: u16, lines: &str) -> Head {
         let mut headers = HeaderMap::new();
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (name, value) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
@@ -309,7 +310,7 @@ pub(super) mod spelled {
     }
 
     /// The refusal that a reply is.
-    pub(in super::super) fn refusal<O: Operation>(operation: &O, head: &Head, body: &str) -> Refusal
+    pub(crate) fn refusal<O: Operation>(operation: &O, head: &Head, body: &str) -> Refusal
     where
         O::Reply: std::fmt::Debug,
     {
@@ -320,7 +321,7 @@ pub(super) mod spelled {
     }
 
     /// What a reply is, if it is readable.
-    pub(in super::super) fn reply<O: Operation>(operation: &O, head: &Head, body: &str) -> Result<O::Reply, String> {
+    pub(crate) fn reply<O: Operation>(operation: &O, head: &Head, body: &str) -> Result<O::Reply, String> {
         match read(operation, head, body.as_bytes()) {
             Ok(reply) => Ok(reply),
             Err(Failure::Refused(refusal)) => panic!("{refusal}"),
@@ -329,7 +330,7 @@ pub(super) mod spelled {
     }
 
     /// Checks that a reply which breaks off anywhere within its document is never taken for an answer.
-    pub(in super::super) fn cut_anywhere_is_unreadable<O: Operation>(operation: &O, body: &str) {
+    pub(crate) fn cut_anywhere_is_unreadable<O: Operation>(operation: &O, body: &str) {
         let document = body.trim_end();
         for cut in 0..document.len() {
             let read = read(operation, &head(200, ""), &document.as_bytes()[..cut]);
@@ -340,12 +341,13 @@ pub(super) mod spelled {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::Class;
-    use super::super::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
-    use super::super::object::{GetObject, HeadObject, PutObject};
-    use super::super::{UploadId, etag::ETag};
-    use super::spelled::{head, refusal, reply};
+    use crate::s3::operation::spelled::{head, refusal, reply};
     use super::*;
+    use crate::s3::UploadId;
+    use crate::s3::error::Class;
+    use crate::s3::etag::ETag;
+    use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
+    use crate::s3::object::{GetObject, HeadObject, PutObject};
 
     fn bucket() -> Bucket {
         Bucket::new("example-bucket").unwrap()
@@ -422,7 +424,7 @@ mod tests {
             bucket: bucket(),
             key: key(),
             upload: UploadId::new("id").unwrap(),
-            number: super::super::PartNumber::FIRST,
+            number: crate::s3::PartNumber::FIRST,
             bytes: Bytes::new(),
             crc: Crc64::EMPTY,
         };

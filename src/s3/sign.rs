@@ -114,9 +114,9 @@ fn sign_with_body(
 
 #[cfg(test)]
 mod tests {
-    use super::super::endpoint::{Endpoint, Region};
-    use super::super::{Bucket, Key};
     use super::*;
+    use crate::s3::endpoint::{Endpoint, Region};
+    use crate::s3::{Bucket, Key};
     use std::time::{Duration, UNIX_EPOCH};
 
     /// The instant and the keys of "Signature calculations for the Authorization header", examples.

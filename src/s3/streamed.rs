@@ -1,10 +1,11 @@
 //! UploadPart for bytes that are not known yet when it is sent.
 
-use super::error::Unreadable;
-use super::multipart::{UploadPart, name_part};
-use super::object::Written;
-use super::operation::{Answer, CRC64NVME, Head, Headers, Operation, Pace, Query, Repeat};
-use super::{Bucket, Key, PartNumber, UploadId, aws_chunked};
+use crate::s3::aws_chunked;
+use crate::s3::error::Unreadable;
+use crate::s3::multipart::{UploadPart, name_part};
+use crate::s3::object::Written;
+use crate::s3::operation::{Answer, CRC64NVME, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
@@ -89,8 +90,8 @@ impl Operation for StreamedPart {
 
 #[cfg(test)]
 mod tests {
-    use super::super::operation::spelled::{head, reply, request};
     use super::*;
+    use crate::s3::operation::spelled::{head, reply, request};
 
     fn part(form: Form) -> StreamedPart {
         StreamedPart {

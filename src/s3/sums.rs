@@ -5,9 +5,9 @@
 //! other (`COMPOSITE`, followed by `-` and their number). The composite of MD5s is what a multipart ETag is. SHA512 and the
 //! XXHASH family, which few clients send, are not read: an object that has one of them is one without a stored checksum.
 
-use super::checksum::Crc64;
-use super::etag::ETag;
-use super::operation::{CRC64NVME, Head, is_full_object};
+use crate::s3::checksum::Crc64;
+use crate::s3::etag::ETag;
+use crate::s3::operation::{CRC64NVME, Head, is_full_object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
@@ -285,8 +285,8 @@ fn array<const N: usize>(digest: &[u8]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::operation::spelled::head;
     use super::*;
+    use crate::s3::operation::spelled::head;
     use proptest::prelude::*;
 
     #[test]

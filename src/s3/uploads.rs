@@ -3,12 +3,13 @@
 //! A page that says there are more must say where they begin, and further on than it began itself; otherwise following
 //! it would not end.
 
-use super::bucket::{decoded, is_url};
-use super::checksum::Crc64;
-use super::error::Unreadable;
-use super::etag::ETag;
-use super::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
-use super::{Bucket, Key, PartNumber, UploadId, xml};
+use crate::s3::bucket::{decoded, is_url};
+use crate::s3::checksum::Crc64;
+use crate::s3::error::Unreadable;
+use crate::s3::etag::ETag;
+use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::xml;
+use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -228,7 +229,7 @@ impl Operation for ListMultipartUploads {
     fn reply(&self, _: &Head, body: &[u8]) -> Result<UploadPage, Unreadable> {
         let page: ListMultipartUploadsResult = xml::read(body, "ListMultipartUploadsResult")?;
         let encoding = is_url(page.encoding_type.as_deref());
-        let invalid = |error: super::Invalid| Unreadable::new(error.to_string());
+        let invalid = |error: crate::s3::Invalid| Unreadable::new(error.to_string());
         let uploads = page
             .uploads
             .into_iter()
@@ -256,15 +257,15 @@ impl Operation for ListMultipartUploads {
 }
 
 /// Reads a date of a document: `2026-11-22T15:53:11.000Z`.
-pub(super) fn iso_date(text: &str) -> Option<i64> {
+pub(crate) fn iso_date(text: &str) -> Option<i64> {
     use aws_smithy_types::date_time::{DateTime, Format};
     DateTime::from_str(text, Format::DateTime).ok().map(|time| time.secs())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
     use super::*;
+    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     const CRC: &str = "rosUhgp5mIg=";
     const ID: &str = "VXBsb2FkIElEIGZvciA2aWWpbmcncyBteS1tb3ZpZS5tMnRzIHVwbG9hZA";

@@ -2,11 +2,12 @@
 //!
 //! In a bucket that never had versions each object is listed as its version `null`, by which it can be deleted as well.
 
-use super::bucket::{decoded, is_url};
-use super::error::Unreadable;
-use super::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
-use super::uploads::iso_date;
-use super::{Bucket, Invalid, Key, VersionId, xml};
+use crate::s3::bucket::{decoded, is_url};
+use crate::s3::error::Unreadable;
+use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::uploads::iso_date;
+use crate::s3::xml;
+use crate::s3::{Bucket, Invalid, Key, VersionId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -152,8 +153,8 @@ impl Operation for ListObjectVersions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
     use super::*;
+    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     fn list(after: Option<VersionMarker>) -> ListObjectVersions {
         ListObjectVersions { bucket: Bucket::new("example-bucket").unwrap(), prefix: "a b+c".into(), after }

@@ -4,7 +4,6 @@
 //! aborted. What is compared is then the initiator as this server spells it, and ages are told by its clock. Each page is
 //! acted on when the next one has been listed, so that a marker still points at something that is there.
 
-use super::swept::{Fate, of_stage, of_upload};
 use crate::engine::abort::abort;
 use crate::engine::hint::End;
 use crate::engine::job::{Side, fault_at};
@@ -16,6 +15,7 @@ use crate::s3::object::{DeleteObject, Style};
 use crate::s3::uploads::{ListMultipartUploads, OpenUpload};
 use crate::s3::versions::{ListObjectVersions, ListedVersion};
 use crate::s3::{Bucket, Key, UploadId};
+use crate::sync::swept::{Fate, of_stage, of_upload};
 use crate::wire::attempt::{Attempts, Persistence};
 use crate::wire::call::Client;
 use crate::wire::deadline::{Deadline, Stopped};

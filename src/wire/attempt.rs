@@ -4,11 +4,11 @@
 //! deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill, so that
 //! a failing server is not met by a storm.
 
-use super::deadline::Deadline;
-use super::error::{Error, Stage};
-use super::gate::Permit;
-use super::level::Level;
 use crate::s3::error::{Class, Remedy};
+use crate::wire::deadline::Deadline;
+use crate::wire::error::{Error, Stage};
+use crate::wire::gate::Permit;
+use crate::wire::level::Level;
 use aws_credential_types::Credentials;
 use std::fmt;
 use std::net::IpAddr;
@@ -77,7 +77,7 @@ impl Budget {
     }
 
     /// Pays for a hedge; false if there is not enough.
-    pub(super) fn hedges(&mut self) -> bool {
+    pub(crate) fn hedges(&mut self) -> bool {
         self.take(HEDGE_COST)
     }
 
@@ -130,7 +130,7 @@ impl Peer {
 
 /// How the next attempt is let in.
 #[derive(Default)]
-pub(super) enum Entrance {
+pub(crate) enum Entrance {
     /// It waits for its turn.
     #[default]
     Queue,
@@ -242,7 +242,7 @@ impl Attempts {
     }
 
     /// The level that the body keeps to.
-    pub(super) fn level(&self) -> Option<Arc<Level>> {
+    pub(crate) fn level(&self) -> Option<Arc<Level>> {
         self.level.clone()
     }
 
@@ -262,7 +262,7 @@ impl Attempts {
     }
 
     /// How the next attempt is let in; a permit is given once.
-    pub(super) fn entrance(&mut self) -> Entrance {
+    pub(crate) fn entrance(&mut self) -> Entrance {
         match self.entrance {
             Entrance::Within => Entrance::Within,
             Entrance::Beside => Entrance::Beside,
@@ -271,7 +271,7 @@ impl Attempts {
     }
 
     /// The address that a connection of its own does not lead to.
-    pub(super) fn avoided(&self) -> Option<IpAddr> {
+    pub(crate) fn avoided(&self) -> Option<IpAddr> {
         self.avoid
     }
 
@@ -291,22 +291,22 @@ impl Attempts {
     }
 
     /// Whether the next attempt may use a connection that was kept.
-    pub(super) fn may_use_kept(&self) -> bool {
+    pub(crate) fn may_use_kept(&self) -> bool {
         self.on_kept
     }
 
     /// It is signed with these.
-    pub(super) fn sign_with(&mut self, credentials: Credentials) {
+    pub(crate) fn sign_with(&mut self, credentials: Credentials) {
         self.signed_with = Some(credentials);
     }
 
     /// What the last attempt was signed with: the keys that a refusal is about.
-    pub(super) fn signed_with(&self) -> Option<&Credentials> {
+    pub(crate) fn signed_with(&self) -> Option<&Credentials> {
         self.signed_with.as_ref()
     }
 
     /// It is being sent.
-    pub(super) fn sending(&mut self) {
+    pub(crate) fn sending(&mut self) {
         self.sent += 1;
         self.began = Some(Instant::now());
         self.peer.set(None);
@@ -314,7 +314,7 @@ impl Attempts {
     }
 
     /// It is being sent there.
-    pub(super) fn sending_to(&mut self, peer: Option<IpAddr>) {
+    pub(crate) fn sending_to(&mut self, peer: Option<IpAddr>) {
         self.peer.set(peer);
     }
 
@@ -324,7 +324,7 @@ impl Attempts {
     }
 
     /// It succeeded.
-    pub(super) fn succeeded(&mut self, budget: &mut Budget) {
+    pub(crate) fn succeeded(&mut self, budget: &mut Budget) {
         budget.give(if self.paid > 0.0 { self.paid } else { 1.0 });
         self.paid = 0.0;
         self.in_vain = 0;

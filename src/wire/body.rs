@@ -1,11 +1,11 @@
 //! Bodies on their way: ours, which show how far they got, and S3's, which may not stand still.
 
-use super::error::{Error, Stage};
-use super::gate::Gate;
-use super::level::{Kept, Level};
-use super::passage::Finished;
-use super::stream::{Fed, Line};
 use crate::s3::aws_chunked::Piece;
+use crate::wire::error::{Error, Stage};
+use crate::wire::gate::Gate;
+use crate::wire::level::{Kept, Level};
+use crate::wire::passage::Finished;
+use crate::wire::stream::{Fed, Line};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -31,7 +31,7 @@ pub fn arrived(taken: u64) -> u64 {
 }
 
 /// What the body of a request is made of.
-pub(super) enum Load {
+pub(crate) enum Load {
     /// Bytes that are there.
     Whole(Bytes),
     /// Bytes that arrive while they are sent.
@@ -40,7 +40,7 @@ pub(super) enum Load {
 
 impl Load {
     /// What is left of it, as `Content-Length` counts.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Whole(bytes) => bytes.len() as u64,
             Self::Streamed(fed) => fed.left(),
@@ -48,7 +48,7 @@ impl Load {
     }
 
     /// Whether its checksum comes behind it.
-    pub(super) fn has_trailer(&self) -> bool {
+    pub(crate) fn has_trailer(&self) -> bool {
         match self {
             Self::Whole(_) => false,
             Self::Streamed(fed) => fed.has_trailer(),
@@ -56,7 +56,7 @@ impl Load {
     }
 
     /// A view of how far it gets, by the count of what is taken of its payload.
-    pub(super) fn course(&self, taken: Arc<AtomicU64>) -> Course {
+    pub(crate) fn course(&self, taken: Arc<AtomicU64>) -> Course {
         match self {
             Self::Whole(bytes) => Course { taken, length: bytes.len() as u64, line: None },
             Self::Streamed(fed) => Course { taken, length: fed.line().length(), line: Some(fed.line()) },
@@ -65,37 +65,37 @@ impl Load {
 }
 
 /// How far a body got, seen from outside.
-pub(super) struct Course {
+pub(crate) struct Course {
     taken: Arc<AtomicU64>,
     /// The length of the payload.
-    pub(super) length: u64,
+    pub(crate) length: u64,
     line: Option<Arc<Line>>,
 }
 
 impl Course {
     /// How much of the payload the connection has taken.
-    pub(super) fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether it has taken everything.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.line.as_ref().map_or_else(|| self.taken() == self.length, |line| line.is_over())
     }
 
     /// Whether it would take more, if there were more.
-    pub(super) fn is_hungry(&self) -> bool {
+    pub(crate) fn is_hungry(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.is_hungry())
     }
 
     /// Whether the body failed by itself: nobody else is to blame for what became of the request.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.line.as_ref().is_some_and(|line| line.is_cut())
     }
 }
 
 /// The body of a request.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     load: Load,
     gate: Arc<dyn Gate>,
     taken: Arc<AtomicU64>,
@@ -104,13 +104,13 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// A body that counts what the connection has taken of it, tells the gate, and keeps to a level.
-    pub(super) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Level>>) -> Self {
+    pub(crate) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Level>>) -> Self {
         Self { load, gate, taken, kept: level.map(|level| Kept::to(level, PIECE)) }
     }
 }
 
 /// Bytes of a body of which the gate has not heard when the answer comes.
-pub(super) fn untold(length: u64) -> u64 {
+pub(crate) fn untold(length: u64) -> u64 {
     length.min(ON_THE_WAY)
 }
 
@@ -162,7 +162,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: Finished) -> Self {
+    pub(crate) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: Finished) -> Self {
         Self { body, stall, received: 0, gate, finished: Some(finished) }
     }
 
@@ -206,7 +206,7 @@ impl Incoming {
     ///
     /// # Cancel safety
     /// The reply is lost.
-    pub(super) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, Error> {
         let mut all = Vec::new();
         while let Some(bytes) = self.next().await? {
             if all.len() + bytes.len() > limit {

@@ -1,15 +1,5 @@
 //! One side's client: a call from permit to reply.
 
-use super::attempt::{Attempts, Budget, Entrance, Verdict};
-use super::body::{Incoming, Load, Outgoing, untold};
-use super::connect::{Connect, Origin};
-use super::error::{Error, Stage};
-use super::gate::{self, Came, Gate, Permit};
-use super::keys::{Ahead, Keys};
-use super::learned::{Learned, seconds};
-use super::level::Level;
-use super::passage::{Finished, Passage};
-use super::pool::{Connection, Pool};
 use crate::s3::Bucket;
 use crate::s3::ask::{Ask, Facts};
 use crate::s3::bucket::HeadBucket;
@@ -17,6 +7,16 @@ use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
 use crate::s3::object::{GetObject, ObjectHead};
 use crate::s3::operation::{self, Answer, Failure, Head, Operation, Pace};
+use crate::wire::attempt::{Attempts, Budget, Entrance, Verdict};
+use crate::wire::body::{Incoming, Load, Outgoing, untold};
+use crate::wire::connect::{Connect, Origin};
+use crate::wire::error::{Error, Stage};
+use crate::wire::gate::{self, Came, Gate, Permit};
+use crate::wire::keys::{Ahead, Keys};
+use crate::wire::learned::{Learned, seconds};
+use crate::wire::level::Level;
+use crate::wire::passage::{Finished, Passage};
+use crate::wire::pool::{Connection, Pool};
 use http::Request;
 use std::io;
 use std::pin::pin;
@@ -79,9 +79,9 @@ struct Inner {
 
 /// Where the bucket is; a redirect changes it for all calls that follow.
 #[derive(Debug, Clone)]
-pub(super) struct Site {
-    pub(super) endpoint: Endpoint,
-    pub(super) region: Region,
+pub(crate) struct Site {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: Region,
 }
 
 /// A window that is wider until this is dropped.
@@ -106,7 +106,7 @@ struct Sending {
 }
 
 /// What an answered attempt left: status, headers, and the body still to be read.
-pub(super) struct Answered {
+pub(crate) struct Answered {
     head: Head,
     body: Incoming,
 }
@@ -281,7 +281,7 @@ impl Client {
         error
     }
 
-    pub(super) async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
+    pub(crate) async fn read<O: Operation>(&self, operation: &O, answered: Answered) -> Result<O::Reply, Error> {
         let Answered { head, body } = answered;
         let accepted = O::ACCEPTS.contains(&head.status);
         let body = body.collect(REPLY_LIMIT).await;
@@ -295,7 +295,7 @@ impl Client {
         self.attempt_with(ask, Load::Whole(ask.body()), permit, attempts).await
     }
 
-    pub(super) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
+    pub(crate) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
         match attempts.entrance() {
             Entrance::Queue => self.0.gate.enter().await,
             Entrance::Within => self.0.gate.admit(),
@@ -305,7 +305,7 @@ impl Client {
     }
 
     /// One attempt under its permit: credentials, signature, connection, request, head of the answer.
-    pub(super) async fn attempt_with(
+    pub(crate) async fn attempt_with(
         &self,
         ask: &dyn Ask,
         load: Load,
@@ -438,7 +438,8 @@ impl Client {
     /// Asks for the region of a bucket: HeadBucket names it even when it refuses ("HeadBucket").
     async fn find_region(&self, refusal: &Refusal) -> Option<String> {
         let bucket = Bucket::new(&refusal.bucket).ok()?;
-        let mut attempts = Attempts::new(super::attempt::Persistence::Control, &super::deadline::Deadline::never());
+        let mut attempts =
+            Attempts::new(crate::wire::attempt::Persistence::Control, &crate::wire::deadline::Deadline::never());
         let operation = HeadBucket { bucket };
         // Boxed: attempts can lead here and from here to an attempt.
         let answered = Box::pin(self.attempt(&operation, &mut attempts)).await.ok()?;
@@ -460,19 +461,19 @@ impl Client {
         true
     }
 
-    pub(super) fn site(&self) -> Site {
+    pub(crate) fn site(&self) -> Site {
         self.0.site.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn now(&self) -> SystemTime {
+    pub(crate) fn now(&self) -> SystemTime {
         self.0.learned.clock(SystemTime::now())
     }
 
-    pub(super) fn learned(&self) -> &Learned {
+    pub(crate) fn learned(&self) -> &Learned {
         &self.0.learned
     }
 
-    pub(super) fn succeeded(&self, attempts: &mut Attempts) {
+    pub(crate) fn succeeded(&self, attempts: &mut Attempts) {
         self.budget(|budget| attempts.succeeded(budget));
     }
 

@@ -1,10 +1,10 @@
 //! From a host to an open connection: names, TCP, TLS.
 
-use super::gate::Boxed;
-use super::resolve::Resolver;
-use super::room::{BBR, Room};
-use super::socket::Socket;
 use crate::s3::endpoint::{Location, Scheme};
+use crate::wire::gate::Boxed;
+use crate::wire::resolve::Resolver;
+use crate::wire::room::{BBR, Room};
+use crate::wire::socket::Socket;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 use std::io;

@@ -1,9 +1,9 @@
 //! What a call can come to besides a reply.
 
-use super::connect::ConnectError;
-use super::keys::KeysError;
 use crate::s3::error::{Class, Refusal};
 use crate::s3::operation::Repeat;
+use crate::wire::connect::ConnectError;
+use crate::wire::keys::KeysError;
 use std::io;
 use thiserror::Error;
 
@@ -83,7 +83,7 @@ impl Stage {
 
 impl Error {
     /// A read that broke; whoever made the call says of what.
-    pub(super) fn lost(stage: Stage, source: io::Error) -> Self {
+    pub(crate) fn lost(stage: Stage, source: io::Error) -> Self {
         Self::Lost { operation: "GetObject", stage, source, repeat: Repeat::Same, attempts: 1 }
     }
 
@@ -93,7 +93,7 @@ impl Error {
     }
 
     /// The same, said to be of this operation.
-    pub(super) fn of(self, name: &'static str, repeats: Repeat, sent: u32) -> Self {
+    pub(crate) fn of(self, name: &'static str, repeats: Repeat, sent: u32) -> Self {
         match self {
             Self::Refused { refusal, .. } => Self::Refused { refusal, attempts: sent },
             Self::Unconnected { source, .. } => Self::Unconnected { source, operation: name, attempts: sent },

@@ -1,6 +1,6 @@
 //! Where credentials come from, asked anew for each attempt.
 
-use super::gate::Boxed;
+use crate::wire::gate::Boxed;
 use aws_credential_types::Credentials;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -116,7 +116,7 @@ fn differ(a: &Credentials, b: &Credentials) -> bool {
 }
 
 /// Keys that are fetched before a request asks for them. Dropped, it is given up.
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     // By wall clock: a frozen sandbox's time may stand still while the other side gives the fetch up.
     since: SystemTime,
     task: JoinHandle<()>,
@@ -127,7 +127,7 @@ const AHEAD_FOR: Duration = Duration::from_secs(3);
 
 impl Ahead {
     /// Begins to fetch. What goes wrong is found out and reported by the request that asks for the keys.
-    pub(super) fn begin(keys: Arc<dyn Keys>) -> Self {
+    pub(crate) fn begin(keys: Arc<dyn Keys>) -> Self {
         let task = tokio::spawn(async move {
             if let Err(error) = keys.current().await {
                 tracing::debug!(%error, "keys could not be fetched ahead");
@@ -136,11 +136,11 @@ impl Ahead {
         Self { since: SystemTime::now(), task }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.task.is_finished()
     }
 
-    pub(super) fn is_stale(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_stale(&self, now: SystemTime) -> bool {
         !now.duration_since(self.since).is_ok_and(|age| age < AHEAD_FOR)
     }
 }

@@ -1,8 +1,8 @@
 //! What answers have taught about a server: its clock, and where it is not as S3 is.
 
-use super::call::Client;
 use crate::s3::operation::Head;
 use crate::s3::streamed::Form;
+use crate::wire::call::Client;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ const S3_NAME: &str = "AmazonS3";
 
 /// Of one server.
 #[derive(Debug, Default)]
-pub(super) struct Learned {
+pub(crate) struct Learned {
     // Seconds to add to our clock to have the server's.
     skew: AtomicI64,
     // Its conditions want ETags without quotes (radosgw).
@@ -26,24 +26,24 @@ pub(super) struct Learned {
 
 impl Learned {
     /// Looks at an answer.
-    pub(super) fn from(&self, head: &Head) {
+    pub(crate) fn from(&self, head: &Head) {
         if head.text("server") == Some(S3_NAME) {
             self.is_s3.store(true, Ordering::Relaxed);
         }
     }
 
     /// Whether it is S3 itself, as far as it says so.
-    pub(super) fn is_s3(&self) -> bool {
+    pub(crate) fn is_s3(&self) -> bool {
         self.is_s3.load(Ordering::Relaxed)
     }
 
     /// Its clock shows `theirs`, in seconds since 1970, while ours shows `ours`.
-    pub(super) fn set_clock(&self, theirs: i64, ours: SystemTime) {
+    pub(crate) fn set_clock(&self, theirs: i64, ours: SystemTime) {
         self.skew.store(theirs.saturating_sub(seconds(ours)), Ordering::Relaxed);
     }
 
     /// What its clock shows while ours shows `ours`.
-    pub(super) fn clock(&self, ours: SystemTime) -> SystemTime {
+    pub(crate) fn clock(&self, ours: SystemTime) -> SystemTime {
         let skew = self.skew.load(Ordering::Relaxed);
         let by = Duration::from_secs(skew.unsigned_abs());
         let theirs = if skew >= 0 { ours.checked_add(by) } else { ours.checked_sub(by) };
@@ -86,6 +86,6 @@ impl Client {
 }
 
 /// Seconds since 1970.
-pub(super) fn seconds(time: SystemTime) -> i64 {
+pub(crate) fn seconds(time: SystemTime) -> i64 {
     i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! A level that bodies on their way to one place keep to: those that have got further wait for it.
 
-use super::body::arrived;
+use crate::wire::body::arrived;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -59,7 +59,7 @@ impl Level {
 }
 
 /// A body that keeps to a level.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     level: Arc<Level>,
     /// Those that got equally far move on one after the other.
     turn: f64,
@@ -69,13 +69,13 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Within a piece of so many bytes, it moves on at a time of its own.
-    pub(super) fn to(level: Arc<Level>, piece: u32) -> Self {
+    pub(crate) fn to(level: Arc<Level>, piece: u32) -> Self {
         Self { level, turn: f64::from(piece) * fastrand::f64(), since: None, sleep: None }
     }
 
     /// Ready once the level is where the body is, which has put so many bytes on its connection, or once it has waited for
     /// long enough.
-    pub(super) fn poll_reached(&mut self, taken: u64, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_reached(&mut self, taken: u64, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = Instant::now();
             #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]

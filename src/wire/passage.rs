@@ -1,12 +1,12 @@
 //! What an attempt holds while it is under way, and what is told and given back at its end.
 
-use super::gate::{Came, Permit, Told};
-use super::pool::{Connection, Pool};
+use crate::wire::gate::{Came, Permit, Told};
+use crate::wire::pool::{Connection, Pool};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A permit and what is to be told through it.
-pub(super) struct Passage {
+pub(crate) struct Passage {
     permit: Box<dyn Permit>,
     began: Instant,
     side: &'static str,
@@ -15,12 +15,12 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    pub(super) fn new(permit: Box<dyn Permit>, began: Instant, side: &'static str, operation: &'static str) -> Self {
+    pub(crate) fn new(permit: Box<dyn Permit>, began: Instant, side: &'static str, operation: &'static str) -> Self {
         Self { permit, began, side, operation, told: false }
     }
 
     /// Tells the gate, the first time.
-    pub(super) fn tell(&mut self, came: Came) {
+    pub(crate) fn tell(&mut self, came: Came) {
         if !self.told {
             self.told = true;
             self.permit.tell(Told { came, elapsed: self.began.elapsed() });
@@ -30,17 +30,17 @@ impl Passage {
 }
 
 /// What happens when the body of an answer was read to its end; dropped before, it closes the connection.
-pub(super) struct Finished {
-    pub(super) passage: Passage,
+pub(crate) struct Finished {
+    pub(crate) passage: Passage,
     /// Held until then: without it the rest of the answer would not come.
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
     /// Whether it can be used again then.
-    pub(super) is_reusable: bool,
-    pub(super) pool: Arc<Pool>,
+    pub(crate) is_reusable: bool,
+    pub(crate) pool: Arc<Pool>,
 }
 
 impl Finished {
-    pub(super) fn at_the_end(mut self) {
+    pub(crate) fn at_the_end(mut self) {
         self.passage.tell(Came::Answered);
         if self.is_reusable {
             self.pool.put_back(self.connection);

@@ -1,7 +1,7 @@
 //! Connections that are open and wait for a request, and those that are being opened for one.
 
-use super::body::Outgoing;
-use super::connect::{Connect, ConnectError, Origin};
+use crate::wire::body::Outgoing;
+use crate::wire::connect::{Connect, ConnectError, Origin};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
@@ -25,13 +25,13 @@ const HEADERS: usize = 640;
 const TELLING: u64 = 1 << 20;
 
 /// A connection that nobody else uses.
-pub(super) struct Connection {
-    pub(super) sender: SendRequest<Outgoing>,
-    pub(super) origin: Origin,
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<Outgoing>,
+    pub(crate) origin: Origin,
     /// The address at its other end, where there is one.
-    pub(super) peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
     /// Whether it has waited for a request: only then can it have been closed behind our back.
-    pub(super) reused: bool,
+    pub(crate) reused: bool,
     // Bytes a second of the last large body.
     rate: u64,
     // Last, so that the sender is gone before the task that serves it.
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// A body of so many bytes was sent and answered in this time.
-    pub(super) fn carried(&mut self, bytes: u64, took: Duration) {
+    pub(crate) fn carried(&mut self, bytes: u64, took: Duration) {
         if bytes >= TELLING {
             self.rate = bytes * 1_000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         }
@@ -100,13 +100,13 @@ impl Waiting {
 }
 
 /// The connections of one side.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     connector: Arc<dyn Connect>,
     waiting: Mutex<HashMap<Origin, Waiting>>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: Arc<dyn Connect>) -> Self {
+    pub(crate) fn new(connector: Arc<dyn Connect>) -> Self {
         Self { connector, waiting: Mutex::default() }
     }
 
@@ -124,7 +124,7 @@ impl Pool {
     ///
     /// # Cancel safety
     /// What was opened so far is closed.
-    pub(super) async fn any(&self, origin: &Origin) -> Result<Connection, ConnectError> {
+    pub(crate) async fn any(&self, origin: &Origin) -> Result<Connection, ConnectError> {
         let (idle, opening) = self.with(origin, |waiting| match waiting.idle() {
             Some(idle) => (Some(idle), None),
             None => (None, waiting.opening()),
@@ -180,12 +180,12 @@ impl Pool {
     ///
     /// # Cancel safety
     /// What was opened so far is closed.
-    pub(super) async fn fresh(&self, origin: &Origin, avoid: Option<IpAddr>) -> Result<Connection, ConnectError> {
+    pub(crate) async fn fresh(&self, origin: &Origin, avoid: Option<IpAddr>) -> Result<Connection, ConnectError> {
         open(Arc::clone(&self.connector), origin.clone(), avoid).await
     }
 
     /// Begins to open connections, so that so many wait or are being opened. Waits for none of them.
-    pub(super) fn warm(&self, origin: &Origin, count: usize) {
+    pub(crate) fn warm(&self, origin: &Origin, count: usize) {
         self.with(origin, |waiting| {
             waiting.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
             waiting.opening.retain(|opening| is_fresh(opening.since));
@@ -198,7 +198,7 @@ impl Pool {
     }
 
     /// Takes a connection back whose last answer was read to its end.
-    pub(super) fn put_back(&self, mut connection: Connection) {
+    pub(crate) fn put_back(&self, mut connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
@@ -211,7 +211,7 @@ impl Pool {
     }
 
     /// Closes what has waited too long; called when an invocation begins, because timers sleep with a frozen sandbox.
-    pub(super) fn drop_stale(&self) {
+    pub(crate) fn drop_stale(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for waiting in waiting.values_mut() {
             waiting.idle.retain(|idle| is_fresh(idle.since));
@@ -240,10 +240,10 @@ fn is_fresh(since: SystemTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connect::Connected;
-    use super::super::gate::Boxed;
     use super::*;
     use crate::s3::endpoint::Scheme;
+    use crate::wire::connect::Connected;
+    use crate::wire::gate::Boxed;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::io::{DuplexStream, duplex};
 

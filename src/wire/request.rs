@@ -1,12 +1,12 @@
 //! An operation as an HTTP request, signed.
 
-use super::body::Load;
-use super::call::Client;
-use super::connect::Origin;
-use super::error::Error;
 use crate::s3::ask::{Ask, Facts};
 use crate::s3::operation::{Headers, Query};
 use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
+use crate::wire::body::Load;
+use crate::wire::call::Client;
+use crate::wire::connect::Origin;
+use crate::wire::error::Error;
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderValue, Method, Request};
 
@@ -14,7 +14,7 @@ const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
 
 impl Client {
     /// Puts the operation into HTTP and signs it.
-    pub(super) fn request(
+    pub(crate) fn request(
         &self,
         ask: &dyn Ask,
         load: Load,

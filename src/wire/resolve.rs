@@ -17,7 +17,7 @@ const RESOLVED_FOR: Duration = Duration::from_secs(30);
 
 /// Addresses by host.
 #[derive(Default)]
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     hosts: std::sync::Mutex<HashMap<String, Arc<Mutex<Option<Resolved>>>>>,
 }
 
@@ -51,7 +51,7 @@ impl Resolver {
     ///
     /// # Cancel safety
     /// The look-up is given up; the next one who waits begins another.
-    pub(super) async fn addresses<F>(&self, host: &str, look_up: impl FnOnce() -> F + Send) -> io::Result<Vec<IpAddr>>
+    pub(crate) async fn addresses<F>(&self, host: &str, look_up: impl FnOnce() -> F + Send) -> io::Result<Vec<IpAddr>>
     where
         F: Future<Output = io::Result<Vec<IpAddr>>> + Send,
     {
@@ -72,7 +72,7 @@ impl Resolver {
     }
 
     /// Forgets a host, so that the next one who asks looks it up.
-    pub(super) fn forget(&self, host: &str) {
+    pub(crate) fn forget(&self, host: &str) {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }
 }

@@ -15,7 +15,7 @@ const READ_MOST: u64 = 1 << 20;
 
 /// The congestion control that does not take chance losses for a full path ("BBR congestion control" of the kernel); a
 /// sandbox that does not offer it keeps its own.
-pub(super) const BBR: &str = "bbr";
+pub(crate) const BBR: &str = "bbr";
 
 /// What connections can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 //!
 //! Who asks signs, retries and times out; here is only what carries one request.
 
-use super::body::{Load, Outgoing};
-use super::connect::{Connect, Origin};
-use super::gate::Open;
-use super::pool::Pool;
 use crate::s3::endpoint::Scheme;
+use crate::wire::body::{Load, Outgoing};
+use crate::wire::connect::{Connect, Origin};
+use crate::wire::gate::Open;
+use crate::wire::pool::Pool;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };

@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_millis(1_300);
 const READ_AHEAD: usize = 32 << 10;
 
 /// The socket.
-pub(super) struct Socket<S> {
+pub(crate) struct Socket<S> {
     inner: S,
     ahead: Box<[u8]>,
     start: usize,
@@ -28,7 +28,7 @@ pub(super) struct Socket<S> {
 
 impl<S> Socket<S> {
     /// Wraps a stream.
-    pub(super) fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         Self { inner, ahead: vec![0; READ_AHEAD].into_boxed_slice(), start: 0, end: 0, broken: None }
     }
 }
@@ -132,7 +132,7 @@ mod tests {
     mod tokio_test_pipe {
         use super::*;
 
-        pub(super) struct Refusing(pub(super) tokio::io::DuplexStream);
+        pub(crate) struct Refusing(pub(crate) tokio::io::DuplexStream);
 
         impl AsyncRead for Refusing {
             fn poll_read(

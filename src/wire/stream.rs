@@ -6,14 +6,14 @@
 //! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
 //! connection.
 
-use super::attempt::Attempts;
-use super::body::Load;
-use super::call::Client;
-use super::error::{Error, Stage};
 use crate::s3::aws_chunked::{Framing, Piece};
 use crate::s3::checksum::{Digests, Kinds, Running};
 use crate::s3::object::Written;
 use crate::s3::streamed::{Form, StreamedPart};
+use crate::wire::attempt::Attempts;
+use crate::wire::body::Load;
+use crate::wire::call::Client;
+use crate::wire::error::{Error, Stage};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
@@ -111,7 +111,7 @@ impl Drop for Feed {
 }
 
 /// The end of a line from which a connection takes the body of a request.
-pub(super) struct Fed {
+pub(crate) struct Fed {
     line: Arc<Line>,
     // None: the bytes as they are.
     framing: Option<Framing>,
@@ -120,22 +120,22 @@ pub(super) struct Fed {
 }
 
 impl Fed {
-    pub(super) fn line(&self) -> Arc<Line> {
+    pub(crate) fn line(&self) -> Arc<Line> {
         Arc::clone(&self.line)
     }
 
     /// How long what is left of the body is.
-    pub(super) fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left
     }
 
     /// Whether the checksum comes behind the bytes.
-    pub(super) fn has_trailer(&self) -> bool {
+    pub(crate) fn has_trailer(&self) -> bool {
         self.framing.is_some()
     }
 
     /// What goes out next, payload in pieces of at most `most`; nothing after the last of it.
-    pub(super) fn poll_next(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Option<io::Result<Piece>>> {
+    pub(crate) fn poll_next(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<Option<io::Result<Piece>>> {
         let next = self.line.poll_next(&mut self.framing, most, cx);
         if let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = &next {
             self.left = self.left.saturating_sub(bytes.len() as u64);
@@ -153,7 +153,7 @@ impl Drop for Fed {
 }
 
 /// What both ends share.
-pub(super) struct Line {
+pub(crate) struct Line {
     length: u64,
     state: Mutex<State>,
 }
@@ -210,22 +210,22 @@ impl Line {
     }
 
     /// How many bytes the payload has.
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// Whether the connection has taken the whole body.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.state().end == End::Over
     }
 
     /// Whether it is the source that the connection waits for.
-    pub(super) fn is_hungry(&self) -> bool {
+    pub(crate) fn is_hungry(&self) -> bool {
         self.state().is_hungry
     }
 
     /// Whether the body failed because its bytes did not come.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.state().end == End::Cut
     }
 
