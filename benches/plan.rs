@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use xpsync::engine::plan::{EtagMode, OBJECT_MAX, Plan, SourceLayout, Table, plan};
+use xpsync::engine::decide::plan::{EtagMode, OBJECT_MAX, Plan, SourceLayout, Table, plan};
 
 fn largest(criterion: &mut Criterion) {
     criterion.bench_function("plan/10,000 parts of 5 GiB", |bencher| {

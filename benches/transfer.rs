@@ -8,7 +8,7 @@ use fakes::attributes::Attributes;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
 use xpsync::s3::Key;

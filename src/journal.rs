@@ -4,7 +4,7 @@
 //! the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so that two
 //! processes never go on with one upload; the lock ends with the process, however it ends.
 
-use crate::engine::ticket::{Ledger, Ticket};
+use crate::engine::decide::ticket::{Ledger, Ticket};
 use crate::events::ticket::{read_ticket, ticket_json};
 use crate::s3::UploadId;
 use crate::s3::etag::hex;
@@ -321,8 +321,8 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::plan::Layout;
-    use crate::engine::ticket::Pin;
+    use crate::engine::decide::plan::Layout;
+    use crate::engine::decide::ticket::Pin;
     use crate::s3::operation::Precondition;
 
     struct Folder(PathBuf);

@@ -3,8 +3,8 @@
 //! The only file that reads variables. An option that this version does not offer is a problem, not a silence: one that
 //! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
 
+use crate::engine::decide::plan::EtagMode;
 use crate::engine::job::Deletes;
-use crate::engine::plan::EtagMode;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Invalid, Key};
 use crate::sync::filter::Filter;

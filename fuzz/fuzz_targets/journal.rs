@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use xpsync::engine::ticket::Ledger as _;
+use xpsync::engine::decide::ticket::Ledger as _;
 use xpsync::journal::{Journal, Named, Names};
 use xpsync_fuzz::{AnyTicket, any_key};
 

@@ -4,7 +4,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use xpsync::engine::ticket::Ticket;
+use xpsync::engine::decide::ticket::Ticket;
 use xpsync::events::continuation::continuation;
 use xpsync::events::ticket::{read_ticket, ticket_json};
 use xpsync::events::{Continued, Invocation, Task, read};

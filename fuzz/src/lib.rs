@@ -3,8 +3,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use xpsync::engine::plan::Layout;
-use xpsync::engine::ticket::{Pin, Ticket};
+use xpsync::engine::decide::plan::Layout;
+use xpsync::engine::decide::ticket::{Pin, Ticket};
 use xpsync::s3::etag::ETag;
 use xpsync::s3::operation::{Failure, Head, Operation, Precondition, read};
 use xpsync::s3::{Bucket, Key, UploadId};

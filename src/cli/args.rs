@@ -1,6 +1,6 @@
 //! The flags, read here and nowhere else.
 
-use crate::engine::plan::EtagMode;
+use crate::engine::decide::plan::EtagMode;
 use crate::s3::{Bucket, Key};
 use crate::settings::parse_size;
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -4,17 +4,18 @@ use crate::cli::args::{AutoOr, Buffer, Count, Cp, Size};
 use crate::cli::profile::{Reached, connector, resolve};
 use crate::cli::show;
 use crate::cli::{Exit, interrupted};
-use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit, default_tmp_limit};
-use crate::engine::copy;
-use crate::engine::gate::Governed;
-use crate::engine::governor::{Bounds, FixedWindow};
-use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
-use crate::engine::plan::Table;
+use crate::engine::copy::copy;
+use crate::engine::decide::plan::Table;
+use crate::engine::decide::reserved;
+use crate::engine::decide::staging;
+use crate::engine::decide::ticket::WhenStopped;
+use crate::engine::job::{Buffering, Deletes, Job, Ongoing, Options, Side, Trigger};
+use crate::engine::notes::Meter;
+use crate::engine::pace::adaptive::Adaptive;
+use crate::engine::pace::admission::Governed;
+use crate::engine::pace::governor::{Bounds, FixedWindow};
 use crate::engine::report::{Outcome, Report};
-use crate::engine::reserved;
-use crate::engine::stage_plan;
-use crate::engine::ticket::WhenStopped;
 use crate::journal::{Before, Journal, Named, Names};
 use crate::s3::{Bucket, Key};
 use crate::settings::state_folder;
@@ -109,7 +110,7 @@ async fn job(cp: &Cp) -> Result<Job, String> {
         },
         options: Options {
             etag: cp.etag,
-            staging: stage_plan::Limits::default(),
+            staging: staging::Limits::default(),
             table: Table::V1,
             part_size: match cp.part_size {
                 AutoOr::Auto => None,

@@ -1,6 +1,6 @@
 //! What a person or a script sees: results on stdout, everything else on stderr.
 
-use crate::engine::job::Meter;
+use crate::engine::notes::Meter;
 use crate::engine::report::{Fault, Outcome, Report};
 use crate::events::answer::report_json;
 use crate::telemetry::write_line;

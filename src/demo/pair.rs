@@ -1,11 +1,12 @@
 //! A China side and a Global side: two servers with other keys and other regions, and clients for both.
 
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
-use crate::engine::gate::Governed;
-use crate::engine::governor::FixedWindow;
-use crate::engine::job::{Buffering, Deletes, Job, Meter, Ongoing, Options, Side, Trigger};
-use crate::engine::plan::{EtagMode, Table};
-use crate::engine::stage_plan;
+use crate::engine::decide::plan::{EtagMode, Table};
+use crate::engine::decide::staging;
+use crate::engine::job::{Buffering, Deletes, Job, Ongoing, Options, Side, Trigger};
+use crate::engine::notes::Meter;
+use crate::engine::pace::admission::Governed;
+use crate::engine::pace::governor::FixedWindow;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
 use crate::wire::call::{Client, Config};
@@ -130,7 +131,7 @@ impl Pair {
             target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
             options: Options {
                 etag: EtagMode::Auto,
-                staging: stage_plan::Limits::default(),
+                staging: staging::Limits::default(),
                 table: Table::V1,
                 part_size: None,
                 buffering: Buffering::Memory,

@@ -1,7 +1,7 @@
 //! The demonstration: objects in China, events to the function's handler, and a table of what was proven.
 
 use crate::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-use crate::engine::plan::Table;
+use crate::engine::decide::plan::Table;
 use crate::events::answer::Answer;
 use crate::handler::Function;
 use crate::settings::FunctionSettings;

@@ -2,7 +2,7 @@
 //!
 //! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
 
-use crate::engine::ticket::Ticket;
+use crate::engine::decide::ticket::Ticket;
 use crate::s3::error::{Class, Refusal, Remedy};
 
 /// How it ended.

@@ -17,7 +17,7 @@ mod notification;
 pub mod refusal;
 pub mod ticket;
 
-use crate::engine::ticket::Ticket;
+use crate::engine::decide::ticket::Ticket;
 use crate::events::refusal::NotAccepted;
 use crate::s3::{Bucket, Key};
 use aws_smithy_types::date_time::{DateTime, Format};

@@ -3,8 +3,8 @@
 //! What is written here is read by other versions of this program, so that every field is named and none is guessed: a
 //! ticket that cannot be read is no ticket, and the object is copied from the start.
 
-use crate::engine::plan::Layout;
-use crate::engine::ticket::{Pin, Ticket};
+use crate::engine::decide::plan::Layout;
+use crate::engine::decide::ticket::{Pin, Ticket};
 use crate::s3::UploadId;
 use crate::s3::etag::ETag;
 use crate::s3::operation::Precondition;

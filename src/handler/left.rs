@@ -3,8 +3,8 @@
 //! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the queue, so
 //! that nothing waits for chance to bring the key to this sandbox again.
 
+use crate::engine::decide::ticket::{Ledger, Ticket, WhenStopped};
 use crate::engine::job::Ongoing;
-use crate::engine::ticket::{Ledger, Ticket, WhenStopped};
 use crate::events::continuation::continuation;
 use crate::events::{Continued, Item, Task};
 use crate::handler::Function;

@@ -7,17 +7,18 @@ mod batch;
 mod left;
 pub mod sweep;
 
-use crate::engine::adaptive::Adaptive;
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
-use crate::engine::copy;
-use crate::engine::gate::Governed;
-use crate::engine::governor::Bounds;
+use crate::engine::copy::copy;
+use crate::engine::decide::plan::Table;
+use crate::engine::decide::reserved;
+use crate::engine::decide::staging;
 use crate::engine::hint::End;
-use crate::engine::job::{Buffering, Job, Meter, Ongoing, Options, Side, Trigger};
-use crate::engine::plan::Table;
+use crate::engine::job::{Buffering, Job, Ongoing, Options, Side, Trigger};
+use crate::engine::notes::Meter;
+use crate::engine::pace::adaptive::Adaptive;
+use crate::engine::pace::admission::Governed;
+use crate::engine::pace::governor::Bounds;
 use crate::engine::report::{Fault, Outcome, Place, Report};
-use crate::engine::reserved;
-use crate::engine::stage_plan;
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
 use crate::handler::left::Left;
@@ -289,7 +290,7 @@ impl Function {
             target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
             options: Options {
                 etag: self.settings.etag_mode,
-                staging: stage_plan::Limits::of(&self.table),
+                staging: staging::Limits::of(&self.table),
                 table: self.table,
                 part_size: None,
                 buffering: Buffering::Auto(self.settings.memory_threshold),

@@ -341,13 +341,13 @@ pub(crate) mod spelled {
 
 #[cfg(test)]
 mod tests {
-    use crate::s3::operation::spelled::{head, refusal, reply};
     use super::*;
     use crate::s3::UploadId;
     use crate::s3::error::Class;
     use crate::s3::etag::ETag;
     use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
     use crate::s3::object::{GetObject, HeadObject, PutObject};
+    use crate::s3::operation::spelled::{head, refusal, reply};
 
     fn bucket() -> Bucket {
         Bucket::new("example-bucket").unwrap()

@@ -4,11 +4,12 @@
 //! aborted. What is compared is then the initiator as this server spells it, and ages are told by its clock. Each page is
 //! acted on when the next one has been listed, so that a marker still points at something that is there.
 
-use crate::engine::abort::abort;
+use crate::engine::decide::reserved;
+use crate::engine::fault::fault_at;
 use crate::engine::hint::End;
-use crate::engine::job::{Side, fault_at};
+use crate::engine::job::Side;
 use crate::engine::report::Fault;
-use crate::engine::reserved;
+use crate::engine::upload::abort::abort;
 use crate::s3::error::Class;
 use crate::s3::multipart::CreateMultipartUpload;
 use crate::s3::object::{DeleteObject, Style};

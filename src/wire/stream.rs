@@ -16,12 +16,11 @@ use crate::wire::call::Client;
 use crate::wire::error::{Error, Stage};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::{fmt, io};
 use thiserror::Error;
 
 /// Bytes that wait in a line: enough for a connection to find some whenever it has room, as much again as hyper holds. A

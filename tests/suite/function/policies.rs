@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
+use xpsync::engine::decide::plan::EtagMode;
+use xpsync::engine::decide::staging;
 use xpsync::engine::job::Job;
-use xpsync::engine::plan::EtagMode;
 use xpsync::engine::report::Outcome;
-use xpsync::engine::stage_plan;
 use xpsync::events::answer::Answer;
 
 /// Who may do it, what, and on what: as [`Policy::allow`] has it.
@@ -352,10 +352,10 @@ fn scenes() -> Vec<Scene> {
                         world.pair.target.store().create_bucket(TARGET_BUCKET, config);
                         put(world, 10 * MIB, u64::from(versioned), Attributes::default());
                         by_hand(world, |job| {
-                            let own = stage_plan::Limits::default();
+                            let own = staging::Limits::default();
                             job.options.etag = EtagMode::Preserve;
                             job.options.staging =
-                                stage_plan::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..own };
+                                staging::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..own };
                         })
                         .await?;
                         let stages = world.pair.target.store().keys(TARGET_BUCKET);

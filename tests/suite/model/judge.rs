@@ -9,7 +9,7 @@ use fakes::store::Object;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use xpsync::engine::reserved::PREFIX;
+use xpsync::engine::decide::reserved::PREFIX;
 
 /// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once
 /// more for what a late write or a busy machine undid.

@@ -1,7 +1,7 @@
 //! What happens in a case: a value that is generated, shrunk, printed, and pasted into `found.rs` when it has shown a defect.
 
 use std::fmt::{self, Display};
-use xpsync::engine::plan::Table;
+use xpsync::engine::decide::plan::Table;
 
 /// The largest part of a source that is sent as it is, where units are small.
 const KEPT_PART: u64 = 16 << 10;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_REGION, TARGET_REGION, source_keys, target_keys};
-use xpsync::engine::plan::EtagMode;
+use xpsync::engine::decide::plan::EtagMode;
 use xpsync::events::answer::{Answer, report_json};
 use xpsync::handler::{Function, Told, Tuning};
 use xpsync::journal::Journal;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use tokio::time::Instant;
-use xpsync::engine::adaptive::Adaptive;
-use xpsync::engine::governor::{Bounds, FixedWindow, Governor};
+use xpsync::engine::pace::adaptive::Adaptive;
+use xpsync::engine::pace::governor::{Bounds, FixedWindow, Governor};
 use xpsync::wire::gate::{Came, Told};
 
 const STEP: f64 = 0.025;

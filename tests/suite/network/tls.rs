@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::wire::call::Client;
 use xpsync::wire::connect::Network;

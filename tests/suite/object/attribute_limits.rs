@@ -5,7 +5,7 @@ use fakes::attributes::Attributes;
 use fakes::faults::{Action, Fault};
 use fakes::store::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::report::{Outcome, Report};
 
 const SIZES: [usize; 3] = [KIB, MIB, 17 * MIB];

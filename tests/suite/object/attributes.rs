@@ -9,10 +9,10 @@ use fakes::store::{BucketConfig, Encryption};
 use http::StatusCode;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
-use xpsync::engine::plan::EtagMode;
+use xpsync::engine::copy::copy;
+use xpsync::engine::decide::plan::EtagMode;
+use xpsync::engine::decide::ticket::WhenStopped;
 use xpsync::engine::report::{Outcome, Proof, Report};
-use xpsync::engine::ticket::WhenStopped;
 
 /// What a request may bring besides an object's bytes: the document of a Complete.
 const NO_OBJECT: u64 = 64 << 10;

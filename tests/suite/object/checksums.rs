@@ -7,7 +7,7 @@ use fakes::content::{Algorithm, ChecksumType};
 use fakes::faults::{Action, Fault};
 use fakes::store::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Outcome, Proof, Report};
 

@@ -5,9 +5,9 @@ use fakes::attributes::Attributes;
 use fakes::faults::{Action, Fault};
 use fakes::store::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
+use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::job::{Buffering, Trigger};
-use xpsync::engine::plan::EtagMode;
 use xpsync::engine::report::{BufferKind, Outcome, Proof, Report};
 
 const MIB: usize = 1 << 20;

@@ -11,7 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Deletes, Job, Trigger};
 use xpsync::engine::report::Outcome;
 

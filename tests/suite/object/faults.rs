@@ -6,7 +6,7 @@ use fakes::refusal::Refusal;
 use fakes::store::BucketConfig;
 use std::time::Duration;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
 use xpsync::wire::deadline::Deadline;

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Deletes, Job};
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::events::answer::Answer;

@@ -10,13 +10,13 @@ use fakes::store::{BucketConfig, Encryption, Store};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
+use xpsync::engine::decide::plan::EtagMode;
+use xpsync::engine::decide::reserved::PREFIX;
+use xpsync::engine::decide::staging;
+use xpsync::engine::decide::ticket::WhenStopped;
 use xpsync::engine::job::{Job, Trigger};
-use xpsync::engine::plan::EtagMode;
 use xpsync::engine::report::{Outcome, Proof, Report};
-use xpsync::engine::reserved::PREFIX;
-use xpsync::engine::stage_plan;
-use xpsync::engine::ticket::WhenStopped;
 
 /// The first is larger than the jobs here send as it is.
 const PARTS: [usize; 4] = [6 * MIB, 5 * MIB, 5 * MIB, MIB + 1];
@@ -25,7 +25,7 @@ const PARTS: [usize; 4] = [6 * MIB, 5 * MIB, 5 * MIB, MIB + 1];
 fn preserving(mut job: Job) -> Job {
     job.options.etag = EtagMode::Preserve;
     job.options.staging =
-        stage_plan::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..stage_plan::Limits::default() };
+        staging::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..staging::Limits::default() };
     let limits = Limits { memory: 11 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
     job.buffers = Arc::new(Buffers::new(limits));
     job

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET, TARGET_REGION, target_keys};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
 use xpsync::s3::endpoint::{Endpoint, Region};

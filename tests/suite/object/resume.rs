@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
+use xpsync::engine::decide::ticket::{Ledger, Ticket, WhenStopped};
 use xpsync::engine::job::{Job, Ongoing};
 use xpsync::engine::report::{Outcome, Proof, Report};
-use xpsync::engine::ticket::{Ledger, Ticket, WhenStopped};
 use xpsync::s3::UploadId;
 use xpsync::wire::deadline::Deadline;
 

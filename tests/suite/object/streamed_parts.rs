@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Buffering, Job};
 use xpsync::engine::report::{BufferKind, Outcome};
 use xpsync::s3::streamed::Form;

@@ -8,7 +8,7 @@ use fakes::store::{BucketConfig, Encryption};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Job, Side};
 use xpsync::engine::report::{Outcome, Proof, Report};
 

@@ -9,7 +9,7 @@ use fakes::faults::{Action, Fault};
 use fakes::server::{Seen, Server};
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::copy;
+use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
 use xpsync::s3::multipart::CreateMultipartUpload;

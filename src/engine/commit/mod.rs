@@ -1,0 +1,189 @@
+//! How an object comes to be at the target: a write under a condition that is decided again when it no longer holds.
+
+pub mod put;
+pub mod recopy;
+pub mod remove;
+pub mod staged;
+pub mod stages;
+
+use crate::engine::decide::sameness::{Sameness, headers_agree, sameness};
+use crate::engine::decide::verify::{self, Expected};
+use crate::engine::decide::{Decision, decide};
+use crate::engine::fault::{Halt, fault_at, integrity};
+use crate::engine::hint::End;
+use crate::engine::job::Job;
+use crate::engine::look::source::{self, Now};
+use crate::engine::look::target::{see, see_head};
+use crate::engine::notes::Notes;
+use crate::engine::report::Proof;
+use crate::mutation::{self, Mutation};
+use crate::s3::attributes::Attributes;
+use crate::s3::checksum::Crc64;
+use crate::s3::error::Class;
+use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::object::ObjectHead;
+use crate::s3::operation::Precondition;
+use crate::wire::attempt::Attempts;
+use crate::wire::error::Error;
+
+/// How often a condition is decided anew before somebody else is held to be winning on purpose.
+pub(crate) const DECISIONS: u32 = 8;
+
+/// What the target has after a commit, or had before it.
+#[derive(Debug, Clone)]
+pub(crate) struct AtTarget {
+    pub(crate) etag: ETag,
+    pub(crate) proofs: Vec<Proof>,
+}
+
+impl AtTarget {
+    /// What is there already, and what shows that it is the source's content.
+    pub(crate) fn unchanged(seen: &ObjectHead, by: Sameness) -> Self {
+        let proofs = match by {
+            Sameness::ETag => vec![Proof::ETag],
+            Sameness::Crc64Nvme => vec![Proof::Crc64Nvme],
+            Sameness::Checksum | Sameness::Recorded | Sameness::Different => Vec::new(),
+        };
+        Self { etag: seen.etag.clone(), proofs }
+    }
+}
+
+/// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
+pub(crate) fn learn(job: &Job, etag: &ETag) {
+    if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
+        job.target.client.expect_opaque_etags();
+    }
+}
+
+/// Holds what the target says after a commit against what was sent, asking it again where the answer was not enough.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn prove(
+    job: &Job,
+    notes: &Notes,
+    sent: &Expected,
+    etag: ETag,
+    crc: Option<Crc64>,
+) -> Result<AtTarget, Halt> {
+    learn(job, &etag);
+    let answered = verify::target(sent, &etag, crc).map_err(|mismatch| integrity(&mismatch))?;
+    if !answered.is_empty() && !etag.as_str().is_empty() {
+        return Ok(AtTarget { etag, proofs: answered });
+    }
+    let Some(head) = see_head(job, notes).await? else {
+        return Err(Halt::replaced("the target was removed as soon as it was written"));
+    };
+    if head.size != sent.size {
+        return Err(Halt::replaced("the target was replaced as soon as it was written"));
+    }
+    let proofs = verify::target(sent, &head.etag, head.crc).map_err(|mismatch| integrity(&mismatch))?;
+    if proofs.is_empty() {
+        notes.remark("the target shows neither an ETag made of MD5 nor a CRC64NVME, so its content is not proven");
+    }
+    Ok(AtTarget { etag: head.etag, proofs })
+}
+
+/// What a refused or unanswered commit turned out to be.
+pub(crate) enum Settled {
+    /// It was carried out after all.
+    Ours(ObjectHead),
+    /// The target has the source's content already, from somebody else.
+    Unchanged(ObjectHead, Sameness),
+    /// It may be tried again under the condition as it is now.
+    Write,
+}
+
+/// A commit that was refused, or not answered to the end.
+pub(crate) struct Attempted<'a> {
+    /// The source's state that was to be written.
+    pub(crate) source: &'a ObjectHead,
+    /// What was sent.
+    pub(crate) sent: &'a Expected,
+    /// The attributes that were sent along.
+    pub(crate) written: &'a Attributes,
+    /// What it came to.
+    pub(crate) error: Error,
+    /// How it was tried.
+    pub(crate) attempts: &'a Attempts,
+}
+
+/// The condition of a commit, as often as it is decided.
+pub(crate) struct Condition {
+    pub(crate) now: Precondition,
+    decisions: u32,
+}
+
+/// What a write says of a condition that was decided.
+pub(crate) fn asked(condition: &Precondition) -> Option<Precondition> {
+    Some(condition.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites))
+}
+
+impl Condition {
+    pub(crate) fn new(now: Precondition) -> Self {
+        Self { now, decisions: 0 }
+    }
+
+    /// What the commit asks for.
+    pub(crate) fn asked(&self) -> Option<Precondition> {
+        asked(&self.now)
+    }
+
+    /// Looks at the target after a commit that was refused, or not answered to the end, and decides.
+    ///
+    /// # Cancel safety
+    /// Holds nothing.
+    pub(crate) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
+        let Attempted { source, sent, written, error, attempts } = attempted;
+        self.decisions += 1;
+        let seen = see(job, notes, source).await?;
+        if attempts.unanswered()
+            && let Some(seen) = &seen
+            && sent.is(seen)
+            && headers_agree(written, &seen.attributes)
+            && (sameness(source, seen) == Sameness::Different || written.tags == seen.attributes.tags)
+        {
+            return Ok(Settled::Ours(seen.clone()));
+        }
+        let may_decide = match error.class() {
+            Class::Precondition | Class::Missing => self.decisions < DECISIONS,
+            Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => false,
+        };
+        if !may_decide {
+            return Err(fault_at(End::Target, &error).into());
+        }
+        let next = match decide(source, seen.as_ref()) {
+            Decision::Unchanged(by) => match seen {
+                Some(seen) => return Ok(Settled::Unchanged(seen, by)),
+                None => return Err(fault_at(End::Target, &error).into()),
+            },
+            Decision::Write(next) => next,
+        };
+        if next == self.now && error.code() == Some("PreconditionFailed") && matches!(next, Precondition::IfMatch(_)) {
+            learn_spelling(job, &error)?;
+        }
+        // The one who changed the target may have copied what the source has become since.
+        if source::look(job, notes, source).await? != Now::Same {
+            return Err(Halt::replaced("the source was replaced while the target was written by somebody else"));
+        }
+        self.now = next;
+        Ok(Settled::Write)
+    }
+}
+
+/// The very ETag that the target has was refused: this server compares it with our quotes.
+pub(crate) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
+    if job.target.client.spells_etags_bare() {
+        return Err(fault_at(End::Target, error).into());
+    }
+    job.target.client.spell_etags_bare();
+    Ok(())
+}
+
+/// What a commit came to.
+pub(crate) enum Committed {
+    /// The target was written.
+    Written(AtTarget),
+    /// Somebody had written the same before.
+    Unchanged(AtTarget, Sameness),
+}

@@ -1,0 +1,211 @@
+//! An object that goes in one PUT.
+
+use crate::engine::buffer::Sealed;
+use crate::engine::commit::{self, AtTarget, Attempted, Committed, Condition, Settled, prove};
+use crate::engine::decide::checksum::{self, ETags};
+use crate::engine::decide::plan::Plan;
+use crate::engine::decide::sameness::{carried, with_record};
+use crate::engine::decide::verify::Expected;
+use crate::engine::fault::{Halt, fault_at};
+use crate::engine::hint::End;
+use crate::engine::job::Job;
+use crate::engine::notes::{self, Notes};
+use crate::s3::attributes::Attributes;
+use crate::s3::checksum::Crc64;
+use crate::s3::error::Class;
+use crate::s3::etag::ETag;
+use crate::s3::object::{ObjectHead, PutObject, PutObjectTagging, Style};
+use crate::s3::operation::Precondition;
+use crate::s3::sums::Checksum;
+
+/// How much of a request's head attributes may take, in bytes as [`Attributes::header_bytes`] counts them: of S3's 8 KB
+/// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.
+const ATTRIBUTES_LIMIT: usize = 6 << 10;
+
+/// How an object is put.
+pub(crate) struct Putting {
+    condition: Condition,
+    checksum: Checksum,
+    style: Style,
+}
+
+impl Putting {
+    /// Decides it for bytes that are held against the source already.
+    pub(crate) fn new(
+        job: &Job,
+        source: &ObjectHead,
+        seen: Option<&ObjectHead>,
+        sealed: &Sealed,
+        condition: Precondition,
+    ) -> Self {
+        let etags = expected_etags(job, seen);
+        let made = sealed.digests();
+        let checksum = checksum::by_put(source, made, etags);
+        let keeps_etag = made.md5.is_some_and(|md5| ETag::of_content(md5).proves_same_content(&source.etag));
+        let mut style = styled(job, source, keeps_etag, seen, etags, Some(made.crc));
+        if checksum::tells_content(checksum) {
+            style.attributes = attributes(source, Record::Needless);
+        }
+        Self { condition: Condition::new(condition), checksum, style }
+    }
+
+    /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given took
+    /// the place of the one that proves them. Once for each target.
+    fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
+        commit::learn(job, &etag);
+        self.checksum = Checksum::Crc64Nvme(sent.crc);
+        self.style.attributes = attributes(source, Record::Of(Some(sent.crc)));
+        self.condition.now = Precondition::IfMatch(etag);
+    }
+
+    fn note_left_behind(&self, notes: &Notes, source: &ObjectHead) {
+        notes::note(notes, source, &Plan::Put { size: source.size }, Some(self.checksum));
+    }
+}
+
+/// Puts the object under a condition, deciding anew while the target changes.
+///
+/// # Cancel safety
+/// The request's connection is closed; whether it was carried out is unknown.
+pub(crate) async fn put(
+    job: &Job,
+    notes: &Notes,
+    source: &ObjectHead,
+    sealed: &Sealed,
+    mut putting: Putting,
+) -> Result<Committed, Halt> {
+    let sent = Expected::of_put(sealed.digests());
+    loop {
+        let operation = PutObject {
+            bucket: job.target.bucket.clone(),
+            key: job.target.key.clone(),
+            bytes: sealed.bytes().clone(),
+            checksum: Some(putting.checksum),
+            precondition: putting.condition.asked(),
+            style: putting.style.clone(),
+        };
+        let mut attempts = job.part();
+        let answer = job.target.client.call(&operation, &mut attempts).await;
+        notes.count(&attempts);
+        let error = match answer {
+            Ok(written) => {
+                job.target.client.delivered(sent.size);
+                if checksum::hides_proof(putting.checksum, &written.etag) {
+                    putting.prove_by_crc(job, source, &sent, written.etag);
+                    continue;
+                }
+                job.meter.arrived(sent.size);
+                putting.note_left_behind(notes, source);
+                return Ok(Committed::Written(prove(job, notes, &sent, written.etag, written.crc).await?));
+            }
+            Err(error) => error,
+        };
+        if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
+            return Err(fault_at(End::Target, &error).into());
+        }
+        let attempted =
+            Attempted { source, sent: &sent, written: &putting.style.attributes, error, attempts: &attempts };
+        match putting.condition.settle(job, notes, attempted).await? {
+            Settled::Ours(seen) => {
+                if checksum::hides_proof(putting.checksum, &seen.etag) {
+                    putting.prove_by_crc(job, source, &sent, seen.etag);
+                    continue;
+                }
+                job.meter.arrived(sent.size);
+                putting.note_left_behind(notes, source);
+                return Ok(Committed::Written(prove(job, notes, &sent, seen.etag, seen.crc).await?));
+            }
+            Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
+            Settled::Write => {}
+        }
+    }
+}
+
+/// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows from
+/// both sides, and not from what this process has learned.
+pub(crate) fn style(job: &Job, source: &ObjectHead, keeps_etag: bool, seen: Option<&ObjectHead>) -> Style {
+    styled(job, source, keeps_etag, seen, etags(job, seen), None)
+}
+
+/// What the new object is given. The source is recorded where a second look could not show otherwise that the target has
+/// its content: neither by an ETag that will be the same nor by a checksum that both sides store.
+fn styled(
+    job: &Job,
+    source: &ObjectHead,
+    keeps_etag: bool,
+    seen: Option<&ObjectHead>,
+    etags: ETags,
+    sent: Option<Crc64>,
+) -> Style {
+    // A target that was seen without a checksum is not expected to show one of the next object.
+    let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
+    let shown = shows_crc || (keeps_etag && etags == ETags::Digests);
+    let record = if shown { Record::Needless } else { Record::Of(sent) };
+    let attributes = attributes(source, record);
+    Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
+}
+
+/// Whether the target's object names its source.
+enum Record {
+    /// ETags or checksums show it.
+    Needless,
+    /// With the CRC64NVME of what is sent, if that is known by now.
+    Of(Option<Crc64>),
+}
+
+/// The attributes that go with the request that makes the object.
+fn attributes(source: &ObjectHead, record: Record) -> Attributes {
+    let mut attributes = match record {
+        Record::Needless => carried(&source.attributes),
+        Record::Of(crc) => with_record(source, crc),
+    };
+    if tags_go_apart(source) {
+        attributes.tags.clear();
+    }
+    attributes
+}
+
+/// Whether the tags are too many for the head of the request that writes the object: ten of 128 and 256 characters take
+/// up to 34 KB there, as they are encoded.
+fn tags_go_apart(source: &ObjectHead) -> bool {
+    !source.attributes.tags.is_empty() && source.attributes.header_bytes() > ATTRIBUTES_LIMIT
+}
+
+/// Gives the target its tags after it was written, where they did not fit the head of that request. What is there between
+/// the two lacks them; if the second never comes, the next look finds the difference.
+///
+/// # Cancel safety
+/// Whether the tags were written is unknown.
+pub(crate) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Halt> {
+    if !tags_go_apart(source) {
+        return Ok(());
+    }
+    let operation = PutObjectTagging {
+        bucket: job.target.bucket.clone(),
+        key: job.target.key.clone(),
+        version: None,
+        tags: source.attributes.tags.clone(),
+    };
+    let mut attempts = job.control();
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(()) => Ok(()),
+        Err(error) if error.class() == Class::Missing => {
+            Err(Halt::replaced("the target was removed before it had its tags"))
+        }
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
+/// What is to be expected of the new object's ETag, from what this process has learned as well.
+pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+    let learned = seen.is_none() && job.target.client.expects_opaque_etags();
+    if learned { ETags::Opaque } else { etags(job, seen) }
+}
+
+/// What is to be expected of the new object's ETag, from what was asked for and what is there.
+fn etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+    let is_opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
+    if is_opaque { ETags::Opaque } else { ETags::Digests }
+}

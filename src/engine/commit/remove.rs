@@ -1,0 +1,96 @@
+//! Removing what the target has of a source that is gone.
+//!
+//! Whether it is gone was believed by a GET; here it is asked once more between the look at the target and the delete, so
+//! that the ETag which the delete is bound to was seen while the source was still gone.
+
+use crate::engine::commit::{DECISIONS, learn_spelling};
+use crate::engine::decide::{Removal, Tried, removal};
+use crate::engine::fault::{Halt, fault_at};
+use crate::engine::hint::End;
+use crate::engine::job::Job;
+use crate::engine::look::source;
+use crate::engine::look::target::{is_absent, see_head};
+use crate::engine::notes::Notes;
+use crate::mutation::{self, Mutation};
+use crate::s3::error::Class;
+use crate::s3::etag::ETag;
+use crate::s3::object::DeleteObject;
+use crate::wire::error::Error;
+
+/// What a removal came to.
+pub(crate) enum Removed {
+    /// What had this ETag was removed: by a delete marker upon it in a versioned bucket, for good elsewhere.
+    Object(ETag),
+    /// There was nothing to remove.
+    Nothing,
+}
+
+/// A delete that was refused, or not answered to the end.
+struct Attempted {
+    etag: ETag,
+    error: Error,
+    tried: Tried,
+}
+
+/// Removes the target's object under its ETag, deciding anew while the target changes.
+///
+/// # Cancel safety
+/// The request's connection is closed; whether it was carried out is unknown.
+pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
+    let mut before: Option<Attempted> = None;
+    for _ in 0..DECISIONS {
+        let seen = see_head(job, notes).await?;
+        if seen.is_none() && !is_absent(job, notes).await? {
+            // It came between the two looks.
+            continue;
+        }
+        let tried = before.as_ref().map_or(Tried::No, |before| before.tried);
+        let etag = match (removal(tried, seen.as_ref()), before.take()) {
+            (Removal::Nothing, _) | (Removal::Done, None) => return Ok(Removed::Nothing),
+            (Removal::Done, Some(before)) => return Ok(Removed::Object(before.etag)),
+            (Removal::Remove(etag), Some(before)) => {
+                before.allows_another(job, &etag)?;
+                etag
+            }
+            (Removal::Remove(etag), None) => etag,
+        };
+        if !source::is_gone(job, notes).await? {
+            return Err(Halt::replaced("the source was written again before the target was removed"));
+        }
+        let operation = DeleteObject {
+            bucket: job.target.bucket.clone(),
+            key: job.target.key.clone(),
+            // In a versioned bucket a marker is set upon what is there, which stays to be brought back.
+            version: None,
+            if_match: Some(etag.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites)),
+        };
+        let mut attempts = job.part();
+        let answer = job.target.client.call(&operation, &mut attempts).await;
+        notes.count(&attempts);
+        let Err(error) = answer else { return Ok(Removed::Object(etag)) };
+        if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
+            return Err(fault_at(End::Target, &error).into());
+        }
+        let tried = if attempts.unanswered() { Tried::Unanswered } else { Tried::No };
+        before = Some(Attempted { etag, error, tried });
+    }
+    Err(match before {
+        Some(Attempted { error, .. }) => fault_at(End::Target, &error).into(),
+        None => Halt::replaced("the target came and went while it was looked at"),
+    })
+}
+
+impl Attempted {
+    /// Whether what is there now may be removed after this.
+    fn allows_another(self, job: &Job, now: &ETag) -> Result<(), Halt> {
+        match self.error.class() {
+            // "Conditional deletes": 412 another ETag, 409 a conflicting request, 404 nothing there.
+            Class::Precondition | Class::Missing => {}
+            Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => {
+                return Err(fault_at(End::Target, &self.error).into());
+            }
+        }
+        let of_this = self.error.code() == Some("PreconditionFailed") && self.etag.is_same_state(now);
+        if of_this { learn_spelling(job, &self.error) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,323 @@
+//! An object that keeps the source's ETag although its own pieces are too large to be sent: by way of stages.
+//!
+//! Its bytes cross in small parts, as many at a time as the path bears and none larger than the budget, to stages under the
+//! reserved prefix; S3 then copies them under the source's boundaries. Nothing wrong is committed: each piece is held
+//! against its MD5 and checksum as ever, each stage is completed with its checksum, each copied part against the checksum
+//! of the pieces that make it, and *before* the last write the whole against the source's stored checksum, or, of parts,
+//! the ETag that the copied parts make against the source's ETag. An object of a single PUT without a stored checksum shows
+//! its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the source's ETag.
+
+use crate::engine::commit::put;
+use crate::engine::commit::{AtTarget, Attempted, Committed, Condition, Settled, prove};
+use crate::engine::context::{Enforced, Wanted, Work};
+use crate::engine::decide::checksum::ETags;
+use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
+use crate::engine::decide::staging::Stage;
+use crate::engine::decide::verify::{self, Expected, Mismatch};
+use crate::engine::fault::{Halt, fault_at, integrity};
+use crate::engine::hint::End;
+use crate::engine::job::Buffering;
+use crate::engine::notes;
+use crate::engine::parts::buffering;
+use crate::engine::parts::part::Parts;
+use crate::engine::parts::send::send_parts;
+use crate::engine::report::{BufferKind, Fault, Proof};
+use crate::engine::upload::Completion;
+use crate::engine::upload::part_copies::{self, CopiedPart, PartCopy, copy_parts};
+use crate::s3::checksum::{Digests, combine};
+use crate::s3::copy::{CopyObject, CopySource, Summed};
+use crate::s3::error::Class;
+use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::object::{ObjectHead, Style};
+use crate::s3::operation::Precondition;
+use crate::s3::sums::{Stored, Sum};
+use crate::s3::{ByteRange, UploadId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A stage that is there.
+struct Made {
+    from: CopySource,
+    digests: Vec<Digests>,
+    all_md5: bool,
+    kind: BufferKind,
+}
+
+/// What was sent, over all stages.
+struct Tally {
+    digests: Vec<Digests>,
+    all_md5: bool,
+    kind: BufferKind,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self { digests: Vec::new(), all_md5: true, kind: BufferKind::Streamed }
+    }
+
+    fn add(&mut self, made: &Made) {
+        self.digests.extend(&made.digests);
+        self.all_md5 &= made.all_md5;
+        self.kind = made.kind;
+    }
+}
+
+/// A digest ETag as the checksum in order that it is.
+fn in_order(etag: &ETag) -> Option<Stored> {
+    let (md5, parts) = match etag.kind() {
+        ETagKind::ContentMd5(md5) => (md5, None),
+        ETagKind::Multipart(md5, parts) => (md5, Some(parts)),
+        ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => return None,
+    };
+    Some(Stored { sum: Sum::Md5(md5), parts })
+}
+
+impl Work<'_> {
+    /// An object of a single PUT: one stage, copied as a whole.
+    ///
+    /// # Cancel safety
+    /// Uploads and stages are left to [`Work::leave`]; whether the last copy was carried out is unknown.
+    pub(crate) async fn staged_whole(&self, wanted: &Wanted<'_>, stage: &Stage) -> Result<Enforced, Halt> {
+        let (job, head) = (self.job, wanted.head);
+        self.warm(stage.pieces.len());
+        let made = self.stage(head, stage).await?;
+        let mut tally = Tally::new();
+        tally.add(&made);
+        let whole = Expected::of_parts(&tally.digests);
+        let own = if head.crc.is_some() { None } else { self.proof_copy(&made.from).await? };
+        let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
+        let style = put::style(job, head, made.all_md5, wanted.seen);
+        let sent = Expected { etag: Some(head.etag.clone()), ..whole };
+        let committed = self.copy_whole(wanted, made.from, &sent, &style).await?;
+        self.tag(head, &committed).await?;
+        Ok(self.finished(head, committed, source_proofs, &tally).await)
+    }
+
+    /// An object of parts: stage by stage, each copied under the source's boundaries and removed before the next.
+    ///
+    /// # Cancel safety
+    /// Uploads and stages are left to [`Work::leave`]; whether the upload was completed is unknown.
+    pub(crate) async fn staged_parts(&self, wanted: &Wanted<'_>, stages: &[Stage]) -> Result<Enforced, Halt> {
+        let (job, head) = (self.job, wanted.head);
+        self.warm(stages.iter().map(|stage| stage.pieces.len()).sum());
+        let mut tally = Tally::new();
+        let mut copied: Vec<CopiedPart> = Vec::new();
+        let mut begun: Option<(UploadId, Style)> = None;
+        for stage in stages {
+            let made = self.stage(head, stage).await?;
+            let (upload, _) = match &begun {
+                Some(begun) => begun,
+                // When there is something to put into it, and it has shown whether the target keeps digests.
+                None => {
+                    let style = put::style(job, head, made.all_md5, wanted.seen);
+                    begun.insert((self.uploads.begin_bare(job, &self.notes, &style).await?, style))
+                }
+            };
+            copied.extend(self.copy_stage(upload, stage, &made).await?);
+            self.stages.remove(job, &self.notes).await;
+            tally.add(&made);
+        }
+        let (upload, style) = begun.ok_or_else(|| Fault::new("internal", "an object without a stage"))?;
+        let whole = Expected::of_parts(&tally.digests);
+        let own = part_copies::etag(&copied);
+        let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
+        let parts = part_copies::named(&copied).ok_or_else(|| Fault::new("internal", "a part without a checksum"))?;
+        let sent = Expected { etag: Some(head.etag.clone()), ..whole };
+        let condition = wanted.condition.clone();
+        let completion =
+            Completion { source: head, upload: &upload, parts: &parts, sent: &sent, condition, style: &style };
+        let committed = self.uploads.complete(job, &self.notes, completion).await?;
+        self.tag(head, &committed).await?;
+        Ok(self.finished(head, committed, source_proofs, &tally).await)
+    }
+
+    fn warm(&self, pieces: usize) {
+        let target = &self.job.target;
+        let wanted = u32::try_from(pieces).unwrap_or(u32::MAX).min(target.client.window());
+        target.client.warm(&target.bucket, wanted);
+    }
+
+    /// Sends a stage.
+    async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<Made, Halt> {
+        let mut job = self.stages.name(self.job)?;
+        // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be resident
+        // beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
+        if let Buffering::Auto(_) | Buffering::Fitting = job.options.buffering {
+            job.options.buffering = Buffering::Auto(u64::MAX);
+        }
+        let lengths = Layout::Uneven(stage.pieces.iter().map(|piece| piece.bytes()).collect());
+        let planned = Plan::Parts(lengths);
+        let ring = buffering::ring(&job, &self.notes, stage.bytes(), &planned, true).await?;
+        let kind = ring.kind();
+        let style = Style::default();
+        let upload = self.stages.uploads.begin_bare(&job, &self.notes, &style).await?;
+        let parts = Parts {
+            job: job.clone(),
+            notes: Arc::clone(&self.notes),
+            pinned: head.clone(),
+            upload: upload.clone(),
+            own_boundaries: None,
+            listed: BTreeMap::new(),
+            ring,
+        };
+        let kinds = verify::kinds(head, &SourceLayout::Unknown, &planned, ETags::Digests);
+        let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
+        if !sent.all_md5 && head.crc.is_none() {
+            // Its arithmetic was to show that the source was read rightly, and shows nothing now.
+            job.target.client.expect_opaque_etags();
+            return Err(Halt::replaced("the target was found to make opaque ETags, so nothing is gained by a stage"));
+        }
+        let (digests, named) = (sent.digests(), sent.named());
+        let made = Expected::of_parts(&digests);
+        let completion = Completion {
+            source: head,
+            upload: &upload,
+            parts: &named,
+            sent: &made,
+            condition: Precondition::IfAbsent,
+            style: &style,
+        };
+        let etag = match self.stages.uploads.complete(&job, &self.notes, completion).await? {
+            Committed::Written(at) => at.etag,
+            // Of two that were begun, as a server that completes twice may have them.
+            Committed::Unchanged(at, _) => {
+                self.stages.uploads.leave(&job, &self.notes).await;
+                at.etag
+            }
+        };
+        let from = CopySource {
+            bucket: job.target.bucket.clone(),
+            key: job.target.key.clone(),
+            version: None,
+            if_match: etag,
+        };
+        Ok(Made { from, digests, all_md5: sent.all_md5, kind })
+    }
+
+    /// Copies a stage's parts into the upload, and holds each against the pieces that make it.
+    async fn copy_stage(&self, upload: &UploadId, stage: &Stage, made: &Made) -> Result<Vec<CopiedPart>, Halt> {
+        let start = stage.start();
+        let mut copies = Vec::with_capacity(stage.parts.len());
+        for part in &stage.parts {
+            let range = ByteRange::new(part.range.start() - start, part.range.end() - start)
+                .map_err(|error| Fault::new("internal", error.to_string()))?;
+            copies.push(PartCopy { index: part.index, range });
+        }
+        let copied = copy_parts(self.job, &self.notes, upload, (&made.from, stage.bytes()), &copies).await?;
+        let mut copied = copied.map_err(|error| match error.class() {
+            Class::Missing | Class::Precondition => {
+                Halt::replaced("a stage or the upload was removed by somebody else")
+            }
+            Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => {
+                fault_at(End::Target, &error).into()
+            }
+        })?;
+        let mut digests = made.digests.as_slice();
+        for (part, copied) in stage.parts.iter().zip(&mut copied) {
+            let (own, rest) = digests.split_at(part.pieces.min(digests.len()));
+            digests = rest;
+            let expected = combine(own).crc;
+            // A server that does not say it holds it against ours when the upload is completed.
+            let found = *copied.crc.get_or_insert(expected);
+            if found != expected {
+                let (expected, found) = (expected.header(), found.header());
+                return Err(integrity(&Mismatch::Target { what: "copied part's checksum", expected, found }));
+            }
+        }
+        Ok(copied)
+    }
+
+    /// The ETag that a copy of the stage has, seen on one that nobody reads; `None` where it is not a digest.
+    async fn proof_copy(&self, from: &CopySource) -> Result<Option<ETag>, Halt> {
+        let job = self.stages.name(self.job)?;
+        let operation = CopyObject {
+            bucket: job.target.bucket.clone(),
+            key: job.target.key.clone(),
+            source: from.clone(),
+            precondition: None,
+            summed: Summed::Crc64Nvme,
+            style: Style::default(),
+        };
+        let mut attempts = job.part();
+        let answer = job.target.client.call(&operation, &mut attempts).await;
+        self.notes.count(&attempts);
+        let etag = answer.map_err(|error| fault_at(End::Target, &error))?.etag;
+        Ok(Some(etag).filter(|etag| etag.proves_same_content(etag)))
+    }
+
+    /// Copies the stage to where it belongs, deciding anew while the target changes.
+    async fn copy_whole(
+        &self,
+        wanted: &Wanted<'_>,
+        from: CopySource,
+        sent: &Expected,
+        style: &Style,
+    ) -> Result<Committed, Halt> {
+        let (job, notes) = (self.job, &self.notes);
+        let mut condition = Condition::new(wanted.condition.clone());
+        loop {
+            let operation = CopyObject {
+                bucket: job.target.bucket.clone(),
+                key: job.target.key.clone(),
+                source: from.clone(),
+                precondition: condition.asked(),
+                summed: Summed::Crc64Nvme,
+                style: style.clone(),
+            };
+            let mut attempts = job.part();
+            let answer = job.target.client.call(&operation, &mut attempts).await;
+            notes.count(&attempts);
+            let error = match answer {
+                Ok(written) => {
+                    return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
+                }
+                Err(error) => error,
+            };
+            if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
+                return Err(fault_at(End::Target, &error).into());
+            }
+            let (is_missing, before) = (error.class() == Class::Missing, condition.now.clone());
+            let attempted =
+                Attempted { source: wanted.head, sent, written: &style.attributes, error, attempts: &attempts };
+            match condition.settle(job, notes, attempted).await? {
+                Settled::Ours(seen) => {
+                    return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
+                }
+                Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
+                // What is missing is not the target, which is as it was.
+                Settled::Write if is_missing && condition.now == before => {
+                    return Err(Halt::replaced("a stage was removed by somebody else"));
+                }
+                Settled::Write => {}
+            }
+        }
+    }
+
+    /// What it came to, once the stages are gone.
+    async fn finished(
+        &self,
+        head: &ObjectHead,
+        committed: Committed,
+        mut source_proofs: Vec<Proof>,
+        tally: &Tally,
+    ) -> Enforced {
+        self.stages.remove(self.job, &self.notes).await;
+        if let Committed::Written(at_target) = &committed {
+            if at_target.etag.proves_same_content(&head.etag) {
+                source_proofs.push(Proof::SourceETag);
+            } else {
+                self.notes.remark("the target's encryption makes its ETags opaque: the source's could not be kept");
+            }
+        }
+        if let Committed::Written(_) = &committed {
+            let lengths = tally.digests.iter().map(|piece| piece.length).collect();
+            notes::note(&self.notes, head, &Plan::Parts(Layout::Uneven(lengths)), None);
+        }
+        let pieces = u32::try_from(tally.digests.len()).unwrap_or(u32::MAX);
+        let mut enforced = self.enforced(head, committed, source_proofs, pieces, tally.kind);
+        if tally.all_md5 && enforced.outcome == crate::engine::report::Outcome::Copied {
+            enforced.at_target.proofs.push(Proof::PartMd5);
+        }
+        enforced
+    }
+}

@@ -1,0 +1,45 @@
+//! What the parts of an attempt share, without behaviour.
+
+use crate::engine::commit::AtTarget;
+use crate::engine::commit::stages::Stages;
+use crate::engine::job::Job;
+use crate::engine::notes::Notes;
+use crate::engine::report::{Outcome, Proof};
+use crate::engine::upload::Uploads;
+use crate::s3::object::ObjectHead;
+use crate::s3::operation::Precondition;
+use std::sync::Arc;
+
+/// What a pass made of the target.
+pub(crate) struct Enforced {
+    pub(crate) source: Box<ObjectHead>,
+    pub(crate) outcome: Outcome,
+    pub(crate) at_target: AtTarget,
+    pub(crate) source_proofs: Vec<Proof>,
+    pub(crate) bytes: u64,
+    pub(crate) parts: u32,
+    pub(crate) resumed_parts: u32,
+}
+
+/// What a pass came to.
+pub(crate) enum Pass {
+    Enforced(Enforced),
+    Gone,
+}
+
+/// What is to be written, and under which condition.
+pub(crate) struct Wanted<'a> {
+    /// The source's state.
+    pub(crate) head: &'a ObjectHead,
+    /// What was seen at the target.
+    pub(crate) seen: Option<&'a ObjectHead>,
+    /// What must hold at the target.
+    pub(crate) condition: Precondition,
+}
+
+pub(crate) struct Work<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) uploads: Uploads,
+    pub(crate) stages: Stages,
+}

@@ -1,0 +1,204 @@
+//! The source: which state of it is copied, and whether that is still its state.
+
+use crate::engine::decide::plan::{EtagMode, Layout, SourceLayout};
+use crate::engine::decide::sameness::headers_agree;
+use crate::engine::fault::{Halt, fault_at};
+use crate::engine::hint::End;
+use crate::engine::job::Job;
+use crate::engine::look::layout::{self, Between, Held};
+use crate::engine::notes::Notes;
+use crate::s3::error::Class;
+use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
+use crate::wire::body::Incoming;
+use crate::wire::error::Error;
+use std::collections::BTreeMap;
+
+/// What was found under the key.
+pub(crate) enum Found {
+    /// An object, and its bytes if they are on their way already.
+    Object(Box<ObjectHead>, Option<Box<Incoming>>),
+    /// Nothing, said so that it can be believed.
+    Gone,
+}
+
+/// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint says
+/// that it will not.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
+    let single_put = job.options.table.single_put;
+    let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
+        match head(job, notes).await? {
+            Some(head) => (head, None),
+            // A HEAD's 404 may be a missing bucket; a GET says which.
+            None => match get(job, notes).await? {
+                Some((head, body)) => (head, Some(body)),
+                None => return Ok(Found::Gone),
+            },
+        }
+    } else {
+        match get(job, notes).await? {
+            Some((head, body)) => (head, Some(body)),
+            None => return Ok(Found::Gone),
+        }
+    };
+    let mut head = head;
+    notes.pinned(job.source_place(), &head);
+    for unread in &head.unread {
+        notes.not_carried(&unread.name, &unread.reason);
+    }
+    // "GetObject", x-amz-tagging-count: there if there are tags and the caller may read them; asked for without it,
+    // `rclone serve s3` answers with the object's bytes. HEAD gives it only since 2025, so its silence means nothing.
+    if head.tag_count.map_or(body.is_none(), |count| count > 0) {
+        head.attributes.tags = tags(job, notes, &head).await?;
+    }
+    let body = body.filter(|_| head.size <= single_put);
+    Ok(Found::Object(Box::new(head), body.map(Box::new)))
+}
+
+async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Halt> {
+    let mut attempts = job.part();
+    let operation = GetObject::whole(job.source.bucket.clone(), job.source.key.clone());
+    let answer = job.source.client.open(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::Refused { refusal, .. }) if refusal.says_gone() => Ok(None),
+        Err(error) => Err(fault_at(End::Source, &error).into()),
+    }
+}
+
+async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+    let mut attempts = job.part();
+    let operation = HeadObject::current(job.source.bucket.clone(), job.source.key.clone());
+    let answer = job.source.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(head) => Ok(Some(head)),
+        Err(error) if error.class() == Class::Missing => Ok(None),
+        Err(error) => Err(fault_at(End::Source, &error).into()),
+    }
+}
+
+async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<String, String>, Halt> {
+    let operation = GetObjectTagging {
+        bucket: job.source.bucket.clone(),
+        key: job.source.key.clone(),
+        version: pinned.version.clone(),
+    };
+    // The pinned object's body may be waiting to be read meanwhile.
+    let mut attempts = job.control().within();
+    let answer = job.source.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(tags) => Ok(tags),
+        Err(error) => match error.class() {
+            Class::Missing | Class::Precondition => {
+                Err(Halt::replaced("the source was replaced while its tags were read"))
+            }
+            Class::Transient if error.makes_no_sense() => Ok(BTreeMap::new()),
+            // A server without tags, or a caller who may not read them: the object is still worth copying.
+            Class::Refused => {
+                notes.not_carried("tags", format!("the source does not show them: {error}"));
+                Ok(BTreeMap::new())
+            }
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Source, &error).into()),
+        },
+    }
+}
+
+/// How the pinned object was put together, as far as the plan will want to know.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
+    if pinned.etag.parts().is_none() {
+        return Ok(SourceLayout::Single);
+    }
+    let wanted = match job.options.etag {
+        EtagMode::Preserve => true,
+        EtagMode::Auto => pinned.size > job.options.table.single_put && job.options.part_size.is_none(),
+        EtagMode::Any => false,
+    };
+    // Without a stored checksum, only the source's own boundaries can show that it was read rightly.
+    if !wanted && pinned.crc.is_some() {
+        return Ok(SourceLayout::Unknown);
+    }
+    // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
+    let between = if job.options.etag == EtagMode::Preserve { Between::Asked } else { Between::Even };
+    let held = Held { end: End::Source, head: pinned };
+    let own = layout::layout(job, notes, held, between, job.options.table.kept_part).await?;
+    Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
+}
+
+/// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
+/// were looked at, which is enough for nearly every client.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
+    let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
+    let held = Held { end: End::Source, head: pinned };
+    let lengths = match layout {
+        Layout::Uneven(_) => return Ok(true),
+        Layout::Even { .. } => layout::all_lengths(job, notes, held, count).await?,
+    };
+    Ok(lengths.is_some_and(|lengths| lengths.iter().copied().eq(layout.ranges().iter().map(|range| range.bytes()))))
+}
+
+/// Whether the source is gone now, said so that it can be believed.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+    Ok(get(job, notes).await?.is_none())
+}
+
+/// How many tags a pinned object had; what it said goes before what could be read.
+fn tag_count(pinned: &ObjectHead) -> u64 {
+    pinned.tag_count.unwrap_or(pinned.attributes.tags.len() as u64)
+}
+
+/// Whether the source is still what was enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Now {
+    /// It is.
+    Same,
+    /// It is something else.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// Looks at the source's current state, in its region and without a version.
+///
+/// # Cancel safety
+/// Holds nothing.
+pub(crate) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
+    let now = match head(job, notes).await? {
+        Some(now) => now,
+        None => match get(job, notes).await? {
+            Some((now, _)) => now,
+            None => return Ok(Now::Gone),
+        },
+    };
+    let same = now.etag.is_same_state(&enforced.etag)
+        && now.version == enforced.version
+        && now.size == enforced.size
+        && now.last_modified == enforced.last_modified
+        // The same bytes can have been put with other headers within that second, or with other tags.
+        && headers_agree(&enforced.attributes, &now.attributes)
+        && now.tag_count.is_none_or(|count| count == tag_count(enforced));
+    if !same {
+        return Ok(Now::Changed);
+    }
+    if enforced.attributes.tags.is_empty() {
+        return Ok(Now::Same);
+    }
+    match tags(job, notes, &now).await {
+        Ok(tags) if tags == enforced.attributes.tags => Ok(Now::Same),
+        Ok(_) | Err(Halt::Again(_)) => Ok(Now::Changed),
+        Err(halt) => Err(halt),
+    }
+}

@@ -1,0 +1,180 @@
+//! What is noted down while an object is copied: progress for whoever watches, and remarks for the report.
+
+use crate::engine::decide::checksum::left_behind;
+use crate::engine::decide::plan::Plan;
+use crate::engine::report::{BufferKind, NotCarried, Place};
+use crate::s3::object::ObjectHead;
+use crate::s3::sums::Checksum;
+use crate::wire::attempt::Attempts;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How far it is.
+#[derive(Debug, Default)]
+pub struct Meter {
+    total: AtomicU64,
+    sent: AtomicU64,
+    under_way: AtomicU32,
+}
+
+impl Meter {
+    /// Bytes of the object, 0 until known.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that arrived at the target.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Parts under way.
+    pub fn under_way(&self) -> u32 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin(&self, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn arrived(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+}
+
+/// A part under way, until it is dropped.
+pub(crate) struct UnderWay(Arc<Meter>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is noted down besides the result.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) retries: AtomicU32,
+    pub(crate) hedges: AtomicU32,
+    pub(crate) streamed: AtomicU32,
+    landed: Landed,
+    kept: Mutex<Kept>,
+}
+
+/// Parts that came to be in the upload that is open.
+#[derive(Debug, Default)]
+pub(crate) struct Landed {
+    bytes: AtomicU64,
+    parts: AtomicU32,
+    resumed: AtomicU32,
+}
+
+/// The part of the notes that goes into the report as it is.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Kept {
+    pub(crate) source: Option<Place>,
+    pub(crate) buffer: Option<BufferKind>,
+    pub(crate) not_carried: Vec<NotCarried>,
+    /// What is true of the state that is worked on.
+    pub(crate) reasons: Vec<String>,
+    /// What stays true whatever state comes next.
+    pub(crate) history: Vec<String>,
+}
+
+impl Notes {
+    pub(crate) fn with<T>(&self, write: impl FnOnce(&mut Kept) -> T) -> T {
+        write(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remarks something once.
+    pub(crate) fn remark(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.with(|kept| {
+            if !kept.reasons.contains(&reason) {
+                kept.reasons.push(reason);
+            }
+        });
+    }
+
+    /// Remarks something once that happened at the target, and is not undone by beginning anew.
+    pub(crate) fn remark_for_good(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.with(|kept| {
+            if !kept.history.contains(&reason) {
+                kept.history.push(reason);
+            }
+        });
+    }
+
+    /// Notes an attribute that stays behind, once.
+    pub(crate) fn not_carried(&self, attribute: impl Into<String>, reason: impl Into<String>) {
+        let (attribute, reason) = (attribute.into(), reason.into());
+        self.with(|kept| {
+            if kept.not_carried.iter().all(|known| known.attribute != attribute) {
+                kept.not_carried.push(NotCarried { attribute, reason });
+            }
+        });
+    }
+
+    /// Begins another pass over this state of the source: what was noted of another is not of this one.
+    pub(crate) fn pinned(&self, place: Place, head: &ObjectHead) {
+        let place = Place {
+            version_id: head.version.as_ref().map(|version| version.as_str().to_owned()),
+            etag: Some(head.etag.as_str().to_owned()),
+            size: Some(head.size),
+            ..place
+        };
+        self.with(|kept| {
+            let history = std::mem::take(&mut kept.history);
+            *kept = Kept { source: Some(place), buffer: kept.buffer, history, ..Kept::default() };
+        });
+    }
+
+    /// Another upload is open: what landed in the last one does not count.
+    pub(crate) fn begin_upload(&self) {
+        self.landed.bytes.store(0, Ordering::Relaxed);
+        self.landed.parts.store(0, Ordering::Relaxed);
+        self.landed.resumed.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn landed(&self, bytes: u64) {
+        self.landed.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.landed.parts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn resumed(&self, parts: usize) {
+        self.landed.resumed.fetch_add(u32::try_from(parts).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Bytes and parts that were sent into the upload that is open, and parts of it that were there before.
+    pub(crate) fn in_upload(&self) -> (u64, u32, u32) {
+        let Landed { bytes, parts, resumed } = &self.landed;
+        (bytes.load(Ordering::Relaxed), parts.load(Ordering::Relaxed), resumed.load(Ordering::Relaxed))
+    }
+
+    /// Nothing is pinned any more: what was noted of the state that is gone is not of its being gone.
+    pub(crate) fn unpinned(&self) {
+        self.with(|kept| *kept = Kept { history: std::mem::take(&mut kept.history), ..Kept::default() });
+    }
+
+    pub(crate) fn count(&self, attempts: &Attempts) {
+        self.count_retries(attempts.retries());
+    }
+
+    pub(crate) fn count_retries(&self, retries: u32) {
+        self.retries.fetch_add(retries, Ordering::Relaxed);
+    }
+}
+
+/// Notes the checksum of the source's that the target was not given.
+pub(crate) fn note(notes: &Notes, source: &ObjectHead, plan: &Plan, given: Option<Checksum>) {
+    if let Some((attribute, reason)) = left_behind(source, plan, given) {
+        notes.not_carried(attribute, reason);
+    }
+}

@@ -1,0 +1,104 @@
+//! One part: read into a slot, sent, held against the answer.
+
+use crate::engine::buffer::{Ring, Slot};
+use crate::engine::fault::{Halt, fault_at};
+use crate::engine::hint::End;
+use crate::engine::job::Job;
+use crate::engine::notes::Notes;
+use crate::engine::parts::in_flight::Read;
+use crate::engine::parts::md5s::Md5s;
+use crate::engine::parts::ordered::Ordered;
+use crate::engine::parts::read::fill;
+use crate::engine::parts::uploaded::{Done, proven, same_bytes};
+use crate::engine::report::Fault;
+use crate::s3::error::Class;
+use crate::s3::multipart::UploadPart;
+use crate::s3::object::ObjectHead;
+use crate::s3::uploads::ListedPart;
+use crate::s3::{ByteRange, PartNumber, UploadId};
+use crate::wire::attempt::Attempts;
+use crate::wire::error::Error;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What all parts share.
+pub(crate) struct Parts {
+    pub(crate) job: Job,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) pinned: ObjectHead,
+    pub(crate) upload: UploadId,
+    pub(crate) own_boundaries: Option<Ordered>,
+    /// What the upload has already, by the index of the part: not sent again if it is what is read now.
+    pub(crate) listed: BTreeMap<usize, ListedPart>,
+    pub(crate) ring: Ring,
+}
+
+pub(crate) fn length(range: ByteRange) -> usize {
+    usize::try_from(range.bytes()).unwrap_or(usize::MAX)
+}
+
+pub(crate) async fn one(
+    parts: Arc<Parts>,
+    index: usize,
+    range: ByteRange,
+    slot: Slot,
+    md5s: Option<Arc<Md5s>>,
+    shared: Arc<Mutex<Option<Arc<Read>>>>,
+    attempts: Attempts,
+) -> Result<Done, Halt> {
+    let kind = parts.ring.kind();
+    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
+    if let Some(ordered) = &parts.own_boundaries {
+        ordered.take(index, sealed.bytes().clone());
+    }
+    let md5 = md5s.map(|md5s| md5s.enter(sealed.bytes().clone()));
+    let read = Arc::new(Read { sealed, md5 });
+    if let Some(listed) = parts.listed.get(&index) {
+        let digests = read.digests().await?;
+        if same_bytes(listed, &digests) {
+            return Ok(Done::kept(listed, digests));
+        }
+    }
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&read));
+    send(Arc::clone(&parts), index, read, attempts).await
+}
+
+/// Sends a part until the target has it, byte for byte.
+pub(crate) async fn send(
+    parts: Arc<Parts>,
+    index: usize,
+    read: Arc<Read>,
+    mut attempts: Attempts,
+) -> Result<Done, Halt> {
+    let operation = UploadPart {
+        bucket: parts.job.target.bucket.clone(),
+        key: parts.job.target.key.clone(),
+        upload: parts.upload.clone(),
+        number: number(index)?,
+        bytes: read.sealed.bytes().clone(),
+        crc: read.sealed.digests().crc,
+    };
+    let answer = parts.job.target.client.call(&operation, &mut attempts).await;
+    parts.notes.count(&attempts);
+    let written = answer.map_err(|error| refused(&error))?;
+    proven(operation.number, &read.digests().await?, written, &attempts)
+}
+
+pub(crate) fn number(index: usize) -> Result<PartNumber, Halt> {
+    PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()).into())
+}
+
+/// Why the target does not have a part.
+pub(crate) fn refused(error: &Error) -> Halt {
+    match error.class() {
+        Class::Missing if error.code() == Some("NoSuchUpload") => {
+            Halt::replaced("the upload was aborted by somebody else")
+        }
+        Class::Missing
+        | Class::Precondition
+        | Class::Throttled
+        | Class::Transient
+        | Class::Ambiguous
+        | Class::Refused => fault_at(End::Target, error).into(),
+    }
+}

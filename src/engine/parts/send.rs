@@ -1,0 +1,346 @@
+//! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
+
+use crate::engine::buffer::Slot;
+use crate::engine::fault::{Halt, stopped};
+use crate::engine::pace::goodput::{Goodput, Pace};
+use crate::engine::pace::replace::{self, Sending};
+use crate::engine::pace::tail::{Abreast, LOST, Rest, Standing};
+use crate::engine::parts::in_flight::{Copy, Flight, Held};
+use crate::engine::parts::md5s::Md5s;
+use crate::engine::parts::part::{Parts, length, one, send};
+use crate::engine::parts::stream::stream;
+use crate::engine::parts::uploaded::{Done, Origin, Sent};
+use crate::engine::report::Fault;
+use crate::s3::ByteRange;
+use crate::s3::checksum::Kinds;
+use crate::wire::attempt::Attempts;
+use crate::wire::call::Wider;
+use crate::wire::deadline::Stopped;
+use crate::wire::gate::Permit;
+use crate::wire::level::Level;
+use crate::wire::room::Room;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// How often the window and the pace of the parts are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Parts that are read ahead of the window, in hundredths of it, so that no permit waits for the source.
+const AHEAD: usize = 12;
+/// How many of them at least.
+const AHEAD_LEAST: usize = 4;
+
+/// Parts on their way.
+struct Flights {
+    parts: Arc<Parts>,
+    // What is computed of each part.
+    kinds: Kinds,
+    // Of parts in slots.
+    md5s: Arc<Md5s>,
+    // Dropped with this: its tasks end, their sockets close.
+    tasks: JoinSet<(usize, Result<Done, Halt>)>,
+    under_way: BTreeMap<usize, Flight>,
+    // How long each part took that was sent.
+    took: Vec<Duration>,
+    goodput: Goodput,
+    // Connections when the last part was begun.
+    at_end: Option<usize>,
+    // The last parts wait for each other.
+    abreast: Abreast,
+    level: Arc<Level>,
+    // All parts that were left are let out at once.
+    wider: Option<Wider>,
+    // Bytes of parts that ended since the last look, of which no look has seen.
+    finished: f64,
+    // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
+    all_md5: bool,
+    // Whether a part that is begun now can be expected to end before the deadline.
+    in_time: bool,
+}
+
+/// Sends these ranges of the source as the parts of an upload, but those at hand. Slots are taken in the order of the parts, so that the earliest part never waits for a
+/// later one's memory. A part that need not wait for the border does not wait in memory either: it is streamed.
+///
+/// # Cancel safety
+/// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
+pub(crate) async fn send_parts(
+    parts: Arc<Parts>,
+    ranges: &[ByteRange],
+    mut at_hand: BTreeMap<usize, Done>,
+    kinds: Kinds,
+) -> Result<Sent, Halt> {
+    let mut done: Vec<Option<Done>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
+    let missing: Vec<(usize, ByteRange)> =
+        ranges.iter().copied().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
+    let mut waiting = missing.into_iter().peekable();
+    let mut flights = Flights::new(Arc::clone(&parts), kinds);
+    flights.all_md5 = done.iter().flatten().all(|part| part.is_md5);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
+    let mut reserving = None;
+    while waiting.peek().is_some() || !flights.under_way.is_empty() {
+        if !flights.in_time && flights.under_way.is_empty() {
+            return Err(stopped(Stopped::Deadline).into());
+        }
+        if reserving.is_none()
+            && let Some((_, range)) = waiting.peek().filter(|_| flights.have_room())
+        {
+            reserving = Some((*range, Box::pin(parts.ring.slot(length(*range)))));
+        }
+        let may_stream = waiting.peek().is_some() && flights.may_stream();
+        let slot = async {
+            match &mut reserving {
+                Some((_, slot)) => slot.await,
+                None => std::future::pending().await,
+            }
+        };
+        // Not waited for: it is looked at whenever a part has ended, and a few times a second.
+        let permit = poll_fn(|_| match flights.parts.job.target.client.permit() {
+            Some(permit) => Poll::Ready(permit),
+            None => Poll::Pending,
+        });
+        tokio::select! {
+            biased;
+            Some(joined) = flights.tasks.join_next() => {
+                let joined = match joined {
+                    // A copy that came too late.
+                    Err(error) if error.is_cancelled() => continue,
+                    joined => joined.map_err(|error| Fault::new("internal", format!("a part's task ended: {error}")))?,
+                };
+                if let Some((index, part)) = flights.ended(joined)? {
+                    done[index] = Some(part);
+                }
+            }
+            permit = permit, if may_stream => {
+                if let Some((index, range)) = waiting.next() {
+                    flights.begin_streamed(index, range, permit);
+                }
+                // The last part is shorter, and a slot knows its length.
+                let next = waiting.peek().map(|(_, range)| range.bytes());
+                reserving = reserving.filter(|(range, _)| next == Some(range.bytes()));
+            }
+            slot = slot => {
+                reserving = None;
+                let slot = slot.map_err(|error| Fault::new("budget", format!("no memory for a part: {error}")))?;
+                if let Some((index, range)) = waiting.next() {
+                    flights.begin(index, range, slot);
+                }
+            }
+            _ = looks.tick() => flights.look(waiting.len()),
+        }
+    }
+    let all: Option<Vec<Done>> = done.into_iter().collect();
+    let all = all.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
+    let sent = Sent { parts: all, all_md5: flights.all_md5 };
+    tracing::debug!(
+        key = parts.job.source.key.as_str(),
+        parts = sent.parts.len(),
+        streamed = parts.notes.streamed.load(Ordering::Relaxed),
+        "parts sent"
+    );
+    Ok(sent)
+}
+
+impl Flights {
+    fn new(parts: Arc<Parts>, kinds: Kinds) -> Self {
+        Self {
+            parts,
+            kinds,
+            md5s: Arc::default(),
+            tasks: JoinSet::new(),
+            under_way: BTreeMap::new(),
+            took: Vec::new(),
+            goodput: Goodput::new(Instant::now()),
+            at_end: None,
+            abreast: Abreast::new(Instant::now(), Room::of_this_machine()),
+            level: Arc::default(),
+            wider: None,
+            finished: 0.0,
+            all_md5: true,
+            in_time: true,
+        }
+    }
+
+    /// Whether another part may be begun: as many as the window lets out, and some that are read ahead.
+    fn have_room(&self) -> bool {
+        let window = self.parts.job.target.client.window() as usize;
+        let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
+        self.in_time
+            && self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
+    }
+
+    /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or others
+    /// that are read wait for their permits.
+    fn may_stream(&self) -> bool {
+        let window = self.parts.job.target.client.window() as usize;
+        let most = window.min(self.parts.job.options.parts_under_way.max(1));
+        self.in_time && self.parts.own_boundaries.is_none() && self.under_way.len() < most
+    }
+
+    fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
+        let read = Arc::default();
+        let attempts = self.attempts();
+        let copy = self.copy(index, range, attempts, {
+            let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
+            // The MD5 of what stays at hand can wait.
+            let slot = slot.with(Kinds { md5: false, ..self.kinds });
+            let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
+            move |attempts| one(parts, index, range, slot, md5s, read, attempts)
+        });
+        self.enter(index, range, Held::Slot(read), copy);
+    }
+
+    fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
+        let attempts = self.attempts().with(permit);
+        let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
+        let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, kinds, attempts));
+        self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
+        self.enter(index, range, Held::Nowhere, copy);
+    }
+
+    fn enter(&mut self, index: usize, range: ByteRange, bytes: Held, copy: Copy) {
+        let shown = self.parts.job.meter.enter();
+        self.under_way.insert(index, Flight::new(range, bytes, copy, shown));
+    }
+
+    /// A part's attempts at one connection.
+    fn attempts(&self) -> Attempts {
+        self.parts.job.part().keeping_to(Arc::clone(&self.level))
+    }
+
+    /// Begins to send a part on a connection.
+    fn copy<F>(&mut self, index: usize, range: ByteRange, attempts: Attempts, work: impl FnOnce(Attempts) -> F) -> Copy
+    where
+        F: Future<Output = Result<Done, Halt>> + Send + 'static,
+    {
+        let (taken, peer) = (attempts.taken(), attempts.peer());
+        let work = work(attempts);
+        let task = self.tasks.spawn(async move { (index, work.await) });
+        Copy { task, taken, peer, pace: Pace::new(range.bytes(), Instant::now()) }
+    }
+
+    /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
+    fn ended(&mut self, (index, result): (usize, Result<Done, Halt>)) -> Result<Option<(usize, Done)>, Halt> {
+        match result {
+            Ok(done) => {
+                // Aborted before their answers, the other copies are closed connections.
+                let Some(flight) = self.under_way.remove(&index) else { return Ok(None) };
+                for copy in &flight.copies {
+                    copy.task.abort();
+                    self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
+                }
+                let bytes = flight.range.bytes();
+                self.parts.job.meter.arrived(bytes);
+                match done.origin {
+                    Origin::Sent => {
+                        self.parts.job.target.client.delivered(bytes);
+                        self.parts.notes.landed(bytes);
+                        self.took.push(done.took);
+                    }
+                    Origin::Kept => self.parts.notes.resumed(1),
+                }
+                self.all_md5 &= done.is_md5;
+                Ok(Some((index, done)))
+            }
+            Err(halt) => {
+                let Some(flight) = self.under_way.get_mut(&index) else { return Ok(None) };
+                flight.copies.retain(|copy| !copy.task.is_finished());
+                if flight.copies.is_empty() { Err(halt) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// Looks at the pace of the parts; lets all out that are left if they are the last; at the end of the object, keeps
+    /// those that are ahead back, and sends the slowest once more where there is room.
+    fn look(&mut self, left: usize) {
+        let now = Instant::now();
+        self.in_time = left == 0 || self.parts.job.deadline.allows(self.usual(now), now);
+        let copies = self.under_way.values_mut().flat_map(|flight| &mut flight.copies);
+        let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
+        let moved = moved + std::mem::take(&mut self.finished);
+        self.goodput.look(moved, now);
+        let copies = self.under_way.values().flat_map(|flight| &flight.copies);
+        let on_the_way = copies.map(|copy| copy.pace.on_the_way(copy.taken.load(Ordering::Relaxed))).sum();
+        self.abreast.moved(moved, on_the_way, now);
+        self.let_last_out(left, now);
+        for flight in self.under_way.values_mut().filter(|flight| flight.copies.len() > 1) {
+            for index in replace::losers(&flight.paces(), now).into_iter().rev() {
+                flight.copies.remove(index).task.abort();
+            }
+        }
+        if left > 0 {
+            return;
+        }
+        let standings: Vec<Standing> = self.under_way.values().filter_map(Flight::furthest).collect();
+        self.level.set(self.abreast.level(&standings, now));
+        if !self.all_md5 {
+            return;
+        }
+        let usual = self.usual(now);
+        // Second connections take the place of those that have ended: the path has shown that it has room for these.
+        let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
+        let spare = self.abreast.spare();
+        let most = *self.at_end.get_or_insert(connections(self)) + spare;
+        let client = self.parts.job.target.client.clone();
+        for _ in 0..self.goodput.copies_at_once(most).max(spare) {
+            if connections(self) >= most {
+                return;
+            }
+            let at_hand = self.under_way.iter().filter(|(_, flight)| flight.is_at_hand());
+            let sending = at_hand.map(|(index, flight)| Sending {
+                index: *index,
+                paces: flight.paces(),
+                copies: flight.begun,
+                waits: flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now)),
+            });
+            let sending: Vec<Sending> = sending.collect();
+            let Some(index) = replace::worst(&sending, usual, &self.goodput, spare > 0) else { return };
+            let Some(permit) = client.permit() else { return };
+            if !client.affords_hedge() {
+                return;
+            }
+            let Some(flight) = self.under_way.get_mut(&index) else { return };
+            let slow = flight.copies.last().and_then(|copy| copy.peer.get());
+            let (range, read) = (flight.range, flight.read());
+            flight.begun += 1;
+            let attempts = self.attempts().with(permit).away_from(slow);
+            let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
+            let copy = match read {
+                Some(read) => self.copy(index, range, attempts, |attempts| send(parts, index, read, attempts)),
+                None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
+            };
+            if let Some(flight) = self.under_way.get_mut(&index) {
+                flight.copies.push(copy);
+            }
+            self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins all parts that are left, if they are the last.
+    fn let_last_out(&mut self, left: usize, now: Instant) {
+        let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
+        let to_go = self.under_way.values().filter_map(Flight::furthest).map(|part| part.left).sum::<f64>();
+        let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
+        let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
+        let (wave, seconds) = (seconds(under_way), self.goodput.seconds(to_go) + seconds(left));
+        let rest = Rest { under_way, left, window, usual: self.usual(now), wave, seconds };
+        if self.abreast.are_last(&rest) {
+            let beyond = u32::try_from((under_way + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
+            self.wider = Some(self.parts.job.target.client.widen(beyond));
+        }
+    }
+
+    /// How long a part of this object usually takes, those included that are not done.
+    fn usual(&self, now: Instant) -> Duration {
+        let first = |flight: &Flight| flight.copies.first().map(|copy| copy.pace.age(now));
+        let mut took: Vec<Duration> = self.under_way.values().filter_map(first).chain(self.took.clone()).collect();
+        let middle = took.len() / 2;
+        if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
+    }
+}

@@ -1,0 +1,97 @@
+//! A part that goes straight from the source to the target, because there is no memory for it to wait in.
+//!
+//! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that is
+//! compared here. What it costs is a second reading of the source when the target has to be sent it again.
+
+use crate::engine::fault::Halt;
+use crate::engine::hint::End;
+use crate::engine::parts::part::{Parts, number, refused};
+use crate::engine::parts::read::feed;
+use crate::engine::parts::uploaded::{Done, proven};
+use crate::engine::report::Fault;
+use crate::mutation::{self, Mutation};
+use crate::s3::ByteRange;
+use crate::s3::checksum::Kinds;
+use crate::s3::error::Class;
+use crate::s3::streamed::{Form, StreamedPart};
+use crate::wire::attempt::Attempts;
+use crate::wire::error::Error;
+use crate::wire::stream::{Feed, Torn};
+use std::sync::Arc;
+
+/// Streams a part until the target has it, byte for byte.
+///
+/// # Cancel safety
+/// Both connections are closed; the upload keeps nothing of the part.
+pub(crate) async fn stream(
+    parts: Arc<Parts>,
+    index: usize,
+    range: ByteRange,
+    kinds: Kinds,
+    mut attempts: Attempts,
+) -> Result<Done, Halt> {
+    let result = until_it_is_there(&parts, index, range, kinds, &mut attempts).await;
+    parts.notes.count(&attempts);
+    result
+}
+
+async fn until_it_is_there(
+    parts: &Parts,
+    index: usize,
+    range: ByteRange,
+    kinds: Kinds,
+    attempts: &mut Attempts,
+) -> Result<Done, Halt> {
+    let client = &parts.job.target.client;
+    let mut part = StreamedPart {
+        bucket: parts.job.target.bucket.clone(),
+        key: parts.job.target.key.clone(),
+        upload: parts.upload.clone(),
+        number: number(index)?,
+        length: range.bytes(),
+        form: if mutation::is_on(Mutation::NoCrc) { Form::Plain } else { client.form() },
+    };
+    // The refusal of a trailer, while the part is tried without.
+    let mut with_trailer: Option<Error> = None;
+    loop {
+        let source = |mut line: Feed| {
+            line.begin(kinds);
+            feed(&parts.job, &parts.notes, &parts.pinned, range, line)
+        };
+        let error = match client.stream(&part, attempts, source).await {
+            Ok((written, digests)) => {
+                let done = proven(part.number, &digests, written, attempts)?;
+                if let Some(refusal) = with_trailer {
+                    // Of plain bytes the ETag is the only proof.
+                    if !done.is_md5 {
+                        return Err(refused(&refusal));
+                    }
+                    client.send_no_trailers();
+                }
+                return Ok(done);
+            }
+            Err(Torn::Target(error)) => error,
+            Err(Torn::Source(halt)) => return Err(halt),
+            Err(short @ Torn::Short { .. }) => {
+                let fault = Fault::new("network", format!("{}: {short}", End::Source.name()));
+                return Err(fault.into());
+            }
+        };
+        let is_refused = error.class() == Class::Refused;
+        if is_refused && let Some(refusal) = &with_trailer {
+            return Err(refused(refusal));
+        }
+        if is_refused && part.form == Form::Trailer && knows_no_trailers(&error) {
+            part.form = Form::Plain;
+            with_trailer = Some(error);
+            continue;
+        }
+        client.again(&part, error, attempts).await.map_err(|error| refused(&error))?;
+    }
+}
+
+/// Whether a refusal can mean that the server knows no trailers: it takes them for bytes that are not what was signed, or
+/// says that this is not implemented.
+fn knows_no_trailers(error: &Error) -> bool {
+    error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 501))
+}

@@ -1,0 +1,413 @@
+//! A multipart upload's life: begun, completed or aborted, or kept on purpose with its ticket; and never left behind.
+
+pub mod abort;
+pub mod part_copies;
+pub mod resume;
+
+use crate::engine::commit::{AtTarget, Attempted, Committed, Condition, Settled, prove};
+use crate::engine::decide::plan::Layout;
+use crate::engine::decide::ticket::{Ledger, Pin, Ticket};
+use crate::engine::decide::verify::Expected;
+use crate::engine::fault::{Halt, fault_at};
+use crate::engine::hint::End;
+use crate::engine::job::{Job, Ongoing};
+use crate::engine::notes::Notes;
+use crate::engine::report::Fault;
+use crate::engine::upload::abort::abort;
+use crate::s3::UploadId;
+use crate::s3::error::Class;
+use crate::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
+use crate::s3::object::{ObjectHead, Style};
+use crate::s3::operation::Precondition;
+use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
+use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::deadline::Deadline;
+use crate::wire::error::Error;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+/// How much earlier than ours, by the server's clock, an upload of an unanswered attempt can have been begun: the time
+/// that those attempts took, and this for the clock's grain.
+const CLOCK_GRAIN: i64 = 2;
+/// How long after it was meant to be begun an upload of a process that was killed can have been begun, in seconds: a Create
+/// over the border with some attempts. What came later is left to the sweep.
+const CREATE_SECONDS: i64 = 30;
+
+type Creation = JoinHandle<Result<UploadId, Error>>;
+
+/// What is needed to complete an upload.
+pub(crate) struct Completion<'a> {
+    /// The source's state that was sent.
+    pub(crate) source: &'a ObjectHead,
+    /// The upload.
+    pub(crate) upload: &'a UploadId,
+    /// All its parts, in order.
+    pub(crate) parts: &'a [CompletedPart],
+    /// What they make.
+    pub(crate) sent: &'a Expected,
+    /// What must hold at the target.
+    pub(crate) condition: Precondition,
+    /// What the upload was begun with.
+    pub(crate) style: &'a Style,
+}
+
+/// What an upload is begun for.
+pub(crate) struct Beginning<'a> {
+    /// What the object is given.
+    pub(crate) style: &'a Style,
+    /// The state of the source.
+    pub(crate) pin: Pin,
+    /// How it is cut.
+    pub(crate) layout: &'a Layout,
+    /// What has to hold at the target.
+    pub(crate) condition: &'a Precondition,
+}
+
+/// What is open at the target.
+#[derive(Clone)]
+enum Open {
+    /// An upload that nobody can go on with.
+    Bare(UploadId),
+    /// One that can be gone on with.
+    Ticketed(Ticket),
+}
+
+/// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut off in
+/// the middle of it does not lose the id.
+#[derive(Default)]
+pub(crate) struct Uploads {
+    creating: tokio::sync::Mutex<Option<Creation>>,
+    open: Mutex<Option<Open>>,
+    /// Whether somebody else may go on with it too: a ticket can be delivered twice.
+    adopted: bool,
+    ledger: Arc<Written>,
+}
+
+/// What the job's ledger says that has to be taken back.
+#[derive(Default)]
+struct Written {
+    /// Something.
+    anything: AtomicBool,
+    /// That uploads were meant to be begun which may be open, and whose ids nobody knows.
+    unknown: AtomicBool,
+}
+
+impl Uploads {
+    /// With what somebody else has begun, or meant to begin.
+    pub(crate) fn after(ongoing: &Ongoing) -> Self {
+        let ticket = ongoing.ticket.clone();
+        let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
+        let ledger = Written { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
+        let open = Mutex::new(ticket.map(Open::Ticketed));
+        Self { creating: Default::default(), open, adopted, ledger: Arc::new(ledger) }
+    }
+
+    /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they were is
+    /// told by an upload of one's own, which is left to [`Self::leave`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::begin`].
+    pub(crate) async fn settle(&self, job: &Job, notes: &Arc<Notes>) {
+        if self.ledger.unknown.load(Ordering::SeqCst)
+            && let Err(halt) = self.begin_bare(job, notes, &Style::default()).await
+        {
+            tracing::info!(key = job.target.key.as_str(), ?halt, "uploads of killed processes are left for later");
+        }
+    }
+
+    fn set(&self, open: Option<Open>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+    }
+
+    fn get(&self) -> Option<UploadId> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|open| match open {
+            Open::Bare(upload) => upload.clone(),
+            Open::Ticketed(ticket) => ticket.upload.clone(),
+        })
+    }
+
+    /// The ticket of the upload that is open, if there is one.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        match &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Open::Ticketed(ticket)) => Some(ticket.clone()),
+            Some(Open::Bare(_)) | None => None,
+        }
+    }
+
+    /// The ticket of the upload that is open, to be kept: none while another one is being begun.
+    pub(crate) fn keep(&self) -> Option<Ticket> {
+        let is_beginning = self.creating.try_lock().map_or(true, |creating| creating.is_some());
+        if is_beginning { None } else { self.ticket() }
+    }
+
+    /// Begins an upload, and ends those that unanswered attempts may have begun.
+    ///
+    /// # Cancel safety
+    /// All of it is done all the same, and [`Self::leave`] waits for it.
+    pub(crate) async fn begin(
+        &self,
+        job: &Job,
+        notes: &Arc<Notes>,
+        beginning: Beginning<'_>,
+    ) -> Result<UploadId, Halt> {
+        let Beginning { style, pin, layout, condition } = beginning;
+        let upload = self.created(job, notes, style).await?;
+        let (layout, condition) = (layout.clone(), condition.clone());
+        let ticket = Ticket { upload: upload.clone(), pin, layout, condition };
+        self.set(Some(Open::Ticketed(ticket.clone())));
+        notes.begin_upload();
+        write_down(job, notes, move |ledger| ledger.begun(&ticket)).await;
+        Ok(upload)
+    }
+
+    /// Begins an upload that nobody else can go on with, in place of what may be open: of parts that are copied within the
+    /// target, or to a stage.
+    ///
+    /// # Cancel safety
+    /// As [`Self::begin`].
+    pub(crate) async fn begin_bare(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+        if self.get().is_some() {
+            self.leave(job, notes).await;
+        }
+        let upload = self.created(job, notes, style).await?;
+        self.set(Some(Open::Bare(upload.clone())));
+        Ok(upload)
+    }
+
+    async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+        self.ledger.anything.store(true, Ordering::SeqCst);
+        write_down(job, notes, |ledger| ledger.intends()).await;
+        let mut creating = self.creating.lock().await;
+        let written = Arc::clone(&self.ledger);
+        let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone(), written)));
+        let joined = task.await;
+        *creating = None;
+        let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
+        answer.map_err(|error| fault_at(End::Target, &error).into())
+    }
+
+    /// What was open is not any more.
+    ///
+    /// # Cancel safety
+    /// The ledger may still name it; whoever goes by that finds it gone.
+    pub(crate) async fn close(&self, job: &Job, notes: &Notes) {
+        self.set(None);
+        // What is not known to be closed is for whoever comes next.
+        if !self.ledger.unknown.load(Ordering::SeqCst) && self.ledger.anything.swap(false, Ordering::SeqCst) {
+            write_down(job, notes, |ledger| ledger.ended()).await;
+        }
+    }
+
+    /// Completes the upload under a condition, deciding anew while the target changes.
+    ///
+    /// # Cancel safety
+    /// Whether it was completed is unknown; [`Self::leave`] aborts it if it was not.
+    pub(crate) async fn complete(
+        &self,
+        job: &Job,
+        notes: &Notes,
+        completion: Completion<'_>,
+    ) -> Result<Committed, Halt> {
+        let Completion { source, upload, parts, sent, condition, style } = completion;
+        let mut condition = Condition::new(condition);
+        let mut conflicts = 0;
+        loop {
+            let operation = CompleteMultipartUpload {
+                bucket: job.target.bucket.clone(),
+                key: job.target.key.clone(),
+                upload: upload.clone(),
+                parts: parts.to_vec(),
+                size: sent.size,
+                crc: sent.crc,
+                precondition: condition.asked(),
+            };
+            let mut attempts = job.part();
+            let answer = job.target.client.call(&operation, &mut attempts).await;
+            notes.count(&attempts);
+            let error = match answer {
+                Ok(written) => {
+                    self.close(job, notes).await;
+                    return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
+                }
+                Err(error) => error,
+            };
+            if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
+                let fault = fault_at(End::Target, &error);
+                // Opaque ETags differ each time a part is sent, by whomever.
+                let is_shared = self.adopted && error.code() == Some("InvalidPart");
+                return Err(if is_shared { Halt::Shared(Box::new(fault)) } else { fault.into() });
+            }
+            let code = error.code().map(str::to_owned);
+            let attempted = Attempted { source, sent, written: &style.attributes, error, attempts: &attempts };
+            match condition.settle(job, notes, attempted).await? {
+                Settled::Ours(seen) => {
+                    // Another handler of the same event may have made the very same object. Then this upload is open still,
+                    // so it is left to be aborted, which one that was completed answers with NoSuchUpload.
+                    return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
+                }
+                Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
+                Settled::Write if code.as_deref() == Some("NoSuchUpload") => {
+                    self.close(job, notes).await;
+                    return Err(Halt::replaced("the upload was aborted by somebody else"));
+                }
+                // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
+                Settled::Write if code.as_deref() == Some("ConditionalRequestConflict") => {
+                    conflicts += 1;
+                    if conflicts > 1 || !is_alive(job, notes, upload).await? {
+                        notes.remark_for_good("a conflicting write made all parts be sent twice");
+                        return Err(Halt::replaced("a conflicting write ended the upload"));
+                    }
+                }
+                Settled::Write => {}
+            }
+        }
+    }
+
+    /// Aborts whatever is open and looks until it is gone, for at most the job's grace.
+    ///
+    /// # Cancel safety
+    /// An upload may be left open.
+    pub(crate) async fn leave(&self, job: &Job, notes: &Notes) {
+        let left = async {
+            if let Some(creating) = self.creating.lock().await.take()
+                && let Ok(Ok(upload)) = creating.await
+            {
+                self.set(Some(Open::Bare(upload)));
+            }
+            match self.get() {
+                Some(upload) => abort(&job.target, &upload).await,
+                None => Ok(()),
+            }
+        };
+        let gone = match timeout(job.grace, left).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {:?}", job.grace)),
+        };
+        match (gone, self.get()) {
+            (None, _) => self.close(job, notes).await,
+            (Some(why), Some(upload)) => {
+                notes.remark_for_good(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
+            }
+            (Some(why), None) => notes.remark_for_good(format!("an upload may have been left open: {why}")),
+        }
+    }
+}
+
+/// Creates an upload.
+///
+/// # Cancel safety
+/// An upload may be left open.
+async fn create(job: Job, notes: Arc<Notes>, style: Style, written: Arc<Written>) -> Result<UploadId, Error> {
+    let (bucket, key) = (job.target.bucket.clone(), job.target.key.clone());
+    let mut attempts = job.part();
+    let began = Instant::now();
+    let operation = CreateMultipartUpload { bucket, key, style };
+    let answer = job.target.client.call(&operation, &mut attempts).await;
+    notes.count(&attempts);
+    let tried = attempts.unanswered().then(|| began.elapsed());
+    match &answer {
+        Ok(upload) if tried.is_some() || written.unknown.load(Ordering::SeqCst) => {
+            let left = abort_unanswered(&job, &notes, upload, tried).await;
+            written.unknown.store(left == Left::Unknown, Ordering::SeqCst);
+        }
+        // Without one that is known to be ours, nothing says which of those under the key are.
+        Err(_) if attempts.unanswered() => {
+            written.unknown.store(true, Ordering::SeqCst);
+            notes.remark_for_good("an unanswered CreateMultipartUpload may have left an upload open");
+        }
+        Ok(_) | Err(_) => {}
+    }
+    answer
+}
+
+async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Halt> {
+    let list = ListParts {
+        bucket: job.target.bucket.clone(),
+        key: job.target.key.clone(),
+        upload: upload.clone(),
+        after: None,
+    };
+    let mut attempts = job.control();
+    let answer = job.target.client.call(&list, &mut attempts).await;
+    notes.count(&attempts);
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.class() == Class::Missing => Ok(false),
+        Err(error) => Err(fault_at(End::Target, &error).into()),
+    }
+}
+
+/// Writes something into the job's ledger, if it has one; a disk that does not take it is no reason not to copy.
+async fn write_down(job: &Job, notes: &Notes, write: impl FnOnce(&dyn Ledger) -> io::Result<()> + Send + 'static) {
+    let Some(ledger) = job.ongoing.ledger.clone() else { return };
+    let written = tokio::task::spawn_blocking(move || write(&*ledger)).await;
+    if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
+        notes.remark_for_good(format!(
+            "what is open could not be written down, so a process that is killed cannot be gone on from: {error}"
+        ));
+    }
+}
+
+/// Aborts the uploads that unanswered attempts of ours may have begun, or a process that was killed before it knew its
+/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the
+/// same seconds would be among them; it finds its upload gone and begins again, while an orphan would be paid for until
+/// somebody finds it.
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Left {
+    let mut list = ListMultipartUploads {
+        bucket: job.target.bucket.clone(),
+        prefix: job.target.key.as_str().to_owned(),
+        after: None,
+    };
+    let mut open: Vec<OpenUpload> = Vec::new();
+    loop {
+        // Past the job's deadline: what is left is bounded by its grace.
+        let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
+        match job.target.client.call(&list, &mut attempts).await {
+            Ok(page) => {
+                open.extend(page.uploads.into_iter().filter(|upload| upload.key == job.target.key));
+                match page.next {
+                    Some(next) => list.after = Some(next),
+                    None => break,
+                }
+            }
+            Err(error) => {
+                notes.remark_for_good(format!(
+                    "an unanswered CreateMultipartUpload may have left an upload open: {error}"
+                ));
+                return Left::Unknown;
+            }
+        }
+    }
+    // A server that does not show who began what, or not at once, will not show it later either.
+    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Left::Nothing };
+    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Left::Nothing };
+    let mut left = Left::Nothing;
+    let seconds = |tried: Duration| i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2);
+    let of_these = tried.map(|tried| begun - seconds(tried) - CLOCK_GRAIN..=begun + CLOCK_GRAIN);
+    let of_the_killed = job.ongoing.intended.iter().map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
+    let windows: Vec<_> = of_these.into_iter().chain(of_the_killed).collect();
+    for upload in &open {
+        let is_orphan = upload.upload != *ours
+            && upload.initiator.as_ref() == Some(initiator)
+            && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
+        if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
+            notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+            left = Left::Unknown;
+        }
+    }
+    left
+}
+
+/// What is left of uploads whose ids nobody knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Nothing that could be found.
+    Nothing,
+    /// Some may be open.
+    Unknown,
+}
