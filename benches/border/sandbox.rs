@@ -17,8 +17,8 @@ use xpsync::events::answer::Answer;
 use xpsync::handler::{Function, Told};
 use xpsync::settings::FunctionSettings;
 use xpsync::telemetry::{self, LogFormat};
-use xpsync::wire::connect::{Connect, Network};
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::{Connect, Network};
+use xpsync::wire::net::tls::client_config;
 
 /// Lambda's longest.
 const DEADLINE: Duration = Duration::from_secs(900);

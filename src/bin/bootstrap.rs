@@ -16,8 +16,8 @@ use xpsync::events::answer::Answer;
 use xpsync::handler::{Function, Told};
 use xpsync::settings::FunctionSettings;
 use xpsync::telemetry::{self, LogFormat, emf, emf_of_invocation, write_line};
-use xpsync::wire::connect::{Connect, Network};
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::{Connect, Network};
+use xpsync::wire::net::tls::client_config;
 
 /// A deadline before this is no time: `cargo lambda watch` sends the constant 600000.
 const FIRST_PLAUSIBLE_DEADLINE: Duration = Duration::from_secs(86_400 * 365);

@@ -19,9 +19,9 @@ use crate::engine::report::{Outcome, Report};
 use crate::journal::{Before, Journal, Named, Names};
 use crate::s3::{Bucket, Key};
 use crate::settings::state_folder;
-use crate::wire::call::{Client, Config};
+use crate::wire::client::call::{Client, Config};
 use crate::wire::deadline::Deadline;
-use crate::wire::room::Room;
+use crate::wire::net::host_limits::Room;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use crate::s3::UploadId;
 use crate::settings::state_folder;
 use crate::sync::sweep::{Found, Mode, Sweep, Swept, sweep};
 use crate::telemetry::write_line;
-use crate::wire::call::{Client, Config};
+use crate::wire::client::call::{Client, Config};
 use crate::wire::deadline::Deadline;
 use serde_json::json;
 use std::collections::BTreeSet;

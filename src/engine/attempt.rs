@@ -27,7 +27,7 @@ use crate::s3::ByteRange;
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Stored;
-use crate::wire::body::Incoming;
+use crate::wire::body::incoming::Incoming;
 use std::sync::Arc;
 
 /// Connections to the target that are opened while the first look at it is under way: some, because it may show that
@@ -93,7 +93,7 @@ impl Work<'_> {
             && refused.version == found.version
             && refused.last_modified == found.last_modified
         {
-            self.job.source.client.spell_etags_bare();
+            self.job.source.client.quirks().spell_etags_bare();
         }
     }
 
@@ -162,7 +162,7 @@ impl Work<'_> {
         let target = match seen {
             _ if job.options.kms_key.is_some() => staging::Target::Opaque,
             // What such a source is, only its ETag shows, and no copy at this target has it.
-            _ if head.crc.is_none() && job.target.client.expects_opaque_etags() => staging::Target::Opaque,
+            _ if head.crc.is_none() && job.target.client.quirks().expects_opaque_etags() => staging::Target::Opaque,
             Some(seen) if !seen.encryption.keeps_md5() => staging::Target::Opaque,
             Some(_) | None => staging::Target::Plain,
         };

@@ -1,8 +1,8 @@
 //! Which advice goes with a failure: pure.
 
 use crate::s3::error::{Class, Refusal, Remedy};
-use crate::wire::connect::Distrust;
 use crate::wire::error::Error;
+use crate::wire::net::connect::Distrust;
 
 /// The two ends of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

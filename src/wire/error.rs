@@ -2,8 +2,8 @@
 
 use crate::s3::error::{Class, Refusal};
 use crate::s3::operation::Repeat;
-use crate::wire::connect::ConnectError;
 use crate::wire::keys::KeysError;
+use crate::wire::net::connect::ConnectError;
 use std::io;
 use thiserror::Error;
 

@@ -2,25 +2,14 @@
 //!
 //! Owns connections, time-outs, retries, and what is learned of a server on the way (its region, its clock, how it
 //! spells ETags in conditions). Must not know what an object's copy is made of: it sends one operation of `s3` and gives
-//! back its reply. Whether another attempt is worth it is decided by [`attempt`], which is pure; how many requests may be
+//! back its reply. Whether another attempt is worth it is decided by [`client::attempt`], which is pure; how many requests may be
 //! under way is asked of a [`gate::Gate`], which the engine implements.
 
-pub mod attempt;
 pub mod body;
-pub mod call;
-pub mod connect;
+pub mod client;
 pub mod deadline;
 pub mod error;
 pub mod gate;
 pub mod keys;
-mod learned;
-pub mod level;
-mod passage;
-mod pool;
-mod request;
-mod resolve;
-pub mod room;
+pub mod net;
 pub mod sdk;
-mod socket;
-pub mod stream;
-pub mod tls;

@@ -4,10 +4,10 @@
 //! Who asks signs, retries and times out; here is only what carries one request.
 
 use crate::s3::endpoint::Scheme;
-use crate::wire::body::{Load, Outgoing};
-use crate::wire::connect::{Connect, Origin};
+use crate::wire::body::outgoing::{Load, Outgoing};
 use crate::wire::gate::Open;
-use crate::wire::pool::Pool;
+use crate::wire::net::connect::{Connect, Origin};
+use crate::wire::net::pool::Pool;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };

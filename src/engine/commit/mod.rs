@@ -23,7 +23,7 @@ use crate::s3::error::Class;
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::ObjectHead;
 use crate::s3::operation::Precondition;
-use crate::wire::attempt::Attempts;
+use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 
 /// How often a condition is decided anew before somebody else is held to be winning on purpose.
@@ -51,7 +51,7 @@ impl AtTarget {
 /// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
 pub(crate) fn learn(job: &Job, etag: &ETag) {
     if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
-        job.target.client.expect_opaque_etags();
+        job.target.client.quirks().expect_opaque_etags();
     }
 }
 
@@ -173,10 +173,10 @@ impl Condition {
 
 /// The very ETag that the target has was refused: this server compares it with our quotes.
 pub(crate) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
-    if job.target.client.spells_etags_bare() {
+    if job.target.client.quirks().spells_etags_bare() {
         return Err(fault_at(End::Target, error).into());
     }
-    job.target.client.spell_etags_bare();
+    job.target.client.quirks().spell_etags_bare();
     Ok(())
 }
 

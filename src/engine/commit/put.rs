@@ -200,7 +200,7 @@ pub(crate) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
 
 /// What is to be expected of the new object's ETag, from what this process has learned as well.
 pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
-    let learned = seen.is_none() && job.target.client.expects_opaque_etags();
+    let learned = seen.is_none() && job.target.client.quirks().expects_opaque_etags();
     if learned { ETags::Opaque } else { etags(job, seen) }
 }
 

@@ -164,7 +164,7 @@ impl Work<'_> {
         let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
-            job.target.client.expect_opaque_etags();
+            job.target.client.quirks().expect_opaque_etags();
             return Err(Halt::replaced("the target was found to make opaque ETags, so nothing is gained by a stage"));
         }
         let (digests, named) = (sent.digests(), sent.named());

@@ -14,7 +14,7 @@ use crate::engine::upload::Uploads;
 use crate::s3::Key;
 use crate::s3::error::Class;
 use crate::s3::object::{DeleteObject, HeadObject};
-use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -9,7 +9,7 @@ use crate::engine::look::layout::{self, Between, Held};
 use crate::engine::notes::Notes;
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
-use crate::wire::body::Incoming;
+use crate::wire::body::incoming::Incoming;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
 

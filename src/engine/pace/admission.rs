@@ -2,7 +2,7 @@
 
 use crate::engine::pace::governor::Governor;
 use crate::wire::gate::{Boxed, Gate, Permit, Told};
-use crate::wire::room::sockets_are_tight;
+use crate::wire::net::host_limits::sockets_are_tight;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;

@@ -1,7 +1,7 @@
 //! Goodput, of all connections and of one: pure.
 
 use crate::engine::pace::tail::Standing;
-use crate::wire::body::arrived;
+use crate::wire::body::progress::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
 

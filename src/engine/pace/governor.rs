@@ -3,7 +3,7 @@
 //! [`Adaptive`](crate::engine::pace::adaptive::Adaptive) follows the path; [`FixedWindow`] is what somebody asked for.
 
 use crate::wire::gate::Told;
-use crate::wire::room::Room;
+use crate::wire::net::host_limits::Room;
 use tokio::time::Instant;
 
 /// Decides on a window.

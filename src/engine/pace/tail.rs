@@ -8,8 +8,8 @@
 //! for one. All parts then end within a second or two of each other: 1 GiB over 200 ms, 300 Mbit/s and 0.05 % of loss takes
 //! 32.0 to 33.2 s so, in 21 runs of 22, and 34.9 to 36.1 s with the same connections and no level.
 
-use crate::wire::level::Line;
-use crate::wire::room::Room;
+use crate::wire::body::pacer::Line;
+use crate::wire::net::host_limits::Room;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;

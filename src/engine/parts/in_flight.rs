@@ -8,7 +8,7 @@ use crate::engine::pace::tail::Standing;
 use crate::engine::parts::md5s::Md5;
 use crate::s3::ByteRange;
 use crate::s3::checksum::Digests;
-use crate::wire::attempt::Peer;
+use crate::wire::client::attempt::Peer;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;

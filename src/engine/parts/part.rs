@@ -16,7 +16,7 @@ use crate::s3::multipart::UploadPart;
 use crate::s3::object::ObjectHead;
 use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
-use crate::wire::attempt::Attempts;
+use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

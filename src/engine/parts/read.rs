@@ -11,10 +11,10 @@ use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Kinds, Running};
 use crate::s3::error::Class;
 use crate::s3::object::{GetObject, ObjectHead};
-use crate::wire::attempt::Attempts;
-use crate::wire::body::Incoming;
+use crate::wire::body::incoming::Incoming;
+use crate::wire::body::pipe::{Feed, NotTaken};
+use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
-use crate::wire::stream::{Feed, NotTaken};
 use bytes::Bytes;
 use std::io;
 

@@ -14,9 +14,9 @@ use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::streamed::{Form, StreamedPart};
-use crate::wire::attempt::Attempts;
+use crate::wire::body::pipe::{Feed, Torn};
+use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
-use crate::wire::stream::{Feed, Torn};
 use std::sync::Arc;
 
 /// Streams a part until the target has it, byte for byte.
@@ -49,7 +49,7 @@ async fn until_it_is_there(
         upload: parts.upload.clone(),
         number: number(index)?,
         length: range.bytes(),
-        form: if mutation::is_on(Mutation::NoCrc) { Form::Plain } else { client.form() },
+        form: if mutation::is_on(Mutation::NoCrc) { Form::Plain } else { client.quirks().form() },
     };
     // The refusal of a trailer, while the part is tried without.
     let mut with_trailer: Option<Error> = None;
@@ -66,7 +66,7 @@ async fn until_it_is_there(
                     if !done.is_md5 {
                         return Err(refused(&refusal));
                     }
-                    client.send_no_trailers();
+                    client.quirks().send_no_trailers();
                 }
                 return Ok(done);
             }

@@ -8,7 +8,7 @@ use crate::s3::checksum::Digests;
 use crate::s3::multipart::CompletedPart;
 use crate::s3::object::Written;
 use crate::s3::uploads::ListedPart;
-use crate::wire::attempt::Attempts;
+use crate::wire::client::attempt::Attempts;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::multipart::AbortMultipartUpload;
 use crate::s3::uploads::ListParts;
-use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipa
 use crate::s3::object::{ObjectHead, Style};
 use crate::s3::operation::Precondition;
 use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
-use crate::wire::attempt::{Attempts, Persistence};
+use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
 use std::io;

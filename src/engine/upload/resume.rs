@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 const REREADS: usize = 16;
 
 /// What an upload was found to hold.
-enum Listed {
+pub(crate) enum Listed {
     /// These parts of the layout, by index.
     Parts(BTreeMap<usize, ListedPart>),
     /// It is not there any more: completed or aborted.

@@ -9,8 +9,8 @@ use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::s3::error::Unreadable;
 use xpsync::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
 use xpsync::s3::{Bucket, Key};
-use xpsync::wire::attempt::{Attempts, Persistence};
-use xpsync::wire::call::{Client, Config};
+use xpsync::wire::client::attempt::{Attempts, Persistence};
+use xpsync::wire::client::call::{Client, Config};
 use xpsync::wire::deadline::Deadline;
 
 /// A PUT with whatever headers and query; it answers with its document.

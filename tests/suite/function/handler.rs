@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::events::answer::Answer;
-use xpsync::wire::connect::{Connect, ConnectError, Connected, Origin};
 use xpsync::wire::gate::Boxed;
+use xpsync::wire::net::connect::{Connect, ConnectError, Connected, Origin};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_answered_with_the_report_of_its_object() {

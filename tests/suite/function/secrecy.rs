@@ -19,9 +19,9 @@ use xpsync::s3::endpoint::Endpoint;
 use xpsync::s3::sign::Scope;
 use xpsync::secrets::TargetKeys;
 use xpsync::settings::FunctionSettings;
-use xpsync::wire::connect::{Connect, ConnectError, Connected, Origin};
 use xpsync::wire::gate::Boxed;
 use xpsync::wire::keys::Fixed;
+use xpsync::wire::net::connect::{Connect, ConnectError, Connected, Origin};
 
 const HIDDEN: &str = "a-temporary-secret";
 const TOKEN: &str = "a-session-token-nobody-may-see";

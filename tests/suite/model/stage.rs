@@ -24,9 +24,9 @@ use xpsync::events::answer::{Answer, report_json};
 use xpsync::handler::{Function, Told, Tuning};
 use xpsync::journal::Journal;
 use xpsync::settings::FunctionSettings;
-use xpsync::wire::call::Config;
-use xpsync::wire::connect::{Connect, Network};
-use xpsync::wire::tls::client_config;
+use xpsync::wire::client::call::Config;
+use xpsync::wire::net::connect::{Connect, Network};
+use xpsync::wire::net::tls::client_config;
 
 /// How long a client waits for a server that stands still: what a stall costs a case, and longer than a busy machine takes
 /// for an answer.

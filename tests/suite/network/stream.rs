@@ -25,14 +25,14 @@ use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultip
 use xpsync::s3::object::{GetObject, Style, Written};
 use xpsync::s3::streamed::{Form, StreamedPart};
 use xpsync::s3::{Bucket, ByteRange, Key, PartNumber, UploadId};
-use xpsync::wire::attempt::{Attempts, Persistence};
-use xpsync::wire::call::{Client, Config};
-use xpsync::wire::connect::{Connect, ConnectError, Connected, Network, Origin};
+use xpsync::wire::body::pipe::{Feed, NotTaken, Torn};
+use xpsync::wire::client::attempt::{Attempts, Persistence};
+use xpsync::wire::client::call::{Client, Config};
 use xpsync::wire::deadline::Deadline;
 use xpsync::wire::gate::{Boxed, Came, Gate, Open, Permit, Told};
 use xpsync::wire::keys::Fixed;
-use xpsync::wire::stream::{Feed, NotTaken, Torn};
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::{Connect, ConnectError, Connected, Network, Origin};
+use xpsync::wire::net::tls::client_config;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 type Streamed = Result<(Written, Digests), Torn<Failed>>;
@@ -279,7 +279,7 @@ struct Flipping {
 }
 
 struct Flipped {
-    stream: Box<dyn xpsync::wire::connect::Stream>,
+    stream: Box<dyn xpsync::wire::net::connect::Stream>,
     at: u64,
     written: u64,
 }

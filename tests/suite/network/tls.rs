@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
 use xpsync::engine::copy::copy;
 use xpsync::engine::report::{Outcome, Report};
-use xpsync::wire::call::Client;
-use xpsync::wire::connect::Network;
+use xpsync::wire::client::call::Client;
 use xpsync::wire::gate::Open;
 use xpsync::wire::keys::Fixed;
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::Network;
+use xpsync::wire::net::tls::client_config;
 
 const KEY: &str = "k";
 

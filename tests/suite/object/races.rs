@@ -14,7 +14,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::Outcome;
 use xpsync::s3::Key;
-use xpsync::wire::call::Config;
+use xpsync::wire::client::call::Config;
 use xpsync::wire::deadline::Deadline;
 
 const KEY: &str = "k";

@@ -16,13 +16,13 @@ use xpsync::engine::report::Outcome;
 use xpsync::s3::endpoint::{Endpoint, Region};
 use xpsync::s3::object::PutObject;
 use xpsync::s3::{Bucket, Key};
-use xpsync::wire::attempt::{Attempts, Persistence};
-use xpsync::wire::call::{Client, Config};
-use xpsync::wire::connect::Network;
+use xpsync::wire::client::attempt::{Attempts, Persistence};
+use xpsync::wire::client::call::{Client, Config};
 use xpsync::wire::deadline::Deadline;
 use xpsync::wire::gate::{Boxed, Gate, Open, Permit};
 use xpsync::wire::keys::Fixed;
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::Network;
+use xpsync::wire::net::tls::client_config;
 
 const KEY: &str = "k";
 

@@ -102,7 +102,7 @@ async fn a_server_that_knows_no_trailers_gets_plain_parts_from_then_on() {
     // Every first attempt.
     pair.target.faults().add(Fault::on("UploadPart", unknown()).times(5));
     let report = copy(&job).await;
-    assert_eq!((report.outcome, job.target.client.form()), (Outcome::Copied, Form::Plain), "{report:?}");
+    assert_eq!((report.outcome, job.target.client.quirks().form()), (Outcome::Copied, Form::Plain), "{report:?}");
     assert_settled(&pair, KEY, None, &report, "no trailers");
     pair.target.store().delete(TARGET_BUCKET, KEY).unwrap();
     pair.target.forget();
@@ -118,7 +118,7 @@ async fn what_is_refused_both_ways_is_reported_as_it_was_refused_first() {
     pair.target.faults().add(Fault::on("UploadPart", Action::answer("InvalidArgument")).part(2).nth(2));
     let report = copy(&job).await;
     assert_eq!(fault_of(&report, "refused").code.as_deref(), Some("InvalidRequest"), "{report:?}");
-    assert_eq!(job.target.client.form(), Form::Trailer);
+    assert_eq!(job.target.client.quirks().form(), Form::Trailer);
     assert_settled(&pair, KEY, None, &report, "refused both ways");
 }
 

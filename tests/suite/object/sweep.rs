@@ -15,7 +15,7 @@ use xpsync::engine::job::Side;
 use xpsync::events::answer::Answer;
 use xpsync::s3::{Bucket, Key, UploadId};
 use xpsync::sync::sweep::{Counts, Found, Mode, Sweep, Swept, sweep};
-use xpsync::wire::call::Config;
+use xpsync::wire::client::call::Config;
 use xpsync::wire::deadline::Deadline;
 
 const DAY: Duration = Duration::from_hours(24);

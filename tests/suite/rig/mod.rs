@@ -15,8 +15,8 @@ use xpsync::engine::report::{Fault as Reported, Outcome, Report};
 use xpsync::s3::multipart::CreateMultipartUpload;
 use xpsync::s3::object::Style;
 use xpsync::s3::{Bucket, Key};
-use xpsync::wire::attempt::{Attempts, Persistence};
-use xpsync::wire::call::Config;
+use xpsync::wire::client::attempt::{Attempts, Persistence};
+use xpsync::wire::client::call::Config;
 use xpsync::wire::deadline::Deadline;
 
 pub(crate) const KIB: usize = 1 << 10;

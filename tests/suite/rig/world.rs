@@ -13,8 +13,8 @@ use xpsync::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARG
 use xpsync::events::answer::Answer;
 use xpsync::handler::Function;
 use xpsync::settings::FunctionSettings;
-use xpsync::wire::connect::{Connect, Network};
-use xpsync::wire::tls::client_config;
+use xpsync::wire::net::connect::{Connect, Network};
+use xpsync::wire::net::tls::client_config;
 
 pub(crate) const SECRET: &str = "target-keys";
 

@@ -2,7 +2,6 @@
 
 use crate::s3::operation::Head;
 use crate::s3::streamed::Form;
-use crate::wire::call::Client;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +10,7 @@ const S3_NAME: &str = "AmazonS3";
 
 /// Of one server.
 #[derive(Debug, Default)]
-pub(crate) struct Learned {
+pub struct Quirks {
     // Seconds to add to our clock to have the server's.
     skew: AtomicI64,
     // Its conditions want ETags without quotes (radosgw).
@@ -24,7 +23,7 @@ pub(crate) struct Learned {
     opaque_etags: AtomicBool,
 }
 
-impl Learned {
+impl Quirks {
     /// Looks at an answer.
     pub(crate) fn from(&self, head: &Head) {
         if head.text("server") == Some(S3_NAME) {
@@ -49,39 +48,37 @@ impl Learned {
         let theirs = if skew >= 0 { ours.checked_add(by) } else { ours.checked_sub(by) };
         theirs.unwrap_or(ours)
     }
-}
 
-impl Client {
     /// From now on conditions carry ETags without quotes. For radosgw, whose
     /// writes take only these; switched on by a refusal of the very ETag that the server shows, never beforehand.
-    pub fn spell_etags_bare(&self) {
-        self.learned().bare_etags.store(true, Ordering::Relaxed);
+    pub(crate) fn spell_etags_bare(&self) {
+        self.bare_etags.store(true, Ordering::Relaxed);
     }
 
     /// Whether conditions carry ETags without quotes.
-    pub fn spells_etags_bare(&self) -> bool {
-        self.learned().bare_etags.load(Ordering::Relaxed)
+    pub(crate) fn spells_etags_bare(&self) -> bool {
+        self.bare_etags.load(Ordering::Relaxed)
     }
 
     /// From now on streamed parts have no trailer. For radosgw, which refuses them; switched on when it took a part that
     /// way after it had refused the same part with one, never beforehand.
     pub fn send_no_trailers(&self) {
-        self.learned().no_trailers.store(true, Ordering::Relaxed);
+        self.no_trailers.store(true, Ordering::Relaxed);
     }
 
     /// From now on new objects are expected to have opaque ETags, as the last one has.
-    pub fn expect_opaque_etags(&self) {
-        self.learned().opaque_etags.store(true, Ordering::Relaxed);
+    pub(crate) fn expect_opaque_etags(&self) {
+        self.opaque_etags.store(true, Ordering::Relaxed);
     }
 
     /// Whether an object that was written here had an opaque ETag.
-    pub fn expects_opaque_etags(&self) -> bool {
-        self.learned().opaque_etags.load(Ordering::Relaxed)
+    pub(crate) fn expects_opaque_etags(&self) -> bool {
+        self.opaque_etags.load(Ordering::Relaxed)
     }
 
     /// How the checksum of a streamed part is told.
     pub fn form(&self) -> Form {
-        if self.learned().no_trailers.load(Ordering::Relaxed) { Form::Plain } else { Form::Trailer }
+        if self.no_trailers.load(Ordering::Relaxed) { Form::Plain } else { Form::Trailer }
     }
 }
 

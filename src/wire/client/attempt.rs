@@ -5,10 +5,10 @@
 //! a failing server is not met by a storm.
 
 use crate::s3::error::{Class, Remedy};
+use crate::wire::body::pacer::Level;
 use crate::wire::deadline::Deadline;
 use crate::wire::error::{Error, Stage};
 use crate::wire::gate::Permit;
-use crate::wire::level::Level;
 use aws_credential_types::Credentials;
 use std::fmt;
 use std::net::IpAddr;

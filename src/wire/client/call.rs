@@ -7,16 +7,19 @@ use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Refusal, Remedy};
 use crate::s3::object::{GetObject, ObjectHead};
 use crate::s3::operation::{self, Answer, Failure, Head, Operation, Pace};
-use crate::wire::attempt::{Attempts, Budget, Entrance, Verdict};
-use crate::wire::body::{Incoming, Load, Outgoing, untold};
-use crate::wire::connect::{Connect, Origin};
+use crate::wire::body::incoming::Incoming;
+use crate::wire::body::lease::{Finished, Passage};
+use crate::wire::body::outgoing::{Load, Outgoing};
+use crate::wire::body::pacer::Level;
+use crate::wire::body::progress::untold;
+use crate::wire::client::attempt::{Attempts, Budget, Entrance, Verdict};
+use crate::wire::client::quirks::{Quirks, seconds};
+use crate::wire::client::request::{Site, signed};
 use crate::wire::error::{Error, Stage};
 use crate::wire::gate::{self, Came, Gate, Permit};
 use crate::wire::keys::{Ahead, Keys};
-use crate::wire::learned::{Learned, seconds};
-use crate::wire::level::Level;
-use crate::wire::passage::{Finished, Passage};
-use crate::wire::pool::{Connection, Pool};
+use crate::wire::net::connect::{Connect, Origin};
+use crate::wire::net::pool::{Connection, Pool};
 use http::Request;
 use std::io;
 use std::pin::pin;
@@ -68,20 +71,14 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     config: Config,
+    // A redirect changes it for all calls that follow.
     site: RwLock<Site>,
     keys: Arc<dyn Keys>,
     ahead: Mutex<Option<Ahead>>,
     gate: Arc<dyn Gate>,
     pool: Arc<Pool>,
     budget: Mutex<Budget>,
-    learned: Learned,
-}
-
-/// Where the bucket is; a redirect changes it for all calls that follow.
-#[derive(Debug, Clone)]
-pub(crate) struct Site {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) region: Region,
+    quirks: Quirks,
 }
 
 /// A window that is wider until this is dropped.
@@ -130,7 +127,7 @@ impl Client {
             gate,
             pool: Arc::new(Pool::new(connector)),
             budget,
-            learned: Learned::default(),
+            quirks: Quirks::default(),
         }))
     }
 
@@ -168,7 +165,7 @@ impl Client {
     /// that is cut off, as the connection that comes second is: another server may tear the part that it has
     /// (LocalStack 2026.3).
     pub fn affords_hedge(&self) -> bool {
-        self.0.learned.is_s3() && self.budget(Budget::hedges)
+        self.0.quirks.is_s3() && self.budget(Budget::hedges)
     }
 
     /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
@@ -274,7 +271,7 @@ impl Client {
         if let Error::Refused { refusal, .. } = &mut error
             && refusal.says_nothing()
             && let Some(theirs) = refusal.server_time
-            && theirs.abs_diff(seconds(self.now())) > SKEW_ALLOWED
+            && theirs.abs_diff(seconds(self.0.quirks.clock(SystemTime::now()))) > SKEW_ALLOWED
         {
             refusal.remedy = Some(Remedy::Clock);
         }
@@ -315,7 +312,7 @@ impl Client {
         let began = Instant::now();
         let Facts { name, pace, answer, .. } = ask.facts();
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
-        let (request, origin) = self.request(ask, load, &credentials)?;
+        let (request, origin) = signed(ask, load, &self.site(), &self.0.quirks, &credentials)?;
         attempts.sign_with(credentials);
         attempts.sending();
         let connection = match attempts.may_use_kept() {
@@ -394,7 +391,7 @@ impl Client {
         connection.carried(course.taken(), began.elapsed());
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
-        self.0.learned.from(&head);
+        self.0.quirks.from(&head);
         // An answer before the end of our body leaves a connection that cannot be used again.
         let is_reusable = course.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
@@ -417,7 +414,7 @@ impl Client {
     async fn apply(&self, remedy: Remedy, error: &Error, attempts: &Attempts) -> Result<bool, Error> {
         match (remedy, error.refusal()) {
             (Remedy::Clock, Some(Refusal { server_time: Some(theirs), .. })) => {
-                self.0.learned.set_clock(*theirs, SystemTime::now());
+                self.0.quirks.set_clock(*theirs, SystemTime::now());
                 Ok(true)
             }
             (Remedy::Credentials, _) => match attempts.signed_with() {
@@ -438,8 +435,10 @@ impl Client {
     /// Asks for the region of a bucket: HeadBucket names it even when it refuses ("HeadBucket").
     async fn find_region(&self, refusal: &Refusal) -> Option<String> {
         let bucket = Bucket::new(&refusal.bucket).ok()?;
-        let mut attempts =
-            Attempts::new(crate::wire::attempt::Persistence::Control, &crate::wire::deadline::Deadline::never());
+        let mut attempts = Attempts::new(
+            crate::wire::client::attempt::Persistence::Control,
+            &crate::wire::deadline::Deadline::never(),
+        );
         let operation = HeadBucket { bucket };
         // Boxed: attempts can lead here and from here to an attempt.
         let answered = Box::pin(self.attempt(&operation, &mut attempts)).await.ok()?;
@@ -461,16 +460,13 @@ impl Client {
         true
     }
 
-    pub(crate) fn site(&self) -> Site {
+    fn site(&self) -> Site {
         self.0.site.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn now(&self) -> SystemTime {
-        self.0.learned.clock(SystemTime::now())
-    }
-
-    pub(crate) fn learned(&self) -> &Learned {
-        &self.0.learned
+    /// What its answers have taught about the server.
+    pub fn quirks(&self) -> &Quirks {
+        &self.0.quirks
     }
 
     pub(crate) fn succeeded(&self, attempts: &mut Attempts) {

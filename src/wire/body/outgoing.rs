@@ -1,34 +1,20 @@
-//! Bodies on their way: ours, which show how far they got, and S3's, which may not stand still.
+//! Bodies of requests: bytes that are there, or that arrive while they are sent.
 
 use crate::s3::aws_chunked::Piece;
-use crate::wire::error::{Error, Stage};
+use crate::wire::body::pacer::{Kept, Level};
+use crate::wire::body::pipe::{Fed, Line};
+use crate::wire::body::progress::arrived;
 use crate::wire::gate::Gate;
-use crate::wire::level::{Kept, Level};
-use crate::wire::passage::Finished;
-use crate::wire::stream::{Fed, Line};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming as HyperBody;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// How much of a body is handed to the connection at once: the grain in which progress is seen.
-const PIECE: u32 = 16 << 10;
-
-/// How much of what a connection has taken is still on this machine: 32 KiB each in hyper, in rustls, and unsent in the
-/// kernel. The gate hears of bytes this much later, so that filling these is not taken for goodput.
-const ON_THE_WAY: u64 = 96 << 10;
-
-/// Of so many bytes that a connection has taken, those that have left this machine.
-pub fn arrived(taken: u64) -> u64 {
-    taken.saturating_sub(ON_THE_WAY)
-}
+pub(crate) const PIECE: u32 = 16 << 10;
 
 /// What the body of a request is made of.
 pub(crate) enum Load {
@@ -109,11 +95,6 @@ impl Outgoing {
     }
 }
 
-/// Bytes of a body of which the gate has not heard when the answer comes.
-pub(crate) fn untold(length: u64) -> u64 {
-    length.min(ON_THE_WAY)
-}
-
 impl Body for Outgoing {
     type Data = Bytes;
     type Error = io::Error;
@@ -149,72 +130,5 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.load.length())
-    }
-}
-
-/// The body of a reply, read piece by piece. Dropped before its end, it closes the connection.
-pub struct Incoming {
-    body: HyperBody,
-    stall: Duration,
-    received: u64,
-    gate: Arc<dyn Gate>,
-    finished: Option<Finished>,
-}
-
-impl Incoming {
-    pub(crate) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: Finished) -> Self {
-        Self { body, stall, received: 0, gate, finished: Some(finished) }
-    }
-
-    /// The next bytes; `None` at the end, which is reported only if all that was announced has come.
-    ///
-    /// # Errors
-    /// [`Error::Lost`] at [`Stage::Body`] if the connection breaks or nothing comes for too long.
-    ///
-    /// # Cancel safety
-    /// No bytes are lost.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            let lost = |source| Error::lost(Stage::Body, source);
-            match timeout(self.stall, self.body.frame()).await {
-                Err(_) => {
-                    let message = format!("no byte for {:?} after {} bytes", self.stall, self.received);
-                    return Err(lost(io::Error::new(io::ErrorKind::TimedOut, message)));
-                }
-                Ok(Some(Err(error))) => return Err(lost(io::Error::other(error))),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        self.received += bytes.len() as u64;
-                        self.gate.moved(bytes.len() as u64);
-                        return Ok(Some(bytes));
-                    }
-                }
-                Ok(None) => {
-                    if let Some(finished) = self.finished.take() {
-                        finished.at_the_end();
-                    }
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
-    /// All that is left, up to `limit` bytes.
-    ///
-    /// # Errors
-    /// As [`Self::next`], and for a body above the limit.
-    ///
-    /// # Cancel safety
-    /// The reply is lost.
-    pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, Error> {
-        let mut all = Vec::new();
-        while let Some(bytes) = self.next().await? {
-            if all.len() + bytes.len() > limit {
-                let message = format!("a reply of more than {limit} bytes");
-                return Err(Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, message)));
-            }
-            all.extend_from_slice(&bytes);
-        }
-        Ok(all)
     }
 }

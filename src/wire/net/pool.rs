@@ -1,7 +1,7 @@
 //! Connections that are open and wait for a request, and those that are being opened for one.
 
-use crate::wire::body::Outgoing;
-use crate::wire::connect::{Connect, ConnectError, Origin};
+use crate::wire::body::outgoing::Outgoing;
+use crate::wire::net::connect::{Connect, ConnectError, Origin};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
@@ -242,8 +242,8 @@ fn is_fresh(since: SystemTime) -> bool {
 mod tests {
     use super::*;
     use crate::s3::endpoint::Scheme;
-    use crate::wire::connect::Connected;
     use crate::wire::gate::Boxed;
+    use crate::wire::net::connect::Connected;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use tokio::io::{DuplexStream, duplex};
 

@@ -1,6 +1,6 @@
 //! A level that bodies on their way to one place keep to: those that have got further wait for it.
 
-use crate::wire::body::arrived;
+use crate::wire::body::progress::arrived;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};

@@ -1,23 +1,18 @@
-//! Parts whose bytes arrive while they are sent: a line between who has them and the connection that takes them.
+//! Parts whose bytes arrive while they are sent: a pipe between who has them and the connection that takes them.
 //!
-//! The line holds 64 KiB and no more, so the slower side sets the pace. Which side that is can be seen: a connection
-//! that found the line empty waits for the source, and its own patience does not run out meanwhile; who waits in
+//! It holds 64 KiB and no more, so the slower side sets the pace. Which side that is can be seen: a connection
+//! that found it empty waits for the source, and its own patience does not run out meanwhile; who waits in
 //! [`Feed::push`] reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
 //! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
 //! connection.
 
 use crate::s3::aws_chunked::{Framing, Piece};
 use crate::s3::checksum::{Digests, Kinds, Running};
-use crate::s3::object::Written;
 use crate::s3::streamed::{Form, StreamedPart};
-use crate::wire::attempt::Attempts;
-use crate::wire::body::Load;
-use crate::wire::call::Client;
-use crate::wire::error::{Error, Stage};
+use crate::wire::error::Error;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{fmt, io};
@@ -25,7 +20,7 @@ use thiserror::Error;
 
 /// Bytes that wait in a line: enough for a connection to find some whenever it has room, as much again as hyper holds. A
 /// piece that is larger goes in alone.
-const QUEUE: usize = 64 << 10;
+pub(crate) const QUEUE: usize = 64 << 10;
 
 /// Why bytes were not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -111,7 +106,7 @@ impl Drop for Feed {
 
 /// The end of a line from which a connection takes the body of a request.
 pub(crate) struct Fed {
-    line: Arc<Line>,
+    pub(crate) line: Arc<Line>,
     // None: the bytes as they are.
     framing: Option<Framing>,
     // Bytes of the body that are still to go out.
@@ -158,7 +153,7 @@ pub(crate) struct Line {
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     queue: VecDeque<Bytes>,
     queued: usize,
     pushed: u64,
@@ -175,7 +170,7 @@ struct State {
 
 /// How a body ends.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// It has not.
     #[default]
     Open,
@@ -186,7 +181,7 @@ enum End {
 }
 
 /// A line for a part.
-fn line(part: &StreamedPart) -> (Feed, Fed) {
+pub(crate) fn line(part: &StreamedPart) -> (Feed, Fed) {
     let running = Running::default();
     let mut state = State::default();
     if part.length == 0 {
@@ -229,17 +224,17 @@ impl Line {
     }
 
     /// Whether the connection has gone before it could have all bytes.
-    fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         let state = self.state();
         state.is_unread && state.end == End::Open && state.digests.is_none()
     }
 
     /// The digests of all bytes, once all went in.
-    fn digests(&self) -> Option<Digests> {
+    pub(crate) fn digests(&self) -> Option<Digests> {
         self.state().digests
     }
 
-    fn short<E>(&self) -> Torn<E> {
+    pub(crate) fn short<E>(&self) -> Torn<E> {
         Torn::Short { pushed: self.state().pushed, length: self.length }
     }
 
@@ -318,80 +313,21 @@ impl Line {
     }
 }
 
-fn wake(waker: &mut Option<Waker>) {
+pub(crate) fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
     }
 }
 
-fn cut_off() -> io::Error {
+pub(crate) fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the source ended before the part did")
-}
-
-impl Client {
-    /// Sends a part once, its bytes as `source` pushes them. The source is begun when the part has its permit, and runs
-    /// while a connection is found and used. It must push all bytes before it returns.
-    ///
-    /// Only what the target did counts as an attempt that failed: after [`Torn::Target`], [`Self::again`] decides.
-    ///
-    /// # Errors
-    /// [`Torn`]. An upload keeps nothing of a part that was torn.
-    ///
-    /// # Cancel safety
-    /// The source is dropped and the request's connection closed.
-    pub async fn stream<E: Send, S: Future<Output = Result<(), E>> + Send>(
-        &self,
-        part: &StreamedPart,
-        attempts: &mut Attempts,
-        source: impl FnOnce(Feed) -> S + Send,
-    ) -> Result<(Written, Digests), Torn<E>> {
-        let permit = self.permit_for(attempts).await;
-        let (feed, fed) = line(part);
-        let line = fed.line();
-        let result = {
-            let mut feeding = pin!(source(feed));
-            let mut sending = pin!(async {
-                let answered = self.attempt_with(part, Load::Streamed(fed), permit, attempts).await?;
-                self.read(part, answered).await
-            });
-            let mut is_feeding = true;
-            loop {
-                tokio::select! {
-                    biased;
-                    answer = &mut sending => break match answer {
-                        Ok(written) => match line.digests().filter(|_| line.is_over()) {
-                            Some(digests) => Ok((written, digests)),
-                            None => Err(Torn::Target(early())),
-                        },
-                        Err(_) if line.is_cut() => Err(line.short()),
-                        Err(error) => Err(Torn::Target(error)),
-                    },
-                    stopped = &mut feeding, if is_feeding => match stopped {
-                        Ok(()) if line.digests().is_some() => is_feeding = false,
-                        Ok(()) => break Err(line.short()),
-                        // The source stopped because the target did; what that has to say is still to come.
-                        Err(_) if line.is_abandoned() => is_feeding = false,
-                        Err(error) => break Err(Torn::Source(error)),
-                    },
-                }
-            }
-        };
-        if result.is_ok() {
-            self.succeeded(attempts);
-        }
-        result
-    }
-}
-
-/// A success that came before the bytes.
-fn early() -> Error {
-    Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::s3::{Bucket, Key, PartNumber, UploadId};
+    use std::pin::pin;
 
     fn part(length: u64, form: Form) -> StreamedPart {
         StreamedPart {

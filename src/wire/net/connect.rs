@@ -2,9 +2,9 @@
 
 use crate::s3::endpoint::{Location, Scheme};
 use crate::wire::gate::Boxed;
-use crate::wire::resolve::Resolver;
-use crate::wire::room::{BBR, Room};
-use crate::wire::socket::Socket;
+use crate::wire::net::host_limits::{BBR, Room};
+use crate::wire::net::resolve::Resolver;
+use crate::wire::net::socket::Socket;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind};
 use std::io;

@@ -1,7 +1,7 @@
 //! What an attempt holds while it is under way, and what is told and given back at its end.
 
 use crate::wire::gate::{Came, Permit, Told};
-use crate::wire::pool::{Connection, Pool};
+use crate::wire::net::pool::{Connection, Pool};
 use std::sync::Arc;
 use tokio::time::Instant;
 

@@ -1,0 +1,73 @@
+//! Sending a part whose bytes arrive while it is sent.
+
+use crate::s3::checksum::Digests;
+use crate::s3::object::Written;
+use crate::s3::streamed::StreamedPart;
+use crate::wire::body::outgoing::Load;
+use crate::wire::body::pipe::{Feed, Torn, line};
+use crate::wire::client::attempt::Attempts;
+use crate::wire::client::call::Client;
+use crate::wire::error::{Error, Stage};
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+
+impl Client {
+    /// Sends a part once, its bytes as `source` pushes them. The source is begun when the part has its permit, and runs
+    /// while a connection is found and used. It must push all bytes before it returns.
+    ///
+    /// Only what the target did counts as an attempt that failed: after [`Torn::Target`], [`Self::again`] decides.
+    ///
+    /// # Errors
+    /// [`Torn`]. An upload keeps nothing of a part that was torn.
+    ///
+    /// # Cancel safety
+    /// The source is dropped and the request's connection closed.
+    pub async fn stream<E: Send, S: Future<Output = Result<(), E>> + Send>(
+        &self,
+        part: &StreamedPart,
+        attempts: &mut Attempts,
+        source: impl FnOnce(Feed) -> S + Send,
+    ) -> Result<(Written, Digests), Torn<E>> {
+        let permit = self.permit_for(attempts).await;
+        let (feed, fed) = line(part);
+        let line = fed.line();
+        let result = {
+            let mut feeding = pin!(source(feed));
+            let mut sending = pin!(async {
+                let answered = self.attempt_with(part, Load::Streamed(fed), permit, attempts).await?;
+                self.read(part, answered).await
+            });
+            let mut is_feeding = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut sending => break match answer {
+                        Ok(written) => match line.digests().filter(|_| line.is_over()) {
+                            Some(digests) => Ok((written, digests)),
+                            None => Err(Torn::Target(early())),
+                        },
+                        Err(_) if line.is_cut() => Err(line.short()),
+                        Err(error) => Err(Torn::Target(error)),
+                    },
+                    stopped = &mut feeding, if is_feeding => match stopped {
+                        Ok(()) if line.digests().is_some() => is_feeding = false,
+                        Ok(()) => break Err(line.short()),
+                        // The source stopped because the target did; what that has to say is still to come.
+                        Err(_) if line.is_abandoned() => is_feeding = false,
+                        Err(error) => break Err(Torn::Source(error)),
+                    },
+                }
+            }
+        };
+        if result.is_ok() {
+            self.succeeded(attempts);
+        }
+        result
+    }
+}
+
+/// A success that came before the bytes.
+pub(crate) fn early() -> Error {
+    Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
+}
