@@ -5,10 +5,11 @@ use bytes::Bytes;
 use criterion::Criterion;
 use std::hint::black_box;
 use std::time::{Duration, UNIX_EPOCH};
-use xpsync::s3::checksum::Crc64;
+use xpsync::s3::crc64::Crc64;
 use xpsync::s3::endpoint::{Endpoint, Region};
+use xpsync::s3::message::{Headers, Query};
 use xpsync::s3::multipart::UploadPart;
-use xpsync::s3::operation::{Headers, Operation, Query};
+use xpsync::s3::operation::Operation;
 use xpsync::s3::sign::{Scope, sign_unsigned_payload};
 use xpsync::s3::{Bucket, Key, PartNumber, UploadId};
 

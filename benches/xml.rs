@@ -5,11 +5,13 @@ use http::{HeaderMap, StatusCode};
 use std::fmt::Write as _;
 use std::hint::black_box;
 use xpsync::s3::bucket::ListObjectsV2;
-use xpsync::s3::checksum::Crc64;
+use xpsync::s3::crc64::Crc64;
 use xpsync::s3::encryption::Encryption;
+use xpsync::s3::error::read;
 use xpsync::s3::etag::ETag;
+use xpsync::s3::message::Head;
 use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart};
-use xpsync::s3::operation::{Head, Operation as _, read};
+use xpsync::s3::operation::Operation as _;
 use xpsync::s3::uploads::ListParts;
 use xpsync::s3::{Bucket, Key, PartNumber, UploadId};
 

@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use quick_xml::events::Event;
 use xpsync::s3::PartNumber;
-use xpsync::s3::checksum::Crc64;
+use xpsync::s3::crc64::Crc64;
 use xpsync::s3::encryption::Encryption;
 use xpsync::s3::etag::ETag;
 use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart};

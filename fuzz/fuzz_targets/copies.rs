@@ -4,10 +4,10 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::PartNumber;
-use xpsync::s3::checksum::Crc64;
+use xpsync::s3::crc64::Crc64;
 use xpsync::s3::copy::{CopyObject, CopySource, Summed, UploadPartCopy};
 use xpsync::s3::etag::ETag;
-use xpsync::s3::object::Style;
+use xpsync::s3::object::put::Style;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply, upload};
 
 #[derive(Debug, Arbitrary)]

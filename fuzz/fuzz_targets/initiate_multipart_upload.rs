@@ -4,7 +4,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::multipart::CreateMultipartUpload;
-use xpsync::s3::object::Style;
+use xpsync::s3::object::put::Style;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply};
 
 fuzz_target!(|data: &[u8]| {

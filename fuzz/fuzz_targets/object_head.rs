@@ -6,8 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 use xpsync::s3::attributes::Attributes;
-use xpsync::s3::object::{GetObject, HeadObject, ObjectHead};
-use xpsync::s3::operation::{Head, Headers, read};
+use xpsync::s3::object::get::GetObject;
+use xpsync::s3::object::head::{HeadObject, ObjectHead};
+use xpsync::s3::message::{Head, Headers};
+use xpsync::s3::error::read;
 use xpsync_fuzz::{Word, bucket, key};
 
 /// Lines of `name: value`, as they came from a server.

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::operation::Head;
+use xpsync::s3::message::Head;
 use xpsync::s3::sums::{Algorithm, Stored, Sum};
 
 /// A head that has this checksum, said to be of this type or of none.

@@ -6,7 +6,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xpsync::engine::decide::plan::Layout;
 use xpsync::engine::decide::ticket::{Pin, Ticket};
 use xpsync::s3::etag::ETag;
-use xpsync::s3::operation::{Failure, Head, Operation, Precondition, read};
+use xpsync::s3::error::{Failure, read};
+use xpsync::s3::operation::{Operation, Precondition};
+use xpsync::s3::message::Head;
 use xpsync::s3::{Bucket, Key, UploadId};
 
 /// A head that says 200 and nothing else.

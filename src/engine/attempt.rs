@@ -24,7 +24,7 @@ use crate::engine::parts::uploaded::Origin;
 use crate::engine::report::{BufferKind, Fault, Outcome, Proof};
 use crate::engine::upload::Completion;
 use crate::s3::ByteRange;
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Stored;
 use crate::wire::body::incoming::Incoming;

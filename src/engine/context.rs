@@ -6,7 +6,7 @@ use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::report::{Outcome, Proof};
 use crate::engine::upload::Uploads;
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Precondition;
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::engine::report::{Fault, Outcome, Place, Proof, Report};
 use crate::engine::upload::Uploads;
 use crate::mutation::{self, Mutation};
 use crate::s3::etag::ETag;
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

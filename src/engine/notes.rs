@@ -3,7 +3,7 @@
 use crate::engine::decide::checksum::left_behind;
 use crate::engine::decide::plan::Plan;
 use crate::engine::report::{BufferKind, NotCarried, Place};
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::sums::Checksum;
 use crate::wire::client::attempt::Attempts;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -1,11 +1,10 @@
 //! Operations on a bucket: ListObjectsV2 and HeadBucket.
 
-use crate::s3::error::Unreadable;
 use crate::s3::etag::ETag;
-use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::message::{Head, Query, Unreadable};
+use crate::s3::operation::{Answer, Operation, Pace, Repeat};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key};
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -32,14 +31,6 @@ impl Operation for HeadBucket {
 
     fn key(&self) -> Option<&Key> {
         None
-    }
-
-    fn query(&self, _: &mut Query) {}
-
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
     }
 
     fn reply(&self, head: &Head, _: &[u8]) -> Result<Self::Reply, Unreadable> {
@@ -133,12 +124,6 @@ impl Operation for ListObjectsV2 {
         query.optional("max-keys", self.max_keys.map(|max| max.to_string()).as_deref());
     }
 
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, _: &Head, body: &[u8]) -> Result<ObjectPage, Unreadable> {
         let page: ListBucketResult = xml::read(body, "ListBucketResult")?;
         let encoding = is_url(page.encoding_type.as_deref());
@@ -194,7 +179,7 @@ pub(crate) fn decoded(text: String, spelling: Spelling) -> Result<String, Unread
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
+    use crate::s3::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     fn list() -> ListObjectsV2 {
         ListObjectsV2 {

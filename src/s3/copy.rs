@@ -4,18 +4,15 @@
 //! special errors"), and both take a condition on what they copy; CopyObject takes one on what it replaces too
 //! ("Conditional copies").
 
-use crate::s3::checksum::Crc64;
+use crate::s3::crc64::Crc64;
 use crate::s3::encryption::Encryption;
-use crate::s3::error::Unreadable;
 use crate::s3::etag::ETag;
+use crate::s3::message::{Head, Headers, Query, Unreadable, is_full_object, path_of};
 use crate::s3::multipart::name_part;
-use crate::s3::object::{Style, Written};
-use crate::s3::operation::{
-    Answer, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object, path_of,
-};
+use crate::s3::object::put::{Style, Written};
+use crate::s3::operation::{Answer, Operation, Pace, Precondition, Repeat};
 use crate::s3::xml;
 use crate::s3::{Bucket, ByteRange, Key, PartNumber, UploadId, VersionId};
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -111,8 +108,6 @@ impl Operation for CopyObject {
         Some(&self.key)
     }
 
-    fn query(&self, _: &mut Query) {}
-
     fn headers(&self, headers: &mut Headers) {
         self.source.set(headers);
         headers.set("x-amz-metadata-directive", "REPLACE");
@@ -125,10 +120,6 @@ impl Operation for CopyObject {
             precondition.set(headers);
         }
         self.style.set(headers);
-    }
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
     }
 
     fn reply(&self, head: &Head, body: &[u8]) -> Result<Written, Unreadable> {
@@ -181,10 +172,6 @@ impl Operation for UploadPartCopy {
         headers.optional("x-amz-copy-source-range", self.range.map(ByteRange::header).as_deref());
     }
 
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, head: &Head, body: &[u8]) -> Result<Written, Unreadable> {
         xml::read::<Copied>(body, "CopyPartResult")?.written(head)
     }
@@ -195,7 +182,7 @@ mod tests {
     use super::*;
     use crate::s3::error::Class;
     use crate::s3::etag::ETagKind;
-    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
+    use crate::s3::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const MD5: &str = "9b2cf535f27731c974343645a3985328";
 

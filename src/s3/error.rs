@@ -3,11 +3,11 @@
 //! The class is decided here, once; policy reads the class and never a string. Codes are from "Error responses" of the
 //! S3 API reference and from the retry tables of AWS's SDKs.
 
-use crate::s3::operation::{Head, Operation, Repeat};
+use crate::s3::message::{Head, Unreadable};
+use crate::s3::operation::{Answer, Operation, Repeat};
 use crate::s3::xml;
 use serde::Deserialize;
 use std::time::Duration;
-use thiserror::Error;
 
 /// What can be done about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,25 +94,6 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// A reply that is neither what was asked for nor an error.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unreadable reply: {what}")]
-pub struct Unreadable {
-    what: String,
-}
-
-impl Unreadable {
-    /// Says what could not be read.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
-    }
-
-    /// A header that S3 always sends, and that is missing or unreadable.
-    pub fn header(name: &str) -> Self {
-        Self::new(format!("header {name} is missing or malformed"))
-    }
-}
-
 /// The `Error` document. Every field can be missing: it is read for whatever it says.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -174,9 +155,7 @@ impl Refusal {
     /// Whether it says that the object is *gone*: a GET that names NoSuchKey or was answered by a delete marker. A HEAD
     /// cannot say it: its 404 may be a missing bucket.
     pub fn says_gone(&self) -> bool {
-        self.operation == crate::s3::object::GetObject::NAME
-            && self.status == 404
-            && (self.code == "NoSuchKey" || self.delete_marker)
+        self.operation == "GetObject" && self.status == 404 && (self.code == "NoSuchKey" || self.delete_marker)
     }
 }
 
@@ -280,11 +259,42 @@ fn remedy_without_code(status: u16, region: Option<String>) -> Option<Remedy> {
     }
 }
 
+/// Reads a whole reply: what was asked for, or why not. The one place where a reply's root element decides.
+///
+/// # Errors
+/// [`Failure::Refused`] if the status or the root element says so, [`Failure::Unreadable`] if neither an answer nor
+/// an error can be read.
+pub fn read<O: Operation>(operation: &O, head: &Head, body: &[u8]) -> Result<O::Reply, Failure> {
+    let refused = || Failure::Refused(Box::new(Refusal::read(operation, head, body)));
+    if !O::ACCEPTS.contains(&head.status) {
+        return Err(refused());
+    }
+    match O::ANSWER {
+        Answer::Stream => {}
+        Answer::Head | Answer::Document => {
+            if xml::root(body).as_deref() == Some("Error") {
+                return Err(refused());
+            }
+        }
+    }
+    operation.reply(head, body).map_err(Failure::Unreadable)
+}
+
+/// Why a reply is not what was asked for.
+#[derive(Debug)]
+pub enum Failure {
+    /// S3 said no.
+    Refused(Box<Refusal>),
+    /// Nobody can say what S3 said.
+    Unreadable(Unreadable),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::s3::bucket::HeadBucket;
-    use crate::s3::object::{GetObject, PutObject};
+    use crate::s3::object::get::GetObject;
+    use crate::s3::object::put::PutObject;
     use crate::s3::{Bucket, Key};
     use http::StatusCode;
 

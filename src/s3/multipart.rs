@@ -5,14 +5,12 @@
 //! and, at the end, the whole ("Checking object integrity", multipart uploads).
 
 use crate::mutation::{self, Mutation};
-use crate::s3::checksum::Crc64;
+use crate::s3::crc64::Crc64;
 use crate::s3::encryption::Encryption;
-use crate::s3::error::Unreadable;
 use crate::s3::etag::ETag;
-use crate::s3::object::{Style, Written};
-use crate::s3::operation::{
-    Answer, CRC64NVME, Head, Headers, Operation, Pace, Precondition, Query, Repeat, is_full_object,
-};
+use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable, is_full_object};
+use crate::s3::object::put::{Style, Written};
+use crate::s3::operation::{Answer, Operation, Pace, Precondition, Repeat};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
@@ -61,10 +59,6 @@ impl Operation for CreateMultipartUpload {
         headers.set("x-amz-checksum-algorithm", "CRC64NVME");
         headers.set("x-amz-checksum-type", "FULL_OBJECT");
         self.style.set(headers);
-    }
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
     }
 
     fn reply(&self, _: &Head, body: &[u8]) -> Result<UploadId, Unreadable> {
@@ -268,12 +262,6 @@ impl Operation for AbortMultipartUpload {
         query.pair("uploadId", self.upload.as_str());
     }
 
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, _: &Head, _: &[u8]) -> Result<(), Unreadable> {
         Ok(())
     }
@@ -285,7 +273,7 @@ mod tests {
     use crate::s3::encryption::Encryption;
     use crate::s3::error::Class;
     use crate::s3::etag::ETagKind;
-    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
+    use crate::s3::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const CRC: &str = "rosUhgp5mIg=";
     const ID: &str = "VXBsb2FkIElEIGZvciA2aWWpbmcncyBteS1tb3ZpZS5tMnRzIHVwbG9hZA";

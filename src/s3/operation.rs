@@ -1,20 +1,13 @@
 //! What every operation has to say about itself before it can be sent.
 
-use crate::mutation::{self, Mutation};
-use crate::s3::checksum::Crc64;
-use crate::s3::error::{Refusal, Unreadable};
-use crate::s3::xml;
-use crate::s3::{Bucket, Key, VersionId};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::s3::message::{Head, Headers, Query, Unreadable};
+use crate::s3::{Bucket, Key};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use md5::{Digest as _, Md5};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use http::{Method, StatusCode};
 
 /// One operation of S3: everything the wire needs to send it and to read what comes back.
 ///
-/// The constants have no defaults, so that a new operation cannot forget one.
+/// The constants have no defaults, so that a new operation cannot forget one; [`Self::INFO`] is made of them.
 pub trait Operation: Send + Sync {
     /// Its name in the API reference.
     const NAME: &'static str;
@@ -28,6 +21,14 @@ pub trait Operation: Send + Sync {
     const ANSWER: Answer;
     /// How long it may take S3 to begin answering.
     const PACE: Pace;
+    /// The constants as one value.
+    const INFO: OperationInfo = OperationInfo {
+        name: Self::NAME,
+        method: Self::METHOD,
+        repeat: Self::REPEAT,
+        answer: Self::ANSWER,
+        pace: Self::PACE,
+    };
     /// What it answers with.
     type Reply: Send;
 
@@ -35,17 +36,62 @@ pub trait Operation: Send + Sync {
     fn bucket(&self) -> &Bucket;
     /// The object it is about, if it is about one.
     fn key(&self) -> Option<&Key>;
-    /// Its query.
-    fn query(&self, query: &mut Query);
-    /// Its headers, but for those of the transport and the signature.
-    fn headers(&self, headers: &mut Headers);
-    /// Its body.
-    fn body(&self) -> Bytes;
+    /// Its query; none unless it says so.
+    fn query(&self, _: &mut Query) {}
+    /// Its headers, but for those of the transport and the signature; none unless it says so.
+    fn headers(&self, _: &mut Headers) {}
+    /// Its body; empty unless it says so.
+    fn body(&self) -> Bytes {
+        Bytes::new()
+    }
     /// Reads a reply whose status is among [`Self::ACCEPTS`] and whose body holds no error.
     ///
     /// # Errors
     /// [`Unreadable`] if it is not what the API reference promises.
     fn reply(&self, head: &Head, body: &[u8]) -> Result<Self::Reply, Unreadable>;
+}
+
+/// The constants of an [`Operation`] that a transport needs.
+#[derive(Debug, Clone)]
+pub struct OperationInfo {
+    /// [`Operation::NAME`].
+    pub name: &'static str,
+    /// [`Operation::METHOD`].
+    pub method: Method,
+    /// [`Operation::REPEAT`].
+    pub repeat: Repeat,
+    /// [`Operation::ANSWER`].
+    pub answer: Answer,
+    /// [`Operation::PACE`].
+    pub pace: Pace,
+}
+
+/// A request of any operation as a value: what takes an [`Operation`] is compiled once for each, what takes this once.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// [`Operation::INFO`].
+    pub info: OperationInfo,
+    /// [`Operation::bucket`].
+    pub bucket: &'a Bucket,
+    /// [`Operation::key`].
+    pub key: Option<&'a Key>,
+    /// [`Operation::query`].
+    pub query: Query,
+    /// [`Operation::headers`].
+    pub headers: Headers,
+    /// [`Operation::body`].
+    pub body: Bytes,
+}
+
+impl<'a> Request<'a> {
+    /// The request of an operation.
+    pub fn of<O: Operation>(operation: &'a O) -> Self {
+        let (mut query, mut headers) = (Query::default(), Headers::default());
+        operation.query(&mut query);
+        operation.headers(&mut headers);
+        let (bucket, key, body) = (operation.bucket(), operation.key(), operation.body());
+        Self { info: O::INFO, bucket, key, query, headers, body }
+    }
 }
 
 /// What sending an operation twice can find.
@@ -77,178 +123,6 @@ pub enum Pace {
     Slow,
 }
 
-/// Status and headers of a reply.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-}
-
-impl Head {
-    /// A header's text, if it is there and is UTF-8.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
-    }
-
-    /// A header's number, if it is there and is one: digits and nothing else.
-    pub fn number(&self, name: &str) -> Option<u64> {
-        self.text(name).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
-    }
-
-    /// The version that it names; an object without one has the version `null` ("Working with objects in a
-    /// versioning-suspended bucket").
-    pub fn version(&self) -> Option<VersionId> {
-        self.text("x-amz-version-id").filter(|id| *id != "null").and_then(|id| VersionId::new(id).ok())
-    }
-
-    /// The CRC64NVME that it says of a whole object or of a whole part, never one that was made of parts' checksums.
-    pub fn crc(&self) -> Option<Crc64> {
-        let full = self.text("x-amz-checksum-type").is_none_or(is_full_object);
-        self.text(CRC64NVME).filter(|_| full).and_then(Crc64::parse)
-    }
-}
-
-/// The header of a CRC64NVME.
-pub const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
-
-/// Whether a checksum type says that the checksum is of the bytes themselves. CRT spells it in lower case.
-pub fn is_full_object(checksum_type: &str) -> bool {
-    checksum_type.eq_ignore_ascii_case("FULL_OBJECT")
-}
-
-/// Reads a whole reply: what was asked for, or why not. The one place where a reply's root element decides.
-///
-/// # Errors
-/// [`Failure::Refused`] if the status or the root element says so, [`Failure::Unreadable`] if neither an answer nor
-/// an error can be read.
-pub fn read<O: Operation>(operation: &O, head: &Head, body: &[u8]) -> Result<O::Reply, Failure> {
-    let refused = || Failure::Refused(Box::new(Refusal::read(operation, head, body)));
-    if !O::ACCEPTS.contains(&head.status) {
-        return Err(refused());
-    }
-    match O::ANSWER {
-        Answer::Stream => {}
-        Answer::Head | Answer::Document => {
-            if xml::root(body).as_deref() == Some("Error") {
-                return Err(refused());
-            }
-        }
-    }
-    operation.reply(head, body).map_err(Failure::Unreadable)
-}
-
-/// Why a reply is not what was asked for.
-#[derive(Debug)]
-pub enum Failure {
-    /// S3 said no.
-    Refused(Box<Refusal>),
-    /// Nobody can say what S3 said.
-    Unreadable(Unreadable),
-}
-
-/// Everything but the unreserved characters of RFC 3986.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-const PATH: &AsciiSet = &QUERY.remove(b'/');
-
-/// A key as a path: every byte but the unreserved ones and `/` percent-encoded, nothing normalised.
-pub fn path_of(key: &str) -> String {
-    utf8_percent_encode(key, PATH).to_string()
-}
-
-/// The query of a request, encoded strictly, because the signature decodes and encodes it again.
-#[derive(Debug, Default)]
-pub struct Query(String);
-
-impl Query {
-    /// A name without a value.
-    pub fn flag(&mut self, name: &str) {
-        self.pair(name, "");
-    }
-
-    /// A name and its value.
-    pub fn pair(&mut self, name: &str, value: &str) {
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.extend(utf8_percent_encode(name, QUERY));
-        self.0.push('=');
-        self.0.extend(utf8_percent_encode(value, QUERY));
-    }
-
-    /// A name and its value, if there is one.
-    pub fn optional(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.pair(name, value);
-        }
-    }
-
-    /// The encoded text, empty if nothing was added.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Names and values as a form encodes them: `x-amz-tagging`.
-pub fn form(pairs: &[(String, String)]) -> String {
-    let mut query = Query::default();
-    for (name, value) in pairs {
-        query.pair(name, value);
-    }
-    query.0
-}
-
-/// The headers of a request; a value that cannot stand in a header is remembered and refused before it is sent.
-#[derive(Debug, Default)]
-pub struct Headers {
-    map: HeaderMap,
-    unfit: Option<String>,
-}
-
-impl Headers {
-    /// Sets a header.
-    pub fn set(&mut self, name: &str, value: &str) {
-        if name == CRC64NVME && mutation::is_on(Mutation::NoCrc) {
-            return;
-        }
-        match (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes())) {
-            (Ok(name), Ok(value)) => drop(self.map.insert(name, value)),
-            _ => self.unfit = Some(name.to_owned()),
-        }
-    }
-
-    /// Sets a header, if there is a value.
-    pub fn optional(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.set(name, value);
-        }
-    }
-
-    /// Sets a header, if there is one.
-    pub fn optional_pair(&mut self, header: Option<(&str, String)>) {
-        if let Some((name, value)) = header {
-            self.set(name, &value);
-        }
-    }
-
-    /// Sets `Content-MD5`, which some operations require of their document.
-    pub fn content_md5(&mut self, body: &[u8]) {
-        self.set("content-md5", &STANDARD.encode(Md5::digest(body)));
-    }
-
-    /// The headers.
-    ///
-    /// # Errors
-    /// The name of a header whose value cannot be sent.
-    pub fn finish(self) -> Result<HeaderMap, String> {
-        match self.unfit {
-            None => Ok(self.map),
-            Some(name) => Err(name),
-        }
-    }
-}
-
 /// What must hold at the target for a write to be carried out ("Conditional writes").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
@@ -277,77 +151,20 @@ impl Precondition {
     }
 }
 
-/// Requests and replies as text, for the tests of each operation.
-#[cfg(test)]
-pub(crate) mod spelled {
-    use super::*;
-
-    /// Method, path, query, headers by name and body of a request, as they go out.
-    pub(crate) fn request<O: Operation>(operation: &O) -> String {
-        let (mut query, mut headers) = (Query::default(), Headers::default());
-        operation.query(&mut query);
-        operation.headers(&mut headers);
-        let path = path_of(operation.key().map_or("", Key::as_str));
-        let question = if query.as_str().is_empty() { "" } else { "?" };
-        let mut text = format!("{} /{path}{question}{}\n", O::METHOD, query.as_str());
-        let headers = headers.finish().unwrap();
-        let mut lines: Vec<String> =
-            headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
-        lines.sort();
-        text.extend(lines);
-        let body = String::from_utf8(operation.body().to_vec()).unwrap();
-        format!("{text}\n{body}")
-    }
-
-    /// Status and headers of a reply: `name: value` by line.
-    pub(crate) fn head(status: u16, lines: &str) -> Head {
-        let mut headers = HeaderMap::new();
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
-            headers.append(HeaderName::try_from(name.to_lowercase()).unwrap(), value.parse().unwrap());
-        }
-        Head { status: StatusCode::from_u16(status).unwrap(), headers }
-    }
-
-    /// The refusal that a reply is.
-    pub(crate) fn refusal<O: Operation>(operation: &O, head: &Head, body: &str) -> Refusal
-    where
-        O::Reply: std::fmt::Debug,
-    {
-        match read(operation, head, body.as_bytes()) {
-            Err(Failure::Refused(refusal)) => *refusal,
-            other => panic!("expected a refusal, got {other:?}"),
-        }
-    }
-
-    /// What a reply is, if it is readable.
-    pub(crate) fn reply<O: Operation>(operation: &O, head: &Head, body: &str) -> Result<O::Reply, String> {
-        match read(operation, head, body.as_bytes()) {
-            Ok(reply) => Ok(reply),
-            Err(Failure::Refused(refusal)) => panic!("{refusal}"),
-            Err(Failure::Unreadable(unreadable)) => Err(unreadable.to_string()),
-        }
-    }
-
-    /// Checks that a reply which breaks off anywhere within its document is never taken for an answer.
-    pub(crate) fn cut_anywhere_is_unreadable<O: Operation>(operation: &O, body: &str) {
-        let document = body.trim_end();
-        for cut in 0..document.len() {
-            let read = read(operation, &head(200, ""), &document.as_bytes()[..cut]);
-            assert!(matches!(read, Err(Failure::Unreadable(_))), "{}: {}", O::NAME, &document[..cut]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::s3::UploadId;
+    use crate::s3::crc64::Crc64;
     use crate::s3::error::Class;
     use crate::s3::etag::ETag;
+    use crate::s3::message::form;
+    use crate::s3::message::path_of;
     use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
-    use crate::s3::object::{GetObject, HeadObject, PutObject};
-    use crate::s3::operation::spelled::{head, refusal, reply};
+    use crate::s3::object::get::GetObject;
+    use crate::s3::object::head::HeadObject;
+    use crate::s3::object::put::PutObject;
+    use crate::s3::spelled::{head, refusal, reply};
 
     fn bucket() -> Bucket {
         Bucket::new("example-bucket").unwrap()

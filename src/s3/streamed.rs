@@ -1,12 +1,11 @@
 //! UploadPart for bytes that are not known yet when it is sent.
 
 use crate::s3::aws_chunked;
-use crate::s3::error::Unreadable;
+use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable};
 use crate::s3::multipart::{UploadPart, name_part};
-use crate::s3::object::Written;
-use crate::s3::operation::{Answer, CRC64NVME, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::object::put::Written;
+use crate::s3::operation::{Answer, Operation, Pace, Repeat};
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
-use bytes::Bytes;
 use http::{Method, StatusCode};
 
 /// How S3 learns the checksum of bytes that it begins to receive before anybody knows it.
@@ -79,9 +78,6 @@ impl Operation for StreamedPart {
     }
 
     /// Nothing: what is sent comes from whoever streams it.
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
 
     fn reply(&self, head: &Head, _: &[u8]) -> Result<Written, Unreadable> {
         Written::of_part(head)
@@ -91,7 +87,7 @@ impl Operation for StreamedPart {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::operation::spelled::{head, reply, request};
+    use crate::s3::spelled::{head, reply, request};
 
     fn part(form: Form) -> StreamedPart {
         StreamedPart {

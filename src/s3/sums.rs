@@ -5,9 +5,9 @@
 //! other (`COMPOSITE`, followed by `-` and their number). The composite of MD5s is what a multipart ETag is. SHA512 and the
 //! XXHASH family, which few clients send, are not read: an object that has one of them is one without a stored checksum.
 
-use crate::s3::checksum::Crc64;
+use crate::s3::crc64::Crc64;
 use crate::s3::etag::ETag;
-use crate::s3::operation::{CRC64NVME, Head, is_full_object};
+use crate::s3::message::{CRC64NVME, Head, is_full_object};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
@@ -286,7 +286,7 @@ fn array<const N: usize>(digest: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::operation::spelled::head;
+    use crate::s3::spelled::head;
     use proptest::prelude::*;
 
     #[test]

@@ -4,13 +4,12 @@
 //! it would not end.
 
 use crate::s3::bucket::{decoded, is_url};
-use crate::s3::checksum::Crc64;
-use crate::s3::error::Unreadable;
+use crate::s3::crc64::Crc64;
 use crate::s3::etag::ETag;
-use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::message::{Head, Query, Unreadable};
+use crate::s3::operation::{Answer, Operation, Pace, Repeat};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -91,12 +90,6 @@ impl Operation for ListParts {
     fn query(&self, query: &mut Query) {
         query.optional("part-number-marker", self.after.map(|part| part.get().to_string()).as_deref());
         query.pair("uploadId", self.upload.as_str());
-    }
-
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
     }
 
     fn reply(&self, _: &Head, body: &[u8]) -> Result<PartPage, Unreadable> {
@@ -220,12 +213,6 @@ impl Operation for ListMultipartUploads {
         }
     }
 
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, _: &Head, body: &[u8]) -> Result<UploadPage, Unreadable> {
         let page: ListMultipartUploadsResult = xml::read(body, "ListMultipartUploadsResult")?;
         let encoding = is_url(page.encoding_type.as_deref());
@@ -265,7 +252,7 @@ pub(crate) fn iso_date(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
+    use crate::s3::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     const CRC: &str = "rosUhgp5mIg=";
     const ID: &str = "VXBsb2FkIElEIGZvciA2aWWpbmcncyBteS1tb3ZpZS5tMnRzIHVwbG9hZA";

@@ -3,12 +3,11 @@
 //! In a bucket that never had versions each object is listed as its version `null`, by which it can be deleted as well.
 
 use crate::s3::bucket::{decoded, is_url};
-use crate::s3::error::Unreadable;
-use crate::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use crate::s3::message::{Head, Query, Unreadable};
+use crate::s3::operation::{Answer, Operation, Pace, Repeat};
 use crate::s3::uploads::iso_date;
 use crate::s3::xml;
 use crate::s3::{Bucket, Invalid, Key, VersionId};
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -111,12 +110,6 @@ impl Operation for ListObjectVersions {
         }
     }
 
-    fn headers(&self, _: &mut Headers) {}
-
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, _: &Head, body: &[u8]) -> Result<VersionPage, Unreadable> {
         let page: ListVersionsResult = xml::read(body, "ListVersionsResult")?;
         let encoding = is_url(page.encoding_type.as_deref());
@@ -154,7 +147,7 @@ impl Operation for ListObjectVersions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::operation::spelled::{cut_anywhere_is_unreadable, head, reply, request};
+    use crate::s3::spelled::{cut_anywhere_is_unreadable, head, reply, request};
 
     fn list(after: Option<VersionMarker>) -> ListObjectVersions {
         ListObjectVersions { bucket: Bucket::new("example-bucket").unwrap(), prefix: "a b+c".into(), after }

@@ -11,10 +11,12 @@ use crate::engine::hint::End;
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
 use crate::s3::attributes::Attributes;
-use crate::s3::checksum::Crc64;
+use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
-use crate::s3::object::{ObjectHead, PutObject, PutObjectTagging, Style};
+use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::{PutObject, Style};
+use crate::s3::object::tagging::PutObjectTagging;
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Checksum;
 

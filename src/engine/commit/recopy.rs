@@ -26,11 +26,12 @@ use crate::engine::report::Outcome;
 use crate::engine::upload::Completion;
 use crate::engine::upload::part_copies::{self, PartCopy, copy_parts};
 use crate::s3::PartNumber;
-use crate::s3::checksum::Crc64;
 use crate::s3::copy::{CopyObject, CopySource, Summed};
+use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::{ETag, ETagKind};
-use crate::s3::object::{ObjectHead, Style};
+use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::Style;
 use crate::s3::operation::Precondition;
 use crate::wire::error::Error;
 

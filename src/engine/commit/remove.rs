@@ -14,7 +14,7 @@ use crate::engine::notes::Notes;
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
-use crate::s3::object::DeleteObject;
+use crate::s3::object::delete::DeleteObject;
 use crate::wire::error::Error;
 
 /// What a removal came to.

@@ -8,7 +8,7 @@
 use crate::engine::decide::plan::Plan;
 use crate::s3::checksum::Digests;
 use crate::s3::etag::{ETag, ETagKind};
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::sums::{Checksum, Sum};
 
 /// What is known of the ETags at the target.
@@ -70,7 +70,8 @@ mod tests {
     use super::*;
     use crate::engine::decide::plan::Layout;
     use crate::engine::decide::tests::head;
-    use crate::s3::checksum::{Crc64, Kinds, Running};
+    use crate::s3::checksum::{Kinds, Running};
+    use crate::s3::crc64::Crc64;
     use crate::s3::encryption::Encryption;
     use crate::s3::sums::{Algorithm, Stored};
 

@@ -10,7 +10,7 @@ pub mod verify;
 
 use crate::engine::decide::sameness::{Sameness, carried, sameness};
 use crate::s3::etag::ETag;
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Precondition;
 
 /// What to do at the target.
@@ -67,7 +67,7 @@ pub fn removal(tried: Tried, seen: Option<&ObjectHead>) -> Removal {
 pub(crate) mod tests {
     use super::*;
     use crate::s3::attributes::Attributes;
-    use crate::s3::checksum::Crc64;
+    use crate::s3::crc64::Crc64;
     use crate::s3::encryption::Encryption;
 
     pub(crate) fn head(size: u64, etag: &str, encryption: Encryption, crc: Option<Crc64>) -> ObjectHead {

@@ -1,8 +1,8 @@
 //! When two objects have the same content, and what an object records of its source: pure.
 
 use crate::s3::attributes::Attributes;
-use crate::s3::checksum::Crc64;
-use crate::s3::object::ObjectHead;
+use crate::s3::crc64::Crc64;
+use crate::s3::object::head::ObjectHead;
 
 /// User metadata by which an object of ours names the source that it was made of, where neither ETag nor checksum could
 /// show it. It saves work and proves nothing.

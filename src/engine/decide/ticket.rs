@@ -7,7 +7,8 @@
 use crate::engine::decide::plan::Layout;
 use crate::s3::UploadId;
 use crate::s3::etag::{ETag, hex};
-use crate::s3::object::{ObjectHead, Style};
+use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::Style;
 use crate::s3::operation::Precondition;
 use md5::{Digest as _, Md5};
 use std::io;

@@ -4,9 +4,11 @@ use crate::engine::decide::checksum::ETags;
 use crate::engine::decide::plan::{Plan, SourceLayout};
 use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
-use crate::s3::checksum::{Crc64, Digests, Kinds, Whole, combine};
+use crate::s3::checksum::{Digests, Kinds, Whole, combine};
+use crate::s3::crc64::Crc64;
 use crate::s3::etag::{ETag, ETagKind};
-use crate::s3::object::{ObjectHead, Written};
+use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::Written;
 use crate::s3::sums::{Algorithm, Stored};
 use thiserror::Error;
 

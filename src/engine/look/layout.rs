@@ -8,7 +8,7 @@ use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
 use crate::s3::PartNumber;
 use crate::s3::error::Class;
-use crate::s3::object::{HeadObject, ObjectHead};
+use crate::s3::object::head::{HeadObject, ObjectHead};
 
 /// How many parts' lengths are asked for at a time: connections are for the bytes.
 const LOOKS: usize = 16;

@@ -6,7 +6,9 @@ use crate::engine::hint::End;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::s3::error::Class;
-use crate::s3::object::{GetObject, GetObjectTagging, HeadObject, ObjectHead};
+use crate::s3::object::get::GetObject;
+use crate::s3::object::head::{HeadObject, ObjectHead};
+use crate::s3::object::tagging::GetObjectTagging;
 use crate::wire::error::Error;
 
 /// What is at the target now, with its tags if they could matter; `None` if nothing is.

@@ -13,7 +13,7 @@ use crate::engine::parts::uploaded::{Done, proven, same_bytes};
 use crate::engine::report::Fault;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
-use crate::s3::object::ObjectHead;
+use crate::s3::object::head::ObjectHead;
 use crate::s3::uploads::ListedPart;
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::client::attempt::Attempts;

@@ -10,7 +10,9 @@ use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Kinds, Running};
 use crate::s3::error::Class;
-use crate::s3::object::{GetObject, ObjectHead};
+use crate::s3::object::get::GetObject;
+use crate::s3::object::head::ObjectHead;
+use crate::s3::operation::Operation;
 use crate::wire::body::incoming::Incoming;
 use crate::wire::body::pipe::{Feed, NotTaken};
 use crate::wire::client::attempt::Attempts;
@@ -139,7 +141,7 @@ async fn read(
             Err(Poured::Broken(error)) => error,
             Err(Poured::Full(fault)) => break Err(fault.into()),
         };
-        if let Err(error) = client.again(&get, broken, &mut attempts).await {
+        if let Err(error) = client.again(&GetObject::INFO, broken, &mut attempts).await {
             break Err(fault_at(End::Source, &error).into());
         }
     };

@@ -13,6 +13,7 @@ use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
+use crate::s3::operation::Operation;
 use crate::s3::streamed::{Form, StreamedPart};
 use crate::wire::body::pipe::{Feed, Torn};
 use crate::wire::client::attempt::Attempts;
@@ -86,7 +87,7 @@ async fn until_it_is_there(
             with_trailer = Some(error);
             continue;
         }
-        client.again(&part, error, attempts).await.map_err(|error| refused(&error))?;
+        client.again(&StreamedPart::INFO, error, attempts).await.map_err(|error| refused(&error))?;
     }
 }
 

@@ -6,7 +6,7 @@ use crate::engine::fault::{Halt, integrity};
 use crate::s3::PartNumber;
 use crate::s3::checksum::Digests;
 use crate::s3::multipart::CompletedPart;
-use crate::s3::object::Written;
+use crate::s3::object::put::Written;
 use crate::s3::uploads::ListedPart;
 use crate::wire::client::attempt::Attempts;
 use std::collections::BTreeMap;

@@ -1,12 +1,13 @@
 //! One side's client: a call from permit to reply.
 
 use crate::s3::Bucket;
-use crate::s3::ask::{Ask, Facts};
 use crate::s3::bucket::HeadBucket;
 use crate::s3::endpoint::{Endpoint, Region};
-use crate::s3::error::{Refusal, Remedy};
-use crate::s3::object::{GetObject, ObjectHead};
-use crate::s3::operation::{self, Answer, Failure, Head, Operation, Pace};
+use crate::s3::error::{Failure, Refusal, Remedy, read};
+use crate::s3::message::Head;
+use crate::s3::object::get::GetObject;
+use crate::s3::object::head::ObjectHead;
+use crate::s3::operation::{Answer, Operation, OperationInfo, Pace, Request};
 use crate::wire::body::incoming::Incoming;
 use crate::wire::body::lease::{Finished, Passage};
 use crate::wire::body::outgoing::{Load, Outgoing};
@@ -20,7 +21,6 @@ use crate::wire::gate::{self, Came, Gate, Permit};
 use crate::wire::keys::{Ahead, Keys};
 use crate::wire::net::connect::{Connect, Origin};
 use crate::wire::net::pool::{Connection, Pool};
-use http::Request;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
@@ -95,7 +95,7 @@ impl Drop for Wider {
 
 /// A request on its way to a connection.
 struct Sending {
-    request: Request<Load>,
+    request: http::Request<Load>,
     taken: Arc<AtomicU64>,
     level: Option<Arc<Level>>,
     pace: Pace,
@@ -195,8 +195,9 @@ impl Client {
     /// # Cancel safety
     /// The request's connection is closed; whether it was carried out is unknown.
     pub async fn call<O: Operation>(&self, operation: &O, attempts: &mut Attempts) -> Result<O::Reply, Error> {
+        let request = Request::of(operation);
         loop {
-            let error = match self.attempt(operation, attempts).await {
+            let error = match self.attempt(&request, attempts).await {
                 Ok(answered) => match self.read(operation, answered).await {
                     Ok(reply) => {
                         self.budget(|budget| attempts.succeeded(budget));
@@ -206,7 +207,7 @@ impl Client {
                 },
                 Err(error) => error,
             };
-            self.again(operation, error, attempts).await?;
+            self.again(&O::INFO, error, attempts).await?;
         }
     }
 
@@ -219,10 +220,11 @@ impl Client {
     /// # Cancel safety
     /// The request's connection is closed.
     pub async fn open(&self, get: &GetObject, attempts: &mut Attempts) -> Result<(ObjectHead, Incoming), Error> {
+        let request = Request::of(get);
         loop {
-            let error = match self.attempt(get, attempts).await {
+            let error = match self.attempt(&request, attempts).await {
                 Ok(answered) if GetObject::ACCEPTS.contains(&answered.head.status) => {
-                    match operation::read(get, &answered.head, &[]) {
+                    match read(get, &answered.head, &[]) {
                         Ok(reply) => {
                             self.budget(|budget| attempts.succeeded(budget));
                             return Ok((reply, answered.body));
@@ -236,7 +238,7 @@ impl Client {
                 },
                 Err(error) => error,
             };
-            self.again(get, error, attempts).await?;
+            self.again(&GetObject::INFO, error, attempts).await?;
         }
     }
 
@@ -247,8 +249,8 @@ impl Client {
     ///
     /// # Cancel safety
     /// Holds nothing.
-    pub async fn again(&self, ask: &dyn Ask, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
-        let Facts { name, repeat, .. } = ask.facts();
+    pub async fn again(&self, operation: &OperationInfo, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
+        let OperationInfo { name, repeat, .. } = *operation;
         let error = self.on_time(error.of(name, repeat, attempts.sent()));
         let verdict = self.budget(|budget| attempts.judge(&error, budget, Instant::now(), fastrand::f64()));
         debug!(side = self.0.config.side, operation = name, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
@@ -284,12 +286,12 @@ impl Client {
         let body = body.collect(REPLY_LIMIT).await;
         // The status alone refuses it, so a refusal whose document was cut off is still a refusal.
         let body = if accepted { body? } else { body.unwrap_or_default() };
-        operation::read(operation, &head, &body).map_err(failed)
+        read(operation, &head, &body).map_err(failed)
     }
 
-    async fn attempt(&self, ask: &dyn Ask, attempts: &mut Attempts) -> Result<Answered, Error> {
+    async fn attempt(&self, request: &Request<'_>, attempts: &mut Attempts) -> Result<Answered, Error> {
         let permit = self.permit_for(attempts).await;
-        self.attempt_with(ask, Load::Whole(ask.body()), permit, attempts).await
+        self.attempt_with(request, Load::Whole(request.body.clone()), permit, attempts).await
     }
 
     pub(crate) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
@@ -304,15 +306,15 @@ impl Client {
     /// One attempt under its permit: credentials, signature, connection, request, head of the answer.
     pub(crate) async fn attempt_with(
         &self,
-        ask: &dyn Ask,
+        request: &Request<'_>,
         load: Load,
         permit: Box<dyn Permit>,
         attempts: &mut Attempts,
     ) -> Result<Answered, Error> {
         let began = Instant::now();
-        let Facts { name, pace, answer, .. } = ask.facts();
+        let OperationInfo { name, pace, answer, .. } = request.info;
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
-        let (request, origin) = signed(ask, load, &self.site(), &self.0.quirks, &credentials)?;
+        let (signed, origin) = signed(request, load, &self.site(), &self.0.quirks, &credentials)?;
         attempts.sign_with(credentials);
         attempts.sending();
         let connection = match attempts.may_use_kept() {
@@ -325,13 +327,13 @@ impl Client {
             Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
-        let sending = Sending { request, taken: attempts.taken(), level: attempts.level(), pace, answer };
+        let sending = Sending { request: signed, taken: attempts.taken(), level: attempts.level(), pace, answer };
         let answered = self.send(connection, sending, passage).await?;
         debug!(
             side = self.0.config.side,
             operation = name,
-            bucket = ask.bucket().as_str(),
-            key = ask.key().map(|key| key.as_str()),
+            bucket = request.bucket.as_str(),
+            key = request.key.map(|key| key.as_str()),
             status = answered.head.status.as_u16(),
             request_id = answered.head.text("x-amz-request-id"),
             host_id = answered.head.text("x-amz-id-2"),
@@ -362,7 +364,7 @@ impl Client {
         let began = Instant::now();
         let outcome = async {
             connection.sender.ready().await.map_err(io::Error::other)?;
-            let mut response = pin!(connection.sender.send_request(Request::from_parts(parts, body)));
+            let mut response = pin!(connection.sender.send_request(http::Request::from_parts(parts, body)));
             let mut seen = 0;
             loop {
                 let limit = if course.is_over() { patience } else { config.stall };
@@ -441,7 +443,7 @@ impl Client {
         );
         let operation = HeadBucket { bucket };
         // Boxed: attempts can lead here and from here to an attempt.
-        let answered = Box::pin(self.attempt(&operation, &mut attempts)).await.ok()?;
+        let answered = Box::pin(self.attempt(&Request::of(&operation), &mut attempts)).await.ok()?;
         answered.head.text("x-amz-bucket-region").map(str::to_owned)
     }
 

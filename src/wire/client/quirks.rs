@@ -1,6 +1,6 @@
 //! What answers have taught about a server: its clock, and where it is not as S3 is.
 
-use crate::s3::operation::Head;
+use crate::s3::message::Head;
 use crate::s3::streamed::Form;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,15 +1,14 @@
 //! An operation as an HTTP request, signed.
 
-use crate::s3::ask::{Ask, Facts};
 use crate::s3::endpoint::{Endpoint, Region};
-use crate::s3::operation::{Headers, Query};
+use crate::s3::operation::{OperationInfo, Request};
 use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
 use crate::wire::body::outgoing::Load;
 use crate::wire::client::quirks::Quirks;
 use crate::wire::error::Error;
 use crate::wire::net::connect::Origin;
 use aws_credential_types::Credentials;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method};
 use std::time::SystemTime;
 
 const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
@@ -23,25 +22,22 @@ pub(crate) struct Site {
 
 /// Puts the operation into HTTP and signs it.
 pub(crate) fn signed(
-    ask: &dyn Ask,
+    request: &Request<'_>,
     load: Load,
     site: &Site,
     quirks: &Quirks,
     credentials: &Credentials,
-) -> Result<(Request<Load>, Origin), Error> {
-    let Facts { name: operation, method, .. } = ask.facts();
+) -> Result<(http::Request<Load>, Origin), Error> {
+    let OperationInfo { name: operation, ref method, .. } = request.info;
     let unsendable = |why: String| Error::Unsendable { operation, why };
-    let location = site.endpoint.locate(ask.bucket(), ask.key());
-    let mut query = Query::default();
-    ask.query(&mut query);
-    let target = match query.as_str() {
+    let location = site.endpoint.locate(request.bucket, request.key);
+    let target = match request.query.as_str() {
         "" => location.path.clone(),
         query => format!("{}?{query}", location.path),
     };
     let authority = location.authority();
-    let mut headers = Headers::default();
-    ask.headers(&mut headers);
-    let mut headers = headers.finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
+    let mut headers =
+        request.headers.clone().finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
     if quirks.spells_etags_bare() {
         unquote(&mut headers);
     }
@@ -49,19 +45,19 @@ pub(crate) fn signed(
     headers.insert(http::header::HOST, host);
     headers.insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     // hyper leaves it out for an empty body, and S3 wants it ("MissingContentLength").
-    if method == Method::PUT || method == Method::POST {
+    if *method == Method::PUT || *method == Method::POST {
         headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(load.length()));
     }
     let scope = Scope { credentials, region: site.region.as_str(), now: quirks.clock(SystemTime::now()) };
     // The scheme is no part of the signature.
     let uri = format!("https://{authority}{target}");
     let sign = if load.has_trailer() { sign_unsigned_trailer } else { sign_unsigned_payload };
-    sign(&method, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
-    let mut request = Request::new(load);
-    *request.method_mut() = method;
-    *request.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
-    *request.headers_mut() = headers;
-    Ok((request, Origin::from(&location)))
+    sign(method, &uri, &mut headers, scope).map_err(|error| unsendable(error.to_string()))?;
+    let mut signed = http::Request::new(load);
+    *signed.method_mut() = method.clone();
+    *signed.uri_mut() = target.parse().map_err(|error: http::uri::InvalidUri| unsendable(error.to_string()))?;
+    *signed.headers_mut() = headers;
+    Ok((signed, Origin::from(&location)))
 }
 
 fn unquote(headers: &mut HeaderMap) {

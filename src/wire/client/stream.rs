@@ -1,7 +1,8 @@
 //! Sending a part whose bytes arrive while it is sent.
 
 use crate::s3::checksum::Digests;
-use crate::s3::object::Written;
+use crate::s3::object::put::Written;
+use crate::s3::operation::Request;
 use crate::s3::streamed::StreamedPart;
 use crate::wire::body::outgoing::Load;
 use crate::wire::body::pipe::{Feed, Torn, line};
@@ -35,7 +36,7 @@ impl Client {
         let result = {
             let mut feeding = pin!(source(feed));
             let mut sending = pin!(async {
-                let answered = self.attempt_with(part, Load::Streamed(fed), permit, attempts).await?;
+                let answered = self.attempt_with(&Request::of(part), Load::Streamed(fed), permit, attempts).await?;
                 self.read(part, answered).await
             });
             let mut is_feeding = true;

@@ -1,13 +1,13 @@
 //! The embedded server's copies, held to what AWS documents of CopyObject and UploadPartCopy.
 use crate::rig::{content, pair};
-use bytes::Bytes;
 use fakes::attributes::Attributes;
 use fakes::content::{Algorithm, Intake, hex};
 use fakes::store::{BucketConfig, Encryption, Object};
 use http::{Method, StatusCode};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::s3::error::Unreadable;
-use xpsync::s3::operation::{Answer, Head, Headers, Operation, Pace, Query, Repeat};
+use xpsync::s3::message::Unreadable;
+use xpsync::s3::message::{Head, Headers, Query};
+use xpsync::s3::operation::{Answer, Operation, Pace, Repeat};
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::{Client, Config};
@@ -80,10 +80,6 @@ impl Operation for Put {
         }
     }
 
-    fn body(&self) -> Bytes {
-        Bytes::new()
-    }
-
     fn reply(&self, _: &Head, body: &[u8]) -> Result<String, Unreadable> {
         Ok(String::from_utf8_lossy(body).into_owned())
     }
@@ -130,7 +126,7 @@ fn begun(pair: &Pair) -> String {
 /// An upload for a key, its id.
 async fn begin(pair: &Pair, client: &Client, key: &str) -> String {
     use xpsync::s3::multipart::CreateMultipartUpload;
-    use xpsync::s3::object::Style;
+    use xpsync::s3::object::put::Style;
     let (bucket, key) = (Bucket::new(TARGET_BUCKET).unwrap(), Key::new(key).unwrap());
     let create = CreateMultipartUpload { bucket, key, style: Style::default() };
     let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());

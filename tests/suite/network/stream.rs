@@ -17,12 +17,15 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
 use xpsync::s3::aws_chunked::framed_length;
-use xpsync::s3::checksum::{Crc64, Digests, combine};
+use xpsync::s3::checksum::{Digests, combine};
+use xpsync::s3::crc64::Crc64;
 use xpsync::s3::endpoint::{Endpoint, Region};
 use xpsync::s3::error::Class;
 use xpsync::s3::etag::hex;
 use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
-use xpsync::s3::object::{GetObject, Style, Written};
+use xpsync::s3::object::get::GetObject;
+use xpsync::s3::object::put::{Style, Written};
+use xpsync::s3::operation::Operation;
 use xpsync::s3::streamed::{Form, StreamedPart};
 use xpsync::s3::{Bucket, ByteRange, Key, PartNumber, UploadId};
 use xpsync::wire::body::pipe::{Feed, NotTaken, Torn};
@@ -222,7 +225,7 @@ async fn a_target_that_resets_in_the_middle_is_tried_again_with_the_bytes_read_a
                 Ok(done) => break done,
                 Err(Torn::Target(error)) => {
                     torn += 1;
-                    rig.target.again(&part, error, &mut attempts).await.unwrap();
+                    rig.target.again(&StreamedPart::INFO, error, &mut attempts).await.unwrap();
                 }
                 Err(other) => panic!("{other:?}"),
             }

@@ -13,7 +13,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
 use xpsync::s3::multipart::CreateMultipartUpload;
-use xpsync::s3::object::Style;
+use xpsync::s3::object::put::Style;
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::Config;
