@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use fakes::attributes::Attributes;
+use fakes::store::attributes::Attributes;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};

@@ -5,11 +5,11 @@
 //! ended; by SIGTERM, it says what it has counted: requests, a line for each operation, and `connections`.
 
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::authority::Authority;
-use fakes::keys::KeyPair;
+use fakes::net::authority::Authority;
+use fakes::s3::keys::KeyPair;
 use fakes::server::{Server, ServerConfig};
-use fakes::store::BucketConfig;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::BucketConfig;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::io::Write as _;

@@ -8,8 +8,8 @@ use std::error::Error;
 use std::io;
 use std::process::Stdio;
 
-use fakes::authority::Authority;
-use fakes::vault::Vault;
+use fakes::aws::vault::Vault;
+use fakes::net::authority::Authority;
 use serde_json::json;
 use tokio::runtime::Runtime;
 

@@ -2,31 +2,30 @@
 //!
 //! It records; whoever started it asserts. Path style only.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
+use crate::fault::delayed::{Flipped, Landed, Parked};
+use crate::fault::faults::{Action, Faults, Moment};
+use crate::fault::reply::Reply;
+use crate::net::authority::Authority;
+use crate::net::listener::{Connection, Handler, LOOPBACK, Listener};
+use crate::s3::call::Call;
+use crate::s3::keys::{KeyPair, Keys};
+use crate::s3::policy::Policy;
+use crate::s3::request::{Shared, each_piece};
+use crate::s3::service::Service;
+use crate::store::objects::Store;
+use crate::store::upload::Upload;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use s3s::{Body, StdError};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::sleep;
-
-use crate::authority::Authority;
-use crate::call::Call;
-use crate::faults::{Action, Faults, Moment};
-use crate::keys::{KeyPair, Keys};
-use crate::listener::{Connection, Handler, LOOPBACK, Listener};
-use crate::multipart::Upload;
-use crate::parked::{Flipped, Landed, Parked};
-use crate::policy::Policy;
-use crate::reply::Reply;
-use crate::service::{Service, Shared, each_piece};
-use crate::store::Store;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -372,7 +371,7 @@ impl Front {
     }
 
     /// A 200 with an error inside.
-    fn inside(&self, call: &Call, refusal: &crate::refusal::Refusal) -> Response<Body> {
+    fn inside(&self, call: &Call, refusal: &crate::s3::refusal::Refusal) -> Response<Body> {
         let mut reply = self.service.refuse(call, refusal);
         *reply.status_mut() = StatusCode::OK;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));

@@ -134,7 +134,7 @@ pub(crate) enum Buffer {
 pub(crate) struct Demo {
     /// A path between the two: round trip, rate of the whole link, rate of one connection
     #[arg(long, value_name = "rtt=200ms,rate=300mbit,per=8mbit")]
-    pub(crate) border: Option<fakes::border::BorderConfig>,
+    pub(crate) border: Option<fakes::net::border::BorderConfig>,
 }
 
 /// `s3://bucket/key`; the key may be left out of a target.

@@ -1,7 +1,7 @@
 //! The `xpsync` binary as a process: flags, exit statuses, and what goes to stdout.
 
 use crate::rig::shell::{World, text};
-use fakes::border::BorderConfig;
+use fakes::net::border::BorderConfig;
 use std::time::Duration;
 use tokio::process::Child;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET, source_keys, target_keys};

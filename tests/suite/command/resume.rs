@@ -2,7 +2,7 @@
 
 use crate::rig::MIB;
 use crate::rig::shell::{World, text};
-use fakes::faults::{Action, Fault};
+use fakes::fault::faults::{Action, Fault};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ async fn halfway(world: &World, flags: &[&str]) -> Child {
 }
 
 fn has(world: &World, key: &str) -> bool {
-    let at = |store: &fakes::store::Store, bucket| store.get(bucket, key).map(|object| object.bytes());
+    let at = |store: &fakes::store::objects::Store, bucket| store.get(bucket, key).map(|object| object.bytes());
     let source = at(world.pair.source.store(), SOURCE_BUCKET);
     source.is_some() && source == at(world.pair.target.store(), TARGET_BUCKET)
 }

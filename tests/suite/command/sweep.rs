@@ -1,7 +1,7 @@
 //! `xpsync sweep` as a process: dry until it is told, and never at what a copy of this machine can go on with.
 
 use crate::rig::shell::{World, text};
-use fakes::faults::{Action, Fault};
+use fakes::fault::faults::{Action, Fault};
 use std::time::Duration;
 use xpsync::demo::pair::TARGET_BUCKET;
 

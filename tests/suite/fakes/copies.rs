@@ -1,8 +1,8 @@
 //! The embedded server's copies, held to what AWS documents of CopyObject and UploadPartCopy.
 use crate::rig::{content, pair};
-use fakes::attributes::Attributes;
-use fakes::content::{Algorithm, Intake, hex};
-use fakes::store::{BucketConfig, Encryption, Object};
+use fakes::store::attributes::Attributes;
+use fakes::store::content::{Algorithm, Intake, hex};
+use fakes::store::object::{BucketConfig, Encryption, Object};
 use http::{Method, StatusCode};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::s3::message::Unreadable;

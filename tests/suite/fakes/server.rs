@@ -11,16 +11,16 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::authority::Authority;
-use fakes::border::{Border, BorderConfig};
-use fakes::content::{Intake, hex, multipart_etag};
-use fakes::faults::{Action, Fault, Moment};
-use fakes::keys::KeyPair;
-use fakes::refusal::Refusal;
+use fakes::aws::vault::Vault;
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::net::authority::Authority;
+use fakes::net::border::{Border, BorderConfig};
+use fakes::s3::keys::KeyPair;
+use fakes::s3::refusal::Refusal;
 use fakes::server::{Server, ServerConfig};
-use fakes::store::{BucketConfig, Encryption};
-use fakes::vault::Vault;
+use fakes::store::attributes::Attributes;
+use fakes::store::content::{Intake, hex, multipart_etag};
+use fakes::store::object::{BucketConfig, Encryption};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
@@ -268,7 +268,7 @@ fn crc(text: &str) -> String {
     digest(text).crc64nvme().value
 }
 
-fn digest(text: &str) -> fakes::content::Digest {
+fn digest(text: &str) -> fakes::store::content::Digest {
     let mut intake = Intake::new(None);
     intake.push(Bytes::copy_from_slice(text.as_bytes()));
     intake.finish().1

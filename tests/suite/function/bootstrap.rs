@@ -2,9 +2,9 @@
 //! and the two embedded servers and the vault are AWS to it, over TLS that only `AWS_CA_BUNDLE` makes it trust.
 
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
-use fakes::vault::Vault;
+use fakes::aws::vault::Vault;
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;

@@ -2,8 +2,8 @@
 
 use crate::rig::world::{World, batch, created, event, hint};
 use crate::rig::{KIB, content, count, on, put};
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::sync::Arc;

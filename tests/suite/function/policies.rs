@@ -6,11 +6,11 @@
 
 use crate::rig::world::{SECRET, World, created, delivered, event};
 use crate::rig::{KIB, MIB, content};
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault, Moment};
-use fakes::policy::Policy;
-use fakes::queue::Asked;
-use fakes::store::{BucketConfig, Encryption};
+use fakes::aws::queue::Asked;
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::policy::Policy;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

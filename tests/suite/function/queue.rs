@@ -2,8 +2,8 @@
 
 use crate::rig::world::{World, created, delivered, event};
 use crate::rig::{MIB, content, count, put};
-use fakes::faults::{Action, Fault};
-use fakes::queue::Asked;
+use fakes::aws::queue::Asked;
+use fakes::fault::faults::{Action, Fault};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;

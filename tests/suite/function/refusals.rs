@@ -2,10 +2,10 @@
 
 use crate::rig::world::{SECRET, World, batch, created, event, hint, secret_of};
 use crate::rig::{MIB, content, on, put};
-use fakes::attributes::Attributes;
-use fakes::faults::Action;
-use fakes::keys::KeyPair;
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::Action;
+use fakes::s3::keys::KeyPair;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use serde_json::json;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET, source_keys, target_keys};
 use xpsync::events::answer::Answer;

@@ -5,9 +5,9 @@
 use crate::rig::shell::World as Shell;
 use crate::rig::world::{SECRET, World, created, delivered, secret_of};
 use crate::rig::{MIB, content, on, put};
-use fakes::faults::{Action, Fault};
-use fakes::keys::KeyPair;
-use fakes::queue::Asked;
+use fakes::aws::queue::Asked;
+use fakes::fault::faults::{Action, Fault};
+use fakes::s3::keys::KeyPair;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,7 @@
 
 use crate::rig::world::{SECRET, World, batch, created, secret_of};
 use crate::rig::{KIB, content, count, on, put};
-use fakes::faults::Action;
+use fakes::fault::faults::Action;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;

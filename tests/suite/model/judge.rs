@@ -3,9 +3,9 @@
 
 use super::play::{Case, key, key_of};
 use super::script::*;
-use fakes::attributes::Attributes;
-use fakes::multipart::Upload;
-use fakes::store::Object;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::Object;
+use fakes::store::upload::Upload;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,11 +6,11 @@
 use super::play::Case;
 use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versions};
 use crate::rig::world::{SECRET, secret_of};
-use fakes::keys::KeyPair;
-use fakes::queue::Queue;
+use fakes::aws::queue::Queue;
+use fakes::aws::vault::Vault;
+use fakes::s3::keys::KeyPair;
 use fakes::server::Server;
-use fakes::store::{BucketConfig, Encryption};
-use fakes::vault::Vault;
+use fakes::store::object::{BucketConfig, Encryption};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,8 +2,8 @@
 use crate::rig::{KIB, MIB, content, impatient, on, pair, put};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use fakes::faults::{Action, Moment};
-use fakes::refusal::Refusal;
+use fakes::fault::faults::{Action, Moment};
+use fakes::s3::refusal::Refusal;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;

@@ -1,12 +1,12 @@
 //! Whom the engine talks to: nobody but the server of that name, in TLS 1.2 or later, and nowhere that a reply sends it.
 
 use crate::rig::{At, KIB, content, copy_with, count, fault_of, job, on, pair, put};
-use fakes::authority::Authority;
-use fakes::faults::Action;
-use fakes::refusal::Refusal;
+use fakes::aws::vault::Vault;
+use fakes::fault::faults::Action;
+use fakes::net::authority::Authority;
+use fakes::s3::refusal::Refusal;
 use fakes::server::{Server, ServerConfig};
-use fakes::store::BucketConfig;
-use fakes::vault::Vault;
+use fakes::store::object::BucketConfig;
 use http::header::{HeaderName, HeaderValue, LOCATION};
 use serde_json::json;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! What belongs to an object, at the limits that S3 sets: it arrives whole, or the report says what did not.
 
 use crate::rig::{KIB, MIB, content, count, pair};
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::report::{Outcome, Report};

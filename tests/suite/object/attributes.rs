@@ -1,11 +1,11 @@
 //! Headers, metadata or tags change and the bytes do not: the target copies its object onto itself, and no byte crosses.
 use crate::rig::{At, MIB, assert_settled, content, copy_until, copy_with, count, fault_of, job, pair, put};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::content::{Algorithm, ChecksumType};
-use fakes::faults::{Action, Fault, Moment};
-use fakes::refusal::Refusal;
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::refusal::Refusal;
+use fakes::store::attributes::Attributes;
+use fakes::store::content::{Algorithm, ChecksumType};
+use fakes::store::object::{BucketConfig, Encryption};
 use http::StatusCode;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
@@ -241,7 +241,7 @@ async fn tags_tell_a_copy_that_was_carried_out_from_one_that_was_not() {
     copy(&pair.job("k").unwrap()).await;
     pair.source.store().change(SOURCE_BUCKET, "k", |attributes| *attributes = attributes.clone().tag("k", "v"));
     // Lost, and when it is sent again the upload is gone: as if it had been carried out.
-    let end = |store: &fakes::store::Store| {
+    let end = |store: &fakes::store::objects::Store| {
         store.open_uploads().iter().for_each(|upload| store.end_upload(&upload.id));
     };
     pair.target.faults().add(Fault::on("CompleteMultipartUpload", Action::Before(Box::new(end))).nth(2));
@@ -259,7 +259,7 @@ async fn a_target_that_changes_meanwhile_is_written_under_what_it_is_then() {
         for foreign in [Some(content(MIB, 77)), None] {
             let pair = pair().await;
             let bytes = changed(&pair, "k", size).await;
-            let hook = move |store: &fakes::store::Store| match &foreign {
+            let hook = move |store: &fakes::store::objects::Store| match &foreign {
                 Some(foreign) => drop(store.put(TARGET_BUCKET, "k", foreign.clone(), Attributes::default()).unwrap()),
                 None => store.delete(TARGET_BUCKET, "k").unwrap(),
             };
@@ -278,7 +278,7 @@ async fn somebody_elses_equal_copy_is_left_alone() {
     let pair = pair().await;
     let bytes = changed(&pair, "k", MIB).await;
     let attributes = pair.source.store().get(SOURCE_BUCKET, "k").unwrap().attributes.clone();
-    let hook = move |store: &fakes::store::Store| {
+    let hook = move |store: &fakes::store::objects::Store| {
         store.put_parts(TARGET_BUCKET, "k", [bytes.clone()], attributes.clone()).unwrap();
     };
     let fault = Fault::on("CopyObject", Action::Before(Box::new(hook)));

@@ -2,10 +2,10 @@
 
 use crate::rig::{KIB, MIB, SIZES, content, count, pair, put};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::content::{Algorithm, ChecksumType};
-use fakes::faults::{Action, Fault};
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
+use fakes::store::content::{Algorithm, ChecksumType};
+use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;

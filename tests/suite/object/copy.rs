@@ -1,9 +1,9 @@
 //! One object between the two embedded servers: what is sent, what is proven, what is left.
 
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;

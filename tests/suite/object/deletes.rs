@@ -3,10 +3,11 @@
 use crate::rig::world::{World, created, event, hint};
 use crate::rig::{KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, on, pair, put};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault, Moment};
-use fakes::refusal::Refusal;
-use fakes::store::{BucketConfig, Store};
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::refusal::Refusal;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::BucketConfig;
+use fakes::store::objects::Store;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Every fault at every operation of a copy: retried within the budget and copied, or reported; never half-written.
 
 use crate::rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
-use fakes::faults::{Action, Fault, Moment};
-use fakes::refusal::Refusal;
-use fakes::store::BucketConfig;
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::refusal::Refusal;
+use fakes::store::object::BucketConfig;
 use std::time::Duration;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;

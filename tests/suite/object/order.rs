@@ -5,9 +5,10 @@
 use crate::rig::world::{World, batch, event};
 use crate::rig::{KIB, MIB, content, count, on, pair};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault, Moment};
-use fakes::store::{BucketConfig, Store};
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::BucketConfig;
+use fakes::store::objects::Store;
 use fastrand::Rng;
 use serde_json::Value;
 use std::collections::BTreeSet;

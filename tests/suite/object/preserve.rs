@@ -3,10 +3,11 @@ use crate::rig::{
     At, KIB, MIB, assert_settled, content, copy_until, copy_with, count, fault_of, job as impatient_job, pair, put,
 };
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault, Moment};
-use fakes::refusal::Refusal;
-use fakes::store::{BucketConfig, Encryption, Store};
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::refusal::Refusal;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
+use fakes::store::objects::Store;
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};

@@ -2,9 +2,10 @@
 
 use crate::rig::{KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, overwrite, pair, put};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault, Moment};
-use fakes::store::{BucketConfig, Store};
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::BucketConfig;
+use fakes::store::objects::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};

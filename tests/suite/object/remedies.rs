@@ -2,10 +2,10 @@
 
 use crate::rig::{At, KIB, MIB, SIZES, assert_settled, content, copy_with, count, fault_of, job, on, pair, put};
 use aws_credential_types::Credentials;
-use fakes::authority::Authority;
-use fakes::faults::{Action, Moment};
+use fakes::fault::faults::{Action, Moment};
+use fakes::net::authority::Authority;
 use fakes::server::{Server, ServerConfig};
-use fakes::store::BucketConfig;
+use fakes::store::object::BucketConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

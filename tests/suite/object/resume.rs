@@ -2,9 +2,9 @@
 
 use crate::rig::{MIB, assert_settled, content, count, job, on, overwrite, pair, put};
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -270,7 +270,7 @@ async fn parts_of_another_length_are_sent_again() {
 async fn a_border_that_closes_leaves_a_ticket_rather_than_an_abort_that_cannot_arrive() {
     let pair = pair().await;
     put(&pair, KEY, content(SIZE, 1));
-    let cut = || Action::Reset(fakes::faults::Moment::BeforeBody);
+    let cut = || Action::Reset(fakes::fault::faults::Moment::BeforeBody);
     pair.target.faults().add(Fault::on("UploadPart", cut()).part(2).always());
     pair.target.faults().add(on("AbortMultipartUpload", cut()).always());
     let mut job = keeping(job(&pair, KEY));
@@ -374,7 +374,7 @@ async fn what_a_killed_process_began_is_aborted_though_there_is_nothing_to_send(
 async fn an_upload_that_may_be_open_stays_written_down() {
     let pair = pair().await;
     put(&pair, KEY, content(SIZE, 1));
-    let unanswered = Action::Reset(fakes::faults::Moment::AfterDoing);
+    let unanswered = Action::Reset(fakes::fault::faults::Moment::AfterDoing);
     pair.target.faults().add(on("CreateMultipartUpload", unanswered).always());
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));

@@ -1,10 +1,10 @@
 //! Parts that go straight from the source to the target: held to the same as those that wait in memory.
 
 use crate::rig::{At, MIB, assert_settled, content, copy_with, count, fault_of, job, overwrite, pair, put};
-use fakes::faults::{Action, Fault, Moment};
-use fakes::refusal::Refusal;
+use fakes::fault::faults::{Action, Fault, Moment};
+use fakes::s3::refusal::Refusal;
 use fakes::server::Seen;
-use fakes::store::{BucketConfig, Encryption};
+use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::Arc;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};

@@ -2,9 +2,10 @@
 
 use crate::rig::world::World;
 use crate::rig::{MIB, begin_upload as begin, content, count, on, pair};
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
-use fakes::store::{BucketConfig, Store};
+use fakes::fault::faults::{Action, Fault};
+use fakes::store::attributes::Attributes;
+use fakes::store::object::BucketConfig;
+use fakes::store::objects::Store;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Mutex;

@@ -2,9 +2,9 @@
 //! source's ETag before the object is there, and where it does not hold, the source is read again.
 
 use crate::rig::{MIB, assert_settled, content, count, job, on, pair};
-use fakes::attributes::Attributes;
-use fakes::faults::Action;
-use fakes::store::{BucketConfig, Encryption};
+use fakes::fault::faults::Action;
+use fakes::store::attributes::Attributes;
+use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};

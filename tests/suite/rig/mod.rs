@@ -4,9 +4,9 @@ pub(crate) mod shell;
 pub(crate) mod world;
 
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::faults::{Action, Fault};
+use fakes::fault::faults::{Action, Fault};
 use fakes::server::{Seen, Server};
+use fakes::store::attributes::Attributes;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
@@ -119,13 +119,13 @@ pub(crate) fn count(seen: &[Seen], operation: &str) -> usize {
 pub(crate) async fn copy_until(pair: &Pair, job: &mut Job, operation: &str, nth: usize) -> Report {
     let (ask, asked) = tokio::sync::watch::channel(false);
     job.deadline = Deadline::never().or_asked(asked);
-    let hook = move |_: &fakes::store::Store| ask.send(true).unwrap();
+    let hook = move |_: &fakes::store::objects::Store| ask.send(true).unwrap();
     pair.target.faults().add(Fault::on(operation, Action::After(Box::new(hook))).nth(nth));
     copy_with(pair, job, At::Target, Fault::on(operation, Action::StallHead(None)).nth(nth)).await
 }
 
 /// A hook that replaces the source's object.
-pub(crate) fn overwrite(key: &'static str, bytes: Bytes) -> impl Fn(&fakes::store::Store) + Send + Sync {
+pub(crate) fn overwrite(key: &'static str, bytes: Bytes) -> impl Fn(&fakes::store::objects::Store) + Send + Sync {
     move |store| {
         store.put(SOURCE_BUCKET, key, bytes.clone(), Attributes::default()).unwrap();
     }

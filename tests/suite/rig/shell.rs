@@ -1,8 +1,8 @@
 //! The `xpsync` binary as a process of a user who has a profile for each side.
 
 use bytes::Bytes;
-use fakes::attributes::Attributes;
-use fakes::border::BorderConfig;
+use fakes::net::border::BorderConfig;
+use fakes::store::attributes::Attributes;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use tokio::process::{Child, Command};

@@ -1,9 +1,9 @@
 //! Two sides, a vault, and the function between them, as Lambda calls it.
 
 use super::{At, pair};
-use fakes::keys::KeyPair;
-use fakes::queue::{QUEUE_ARN, Queue};
-use fakes::vault::Vault;
+use fakes::aws::queue::{QUEUE_ARN, Queue};
+use fakes::aws::vault::Vault;
+use fakes::s3::keys::KeyPair;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,5 @@
+//! The neighbours: Secrets Manager and SQS, which speak JSON.
+
+pub mod json;
+pub mod queue;
+pub mod vault;
