@@ -1,9 +1,9 @@
 """docs/performance.md and its plots out of docs/performance.jsonl, and out of nothing else.
 
-Of each tool in each row the runs of its newest version count, on the processor that it was last measured on: seconds of one processor say
-nothing about those of another. A failed run stays in the table as one that failed.
+Of each tool in each row the runs of its newest version count, on the processor that it was last measured on: seconds
+of one processor say nothing about those of another. A failed run stays in the table as one that failed.
 """
-import json, pathlib, shlex
+import json, pathlib, shlex, textwrap
 from statistics import median
 
 import matplotlib
@@ -18,8 +18,12 @@ LOSS_PLOT, TIME_PLOT = "throughput-against-loss.png", "goodput-and-window.png"
 COLOURS = {"xpsync": "#c2410c", "s5cmd-64": "#1d4ed8", "rclone-64": "#047857", "boto3": "#a16207"}
 RATES = {"usual": 300, "evening": 200}  # Mbit/s, as in benches/border/link.rs
 NAMES = {
-    "xpsync": "**xpsync**", "xpsync-in-parts": "**xpsync**, an object of 8 MiB parts", "xpsync-handler": "**xpsync**, the function's handler", "xpsync-in-512MB": "**xpsync**, with the parts' budget of a function of 512 MB", "rclone": "rclone", "rclone-64": "rclone, 64 streams",
-    "rclone-64-no-head": "rclone, 64 transfers, no HEAD after", "aws": "aws \\| aws", "aws-64": "aws \\| aws, 64 requests",
+    "xpsync": "**xpsync**", "xpsync-in-parts": "**xpsync**, an object of 8 MiB parts",
+    "xpsync-handler": "**xpsync**, the function's handler",
+    "xpsync-in-512MB": "**xpsync**, with the part budget of a function of 512 MB",
+    "rclone": "rclone", "rclone-64": "rclone, 64 streams",
+    "rclone-64-no-head": "rclone, 64 transfers, no HEAD after",
+    "aws": "aws \\| aws", "aws-64": "aws \\| aws, 64 requests",
     "boto3": "boto3 through a file", "boto3-64": "boto3, 64 threads", "boto3-stream-64": "boto3 streaming, 64 threads",
     "s5cmd": "s5cmd cat \\| pipe", "s5cmd-64": "s5cmd cat \\| pipe, 64"}
 SMALL_NAMES = {"rclone-64": "rclone, 64 transfers", "s5cmd": "s5cmd through files, 256 workers (its default)"}
@@ -27,7 +31,39 @@ TITLES = {
     "usual": "`usual`: 200 ms, 300 Mbit/s, 0.05 % of loss", "evening": "`evening`: 250 ms, 200 Mbit/s, 0.5 % of loss",
     "good": "`good`: 60 ms, 625 Mbit/s, 0.01 % of loss",
     "flaky": "`flaky`: as `usual`, with a reset every 4 s and 10 % of loss in one second of ten",
-    "evening-4GiB": "`evening`, 4 GiB", "usual-512MB": "`usual` from a machine of 512 MB", "usual-bbr": "`usual` with BBR at both ends", "evening-bbr": "`evening` with BBR at both ends"}
+    "evening-4GiB": "`evening`, 4 GiB", "usual-512MB": "`usual` from a machine of 512 MB",
+    "usual-bbr": "`usual` with BBR at both ends", "evening-bbr": "`evening` with BBR at both ends"}
+
+
+# Measured by other means than these rows, or not a measurement.
+HOW = """## How a copy uses the link
+
+- Parts for which the window has room are *streamed*: they go straight from the source's GET into an UploadPart, with
+  their checksum behind them. Buffers are for parts that are read ahead of the window, and for objects whose own ETag
+  has to be computed from bytes in order.
+- The *window*, how many requests are under way to the target, follows the path: it grows while goodput grows.
+  `LOG_LEVEL=DEBUG` or `--log-level DEBUG` logs its changes.
+- The last parts of an object are started together. While some are slow, those that are ahead wait and leave a little of
+  the path free, so that all end within a second or two of each other.
+- A part that would still be late is sent again on another connection (`hedges` in the report). Not if the target's
+  ETags are opaque (KMS), nor if the target is not S3 itself: another server may store a body that was cut off.
+- The MD5s of parts in buffers are computed up to sixteen at a time, in the lanes of vector instructions. No MD5 is
+  computed where parts are sent as the source has them and the ETags of both sides prove them.
+
+## Other figures
+
+| what | figure | how it is known |
+| --- | --- | --- |
+| CPU of 1 GiB of one PUT, loopback | kernel 42 %, MD5 23 %, TLS 16 %, copying 6 %, CRC64NVME 5 % | 2026-11-26 |
+| peak memory of 1 GiB, loopback | 33 MB all streamed; 100 MB with a memory limit of 64 MiB | 2026-11-23 |
+| start of the function to its first request for an event | 1.6 ms, median of 50 | `tests/start.py`, 2026-11-25 |
+| the function's zip | at most 2.5 MB | `tests/package.sh` fails above it |
+| one small object, `usual` | 1.05 round trips when warm, 3.07 in a new sandbox | border bench `small`, 2026-11-28 |
+
+The rows with a date alone were measured by hand, on 2 cores of AMD EPYC. The handler's row of small objects is 2,000
+objects as queue messages, through 20 new sandboxes, in the template's batches of 10. Each object takes one request at
+the target.
+"""
 
 
 class Results:
@@ -76,6 +112,24 @@ def size(runs):
     return one if objects == 1 else f"{objects:,} × {one}"
 
 
+def wrapped(text):
+    return textwrap.fill(text, 118, break_long_words=False, break_on_hyphens=False)
+
+
+def continued(command):
+    """A command of a shell in lines of a readable length."""
+    lines = textwrap.wrap(command, 116, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return " \\\n".join(lines)
+
+
+def listed(items):
+    return "\n".join(f"- {item}" for item in items)
+
+
+def times(count):
+    return "once" if count == 1 else f"{count} times"
+
+
 def table(head, lines):
     return "\n".join("| " + " | ".join(l) + " |" for l in [head, ["---"] * len(head), *lines]) + "\n"
 
@@ -101,7 +155,7 @@ def border_table(results, row):
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["seconds"]), "{:.1f}"), show(theirs, "{:.1f}"),
                       show(mid(lambda l: l["share"] * 100), "{:.0f} %"), show(mid(lambda l: l["cpu"]), "{:.1f}") + elsewhere,
                       show(mid(lambda l: l["rss_mib"])), ratio])
-    return table(["tool", "object", "runs", "seconds", "Mbit/s", "of the link", "CPU s per GiB", "peak MiB", "xpsync has × (in one round)"], lines)
+    return table(["tool", "object", "runs", "seconds", "Mbit/s", "of the link", "CPU s per GiB", "peak MiB", "xpsync ÷ this (in one round)"], lines)
 
 
 def peaks(results, row):
@@ -110,9 +164,13 @@ def peaks(results, row):
     if not runs:
         return ""
     most = lambda name: max(l[name] for l in runs)
-    return (f"\nThe cgroup had {most('cgroup_mib')} MiB at most in any run, sockets and page cache included; its sockets had {most('sockets_mib'):.1f} MiB. "
-            f"They were bounded, and the client told so, as on such a machine (`tcp_mem` {' '.join(map(str, rows.IN_512_TCP_MEM))}), but for the sparing that a "
-            f"kernel begins at the second value. xpsync had `--memory-limit {rows.IN_512_PARTS}`.\n")
+    tcp_mem = " ".join(map(str, rows.IN_512_TCP_MEM))
+    return "\n" + wrapped(
+        f"The cgroup used at most {most('cgroup_mib')} MiB in any run, with sockets and page cache; its sockets used "
+        f"{most('sockets_mib'):.1f} MiB. They were limited as on such a machine, and the client knew it "
+        f"(`tcp_mem` {tcp_mem}). One thing was not imitated: from the second value on, a kernel begins to save socket "
+        "memory. "
+        f"xpsync had `--memory-limit {rows.IN_512_PARTS}`.") + "\n"
 
 
 def small_table(results):
@@ -147,7 +205,7 @@ def loopback_table(results):
         lines.append([name, size(runs or errors), str(len(runs)), show(mid(lambda l: l["cpu"]), "{:.2f}"),
                       show(mid(lambda l: l["user"] / l["bytes"] * (1 << 30)), "{:.2f}"),
                       show(mid(lambda l: l["system"] / l["bytes"] * (1 << 30)), "{:.2f}"), show(mid(lambda l: l["rss_mib"])), ratio])
-    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync needs × its CPU (in one round): one PUT / 8 MiB parts"], lines)
+    return table(["tool", "object", "runs", "CPU s per GiB", "user", "system", "peak MiB", "xpsync's CPU ÷ this: one PUT / 8 MiB parts"], lines)
 
 
 def command_lines():
@@ -229,23 +287,39 @@ def main():
     parts = [f"""\
 # Performance
 
-Written by `benches/peers.sh write` out of [performance.jsonl](performance.jsonl), a line for each run; nothing here is typed in.
+How fast xpsync copies, beside other tools at the best settings known, and how it does it.
 
-Measured {' to '.join(sorted({dates[0], dates[-1]}))} on {'; '.join(machines)}. Versions, of xpsync the commit: {said}.
+`benches/peers.sh write` makes this page from [performance.jsonl](performance.jsonl), one line for each run. Every
+figure comes from there, except those below "Other figures".
 
-Each tool copies one object from one embedded server of this project, beside it, to another, over TLS. Between the client and the target is the
-relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a client for whom BBR is not allowed. Relay, servers, client,
-and other work at the lowest priority share the cores: seconds at `good` and on loopback are those of this machine. CPU is user and system
-time of the client's processes alone, and peak memory theirs, of a pipe the sum of both; xpsync's has the parts that
-are read ahead. A `*` is behind the CPU of a tool that was measured on another processor than xpsync in that row: its share of the link can be
-compared, its CPU cannot. Figures are medians. Each line of performance.jsonl has the share of the
-cores that other work took (`niced`) and left (`idle`).
+{wrapped(f"Measured {' to '.join(sorted({dates[0], dates[-1]}))} on these machines:")}
 
-Peers that would take more than about four minutes have a smaller object, with parts enough for all their connections: it is the share of the
-link that is compared. `rclone` is then told to treat it as it treats 1 GiB by default (`--multi-thread-cutoff 8M --s3-upload-cutoff 8M`).
-The source has the object from one PUT, unless it says of 8 MiB parts, as the AWS CLI uploads it; to the peers that is the same.
-xpsync is at its defaults in every row, unless it says otherwise, and proves each object by ETag and CRC64NVME; what the peers check is theirs. The last column is how
-many times the tool's Mbit/s xpsync has, by medians, and in brackets in the rounds in which both ran one after the other, if there are any.
+{listed(machines)}
+
+{wrapped(f"Versions (of xpsync the commit): {said}.")}
+
+## How to read the tables
+
+- Each tool copies one object over TLS, from one embedded server of this project to another on the same machine.
+- Between client and target is the relay of `benches/border`, with the kernel's own TCP at both ends: CUBIC, and a
+  client that may not use BBR, unless the row says so.
+- Relay, servers and client share the cores, with other work at the lowest priority. So seconds at `good` and on
+  loopback are those of this machine.
+- Figures are medians. Each line of performance.jsonl also has the share of the cores that other work took (`niced`) and
+  left (`idle`).
+- CPU is user and system time of the client's processes alone. Peak memory is theirs too; of a pipe it is the sum of
+  both. That of xpsync includes the parts that are read ahead.
+- A `*` behind the CPU: this tool was measured on another processor than xpsync in that row. Compare its share of the
+  link, not its CPU.
+- Tools that would take more than about four minutes copy a smaller object, with enough parts for all their
+  connections: compare the share of the link. `rclone` then gets `--multi-thread-cutoff 8M --s3-upload-cutoff 8M`, so
+  that it treats the object as it treats 1 GiB by default.
+- The source has the object from one PUT, or where the row says so from parts of 8 MiB, as the AWS CLI uploads it. To
+  the other tools that makes no difference.
+- xpsync is at its defaults unless the row says otherwise. It proves each object by ETag and CRC64NVME; the other tools
+  make their own checks.
+- The last column is xpsync's Mbit/s divided by the tool's, by medians; on loopback it is xpsync's CPU divided by the
+  tool's. In brackets: the same, of the rounds in which both ran one after the other, if there were any.
 """]
     for row, title in TITLES.items():
         if any(l["row"] == row for l in lines):
@@ -260,7 +334,7 @@ many times the tool's Mbit/s xpsync has, by medians, and in brackets in the roun
 
 ![throughput against loss]({LOSS_PLOT})
 
-Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB{sizes and ', ' + sizes}, in brackets the number of runs.
+Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB{sizes and ', ' + sizes}. In brackets: the number of runs.
 
 {table(['loss', *(NAMES[t] for t in over)], losses)}""")
     changed, _ = results.runs("change", "xpsync")
@@ -271,10 +345,12 @@ Mbit/s of one object of {rows.ROWS['loss-0'].size} MiB{sizes and ', ' + sizes}, 
 
 ![goodput and window over time]({TIME_PLOT})
 
-One run of {size([run])}, {run['seconds']:.0f} s. Delivered is what arrived at the far end in each second, heads and repeated bytes included; the
-window is how many requests may be under way at the target. Of the decisions, {len(run['timeline']['windows'])} changed it.
+One run of {size([run])}, {run['seconds']:.0f} s. Delivered is what arrived at the far end in each second, with headers
+and repeated bytes. The window is how many requests may be under way at the target. It changed
+{times(len(run['timeline']['windows']))}.
 """)
-    lines = "\n".join(command_lines())
+    parts.append(HOW)
+    lines = "\n".join(map(continued, command_lines()))
     parts.append(f"""## Commands
 
 ```
@@ -283,8 +359,9 @@ benches/peers.sh --profile usual --only xpsync       # one row, one tool; takes 
 benches/peers.sh write                               # this page
 ```
 
-What it runs, with profiles, keys and authorities in files and variables; aws with 64 requests has `max_concurrent_requests = 64`,
-`multipart_chunksize = 5MB` and `max_queue_size = 10000` in its profile, and [objects.py](../benches/peers/objects.py) has what boto3 does:
+These commands run, with profiles, keys and certificates in files and variables. aws with 64 requests has
+`max_concurrent_requests = 64`, `multipart_chunksize = 5MB` and `max_queue_size = 10000` in its profile.
+[objects.py](../benches/peers/objects.py) has what boto3 does.
 
 ```
 {lines}
