@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The ending of a file of ours.
 const EXTENSION: &str = "jsonl";
 /// Lines longer than this are not ours: a ticket of 10,000 uneven parts has a tenth of it.
 const LONGEST: u64 = 4 << 20;
@@ -94,7 +93,7 @@ impl Journal {
     }
 
     /// The entry of a pair, to be taken when something is begun.
-    pub fn later(&self, names: Names) -> Later {
+    pub(crate) fn later(&self, names: Names) -> Later {
         Later { journal: self.clone(), names, entry: Mutex::new(None) }
     }
 
@@ -103,7 +102,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn forget(&self, names: Names, upload: &UploadId) -> io::Result<()> {
+    pub(crate) fn forget(&self, names: Names, upload: &UploadId) -> io::Result<()> {
         match self.open(names)? {
             Some((entry, before)) if before.ticket.as_ref().is_some_and(|ticket| ticket.upload == *upload) => {
                 entry.ended()
@@ -195,7 +194,7 @@ impl Journal {
 
 /// The entry of a pair that is taken only once something is begun: most objects need none.
 #[derive(Debug)]
-pub struct Later {
+pub(crate) struct Later {
     journal: Journal,
     names: Names,
     entry: Mutex<Option<Entry>>,

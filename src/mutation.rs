@@ -31,14 +31,13 @@ pub fn switch(to: Option<Mutation>) {
     ON.store(to.map_or(0, |mutation| mutation as u8), Ordering::SeqCst);
 }
 
-/// Whether this mutation is on.
 #[cfg(feature = "mutations")]
-pub fn is_on(mutation: Mutation) -> bool {
+pub(crate) fn is_on(mutation: Mutation) -> bool {
     ON.load(Ordering::SeqCst) == mutation as u8
 }
 
 /// Whether this mutation is on: never.
 #[cfg(not(feature = "mutations"))]
-pub const fn is_on(_: Mutation) -> bool {
+pub(crate) const fn is_on(_: Mutation) -> bool {
     false
 }

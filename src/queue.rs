@@ -80,8 +80,7 @@ impl std::fmt::Display for QueueArn {
     }
 }
 
-/// The queues of one region.
-pub struct Queues {
+pub(crate) struct Queues {
     transport: Transport,
     credentials: Credentials,
     region: Region,
@@ -92,7 +91,12 @@ pub struct Queues {
 
 impl Queues {
     /// Of a region; nothing is asked for yet. `endpoint_url` takes the place of SQS's own.
-    pub fn new(region: Region, credentials: Credentials, endpoint_url: Option<&str>, transport: Transport) -> Self {
+    pub(crate) fn new(
+        region: Region,
+        credentials: Credentials,
+        endpoint_url: Option<&str>,
+        transport: Transport,
+    ) -> Self {
         let own = || format!("https://sqs.{region}.{}", region.partition().suffix());
         let base = endpoint_url.map_or_else(own, |url| url.trim_end_matches('/').to_owned());
         Self { transport, credentials, region, base, dead_letters: Mutex::default() }
@@ -106,7 +110,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::Failed`]; it may have been sent all the same.
-    pub async fn send(&self, queue: &QueueArn, body: &Value, delay: Duration) -> Result<(), QueueError> {
+    pub(crate) async fn send(&self, queue: &QueueArn, body: &Value, delay: Duration) -> Result<(), QueueError> {
         let request = json!({
             "QueueUrl": self.url(queue), "MessageBody": body.to_string(), "DelaySeconds": delay.as_secs(),
         });
@@ -117,7 +121,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::Failed`]; then the message comes after the queue's own time.
-    pub async fn hide(&self, queue: &QueueArn, receipt: &str, time: Duration) -> Result<(), QueueError> {
+    pub(crate) async fn hide(&self, queue: &QueueArn, receipt: &str, time: Duration) -> Result<(), QueueError> {
         let request = json!({
             "QueueUrl": self.url(queue), "ReceiptHandle": receipt, "VisibilityTimeout": time.as_secs(),
         });
@@ -128,7 +132,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::NoDeadLetters`], [`QueueError::Failed`].
-    pub async fn bury(&self, queue: &QueueArn, body: &str, class: &str, why: &str) -> Result<(), QueueError> {
+    pub(crate) async fn bury(&self, queue: &QueueArn, body: &str, class: &str, why: &str) -> Result<(), QueueError> {
         let grave = self.dead_letters_of(queue).await?;
         let attributes: serde_json::Map<String, Value> = [("ErrorClass", class), ("ErrorMessage", why)]
             .into_iter()

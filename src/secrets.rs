@@ -41,19 +41,19 @@ const SESSION_TOKEN: [&str; 3] = ["aws_session_token", "SessionToken", "session_
 #[error("secret `{secret}` {what}")]
 pub struct SecretProblem {
     /// Its name or ARN, as it was asked for.
-    pub secret: String,
+    pub(crate) secret: String,
     /// What is wrong with it.
-    pub what: String,
+    pub(crate) what: String,
     /// The class that a report's fault has: of [`Class`], or `network` or `configuration`.
     pub class: &'static str,
     /// AWS's code, if it was AWS that refused.
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// The HTTP status of a refusal.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The request's id.
-    pub request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     /// What to do about it, in a sentence.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl SecretProblem {
@@ -161,7 +161,7 @@ fn wipe(value: &mut Value) {
 }
 
 /// A client of Secrets Manager over the given transport. `endpoint_url` replaces the region's own endpoint.
-pub fn client(
+pub(crate) fn client(
     region: &Region,
     credentials: impl ProvideCredentials + 'static,
     endpoint_url: Option<&str>,
@@ -184,7 +184,7 @@ pub fn client(
 /// # Errors
 /// [`SecretProblem`]: `configuration` for a secret of the wrong shape, `missing`, `refused`, `throttled` and
 /// `transient` for what AWS refused, `network` for no answer.
-pub async fn fetch(client: &Client, secret: &str) -> Result<Credentials, Box<SecretProblem>> {
+pub(crate) async fn fetch(client: &Client, secret: &str) -> Result<Credentials, Box<SecretProblem>> {
     let reply = client.get_secret_value().secret_id(secret).send().await;
     let value = reply.map_err(|error| not_fetched(secret, &error))?;
     let content = match (value.secret_string, value.secret_binary) {
@@ -268,14 +268,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The secret as a place to fetch keys from.
-pub struct Secret {
+pub(crate) struct Secret {
     client: Client,
     id: String,
 }
 
 impl Secret {
     /// A secret by its name or ARN.
-    pub fn new(client: Client, id: &str) -> Self {
+    pub(crate) fn new(client: Client, id: &str) -> Self {
         Self { client, id: id.to_owned() }
     }
 }

@@ -30,40 +30,39 @@ const DEFAULT_THRESHOLD_MIB: u64 = 100;
 
 /// One side of every copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// Its region, which requests are signed for.
-    pub region: Region,
+pub(crate) struct Side {
+    pub(crate) region: Region,
     /// Its bucket.
     pub bucket: Bucket,
     /// Where its requests go.
-    pub endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// Everything that the function is told by its environment.
 #[derive(Debug)]
 pub struct FunctionSettings {
     /// `SOURCE_REGION`, `SOURCE_BUCKET`, `SOURCE_ENDPOINT_URL`.
-    pub source: Side,
+    pub(crate) source: Side,
     /// The role's keys, which the runtime puts into the environment for the life of the sandbox.
-    pub source_credentials: Credentials,
+    pub(crate) source_credentials: Credentials,
     /// `TARGET_REGION`, `TARGET_BUCKET`, `TARGET_ENDPOINT_URL`, `TARGET_ACCELERATE`.
-    pub target: Side,
+    pub(crate) target: Side,
     /// `TARGET_PREFIX`, put before every key as it is.
-    pub target_prefix: String,
+    pub(crate) target_prefix: String,
     /// `SECRET_ID`: name or ARN of the secret with the target's keys.
-    pub secret_id: String,
+    pub(crate) secret_id: String,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
-    pub secrets_endpoint: Option<String>,
+    pub(crate) secrets_endpoint: Option<String>,
     /// `TARGET_STORAGE_CLASS`; the bucket's default without it.
-    pub storage_class: Option<String>,
+    pub(crate) storage_class: Option<String>,
     /// `TARGET_KMS_KEY_ID`; the bucket's own encryption without it.
-    pub kms_key: Option<String>,
+    pub(crate) kms_key: Option<String>,
     /// `ETAG_MODE`.
     pub etag_mode: EtagMode,
     /// `SYNC_DELETES`.
-    pub deletes: Deletes,
+    pub(crate) deletes: Deletes,
     /// `EXCLUDE`, then `INCLUDE`.
-    pub filter: Filter,
+    pub(crate) filter: Filter,
     /// `LOG_LEVEL`.
     pub log_level: Level,
     /// `MEMORY_THRESHOLD_MB`, in bytes: objects of this size and larger wait in /tmp.
@@ -75,9 +74,9 @@ pub struct FunctionSettings {
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub function_name: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`.
-    pub queue_endpoint: Option<String>,
+    pub(crate) queue_endpoint: Option<String>,
     /// `TMPDIR`, which Lambda does not set: where part buffers and the journal of open uploads are.
-    pub tmp_dir: PathBuf,
+    pub(crate) tmp_dir: PathBuf,
 }
 
 /// All that is wrong with the environment; never a secret value.
@@ -131,7 +130,7 @@ impl FunctionSettings {
     ///
     /// # Errors
     /// [`Invalid::Key`], if the prefix makes it too long.
-    pub fn target_key(&self, key: &Key) -> Result<Key, Invalid> {
+    pub(crate) fn target_key(&self, key: &Key) -> Result<Key, Invalid> {
         Key::new(&format!("{}{key}", self.target_prefix))
     }
 }
@@ -350,7 +349,6 @@ mod tests {
         ("AWS_SECRET_ACCESS_KEY", "hidden"),
     ];
 
-    /// The required variables, changed.
     fn with(changes: &[(&str, &str)]) -> Result<FunctionSettings, SettingsProblems> {
         let pairs = REQUIRED.iter().chain(changes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         FunctionSettings::from_pairs(pairs)

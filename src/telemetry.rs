@@ -71,14 +71,12 @@ where
 }
 
 /// Where the metrics are found in CloudWatch.
-pub const NAMESPACE: &str = "S3CrossPartitionSync";
+pub(crate) const NAMESPACE: &str = "S3CrossPartitionSync";
 
 /// What a metric is broken down by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dimension {
-    /// The outcome's name in reports.
+pub(crate) enum Dimension {
     Outcome,
-    /// The fault's class.
     Class,
     /// Nothing: one value of the whole function.
     Nothing,
@@ -86,7 +84,7 @@ pub enum Dimension {
 
 impl Dimension {
     /// Its name in CloudWatch, if it has one.
-    pub fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Outcome => Some("Outcome"),
             Self::Class => Some("Class"),
@@ -99,11 +97,11 @@ impl Dimension {
 #[derive(Debug)]
 pub struct Metric {
     /// Its name in CloudWatch.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// CloudWatch's unit.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What it is broken down by.
-    pub by: Dimension,
+    pub(crate) by: Dimension,
     /// What it tells.
     pub meaning: &'static str,
     /// Of what it is.
@@ -117,7 +115,6 @@ enum Of {
     Invocation(fn(&Invocation) -> Option<f64>),
 }
 
-/// What a metric is made from.
 struct Finished<'a> {
     report: &'a Report,
     lag_seconds: Option<f64>,
@@ -127,17 +124,17 @@ struct Finished<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Invocation {
     /// Bytes that were sent and count at the target.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// From its beginning to its answer.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The requests to the source that could be under way in the end.
-    pub source_window: u32,
+    pub(crate) source_window: u32,
     /// The same of the target.
-    pub target_window: u32,
+    pub(crate) target_window: u32,
 }
 
 /// Every metric.
-pub const METRICS: [Metric; 12] = [
+pub(crate) const METRICS: [Metric; 12] = [
     Metric {
         name: "Objects",
         unit: "Count",
@@ -324,7 +321,6 @@ mod tests {
     use crate::engine::report::{Fault, Place};
     use std::sync::{Arc, Mutex};
 
-    /// Collects what is logged.
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
 

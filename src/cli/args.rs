@@ -82,7 +82,7 @@ pub(crate) struct Sweep {
     pub(crate) ends: Ends,
     /// How old something has to be, such as 36h or 7d
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = age)]
-    pub(crate) older_than: Duration,
+    pub older_than: Duration,
     /// Does it; without this flag it is only said what would be done
     #[arg(long)]
     pub(crate) abort: bool,

@@ -50,7 +50,6 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Done,

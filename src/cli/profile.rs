@@ -16,7 +16,6 @@ use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsP
 use aws_types::service_config::ServiceConfigKey;
 use std::sync::Arc;
 
-/// How one end is reached.
 pub(crate) struct Reached {
     pub(crate) endpoint: Endpoint,
     pub(crate) region: Region,
@@ -35,7 +34,6 @@ pub(crate) fn connector() -> Result<Arc<dyn Connect>, String> {
     Ok(Arc::new(Network::new(tls)))
 }
 
-/// Resolves both ends.
 pub(crate) async fn resolve(
     ends: &Ends,
     target_bucket: &Bucket,
@@ -140,7 +138,6 @@ fn chain(end: End, config: &SdkConfig) -> Result<Arc<dyn Keys>, String> {
     Ok(Arc::new(Kept::new(Chain { end, provider })))
 }
 
-/// The ordinary chain of AWS's configuration.
 struct Chain {
     end: End,
     provider: SharedCredentialsProvider,

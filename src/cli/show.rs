@@ -11,16 +11,13 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Ten times a second is smooth enough.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Says what is wrong.
 pub(crate) fn problem(text: &str) {
     // A message that cannot be written is no reason to end otherwise.
     let _ = writeln!(stderr().lock(), "xpsync: {text}");
 }
 
-/// The progress bar.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
@@ -60,7 +57,6 @@ impl Drop for Bar {
     }
 }
 
-/// One report, then a summary.
 pub(crate) fn json(report: &Report) {
     write_line(&report_json(report).to_string());
     let count = |outcome| u32::from(report.outcome == outcome);

@@ -24,7 +24,6 @@ const WINDOW: u32 = 16;
 /// How long aborting our own upload may take after an interrupt.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Sweeps and shows what was found.
 pub(crate) async fn run(args: &args::Sweep) -> Exit {
     let work = match work(args).await {
         Ok(work) => work,

@@ -1,4 +1,4 @@
 //! The demonstration: two embedded S3 servers of the package `fakes`, a border between them, and the function's handler.
 
 pub mod pair;
-pub mod run;
+pub(crate) mod run;

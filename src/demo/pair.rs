@@ -51,7 +51,7 @@ pub struct Pair {
     /// The Global side.
     pub target: Server,
     /// The path between the engine and the Global side, if there is one.
-    pub border: Option<Border>,
+    pub(crate) border: Option<Border>,
     authority: Arc<Authority>,
 }
 

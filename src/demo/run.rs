@@ -20,14 +20,13 @@ use tokio::time::Instant;
 /// The objects, by size; the last is above the default threshold of /tmp.
 const SIZES: [(&str, usize); 4] = [("empty", 0), ("1 KiB", 1 << 10), ("20 MiB", 20 << 20), ("300 MiB", 300 << 20)];
 const SECRET: &str = "s3-cross-partition-sync-credentials";
-/// Lambda's longest.
 const DEADLINE: Duration = Duration::from_secs(900);
 
 /// Runs it, writing as it goes. True if everything asked for was done and proven.
 ///
 /// # Errors
 /// If no sockets or certificates can be had, or `out` cannot be written.
-pub async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Send)) -> io::Result<bool> {
+pub(crate) async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Send)) -> io::Result<bool> {
     let stage = Stage::set(border).await?;
     writeln!(out, "China side   {SOURCE_REGION}  {}  bucket {SOURCE_BUCKET}", stage.pair.source.endpoint())?;
     writeln!(out, "Global side  {TARGET_REGION}       {}  bucket {TARGET_BUCKET}", stage.pair.target_endpoint())?;
@@ -65,7 +64,6 @@ struct Stage {
     function: Arc<Function>,
 }
 
-/// What an event says of an object.
 struct Described {
     size: u64,
     etag: String,

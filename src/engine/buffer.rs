@@ -45,8 +45,7 @@ pub enum TmpLimit {
 
 /// A budget into which not one slot fits.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TooSmall {
-    /// The heap's.
+pub(crate) enum TooSmall {
     #[error("a part of {slot} bytes does not fit the memory budget of {budget} bytes")]
     Memory {
         /// The bytes of a part.
@@ -54,14 +53,11 @@ pub enum TooSmall {
         /// The bytes of the budget.
         budget: u64,
     },
-    /// That of /tmp.
     #[error("a part of {slot} bytes does not fit {dir}: {why}")]
     Tmp {
         /// The bytes of a part.
         slot: u64,
-        /// The folder.
         dir: String,
-        /// What is in the way.
         why: String,
     },
 }
@@ -93,7 +89,7 @@ impl Buffers {
     }
 
     /// Whether the heap's budget is large enough for so many slots.
-    pub fn has_memory(&self, slot: u64, wanted: usize) -> bool {
+    pub(crate) fn has_memory(&self, slot: u64, wanted: usize) -> bool {
         (pages(slot) * PAGE).saturating_mul(wanted as u64) <= self.limits.memory
     }
 
@@ -101,7 +97,7 @@ impl Buffers {
     ///
     /// # Errors
     /// [`TooSmall::Memory`].
-    pub fn memory(&self, slot: u64) -> Result<Ring, TooSmall> {
+    pub(crate) fn memory(&self, slot: u64) -> Result<Ring, TooSmall> {
         let budget = self.limits.memory;
         if pages(slot) * PAGE > budget.next_multiple_of(PAGE) {
             return Err(TooSmall::Memory { slot, budget });
@@ -114,7 +110,7 @@ impl Buffers {
     ///
     /// # Errors
     /// [`TooSmall::Tmp`] if there is not room for one.
-    pub fn tmp(&self, slot: u64, wanted: usize) -> Result<Ring, TooSmall> {
+    pub(crate) fn tmp(&self, slot: u64, wanted: usize) -> Result<Ring, TooSmall> {
         let dir = &self.limits.tmp_dir;
         let too_small = |why: String| TooSmall::Tmp { slot, dir: dir.display().to_string(), why };
         let size = usize::try_from(slot).map_err(|_| too_small("it is larger than an address".to_owned()))?;
@@ -150,7 +146,7 @@ impl Buffers {
         }
         let free = Mutex::new(maps);
         let ready = Arc::new(Semaphore::new(slots));
-        Ok(Ring { size, source: Source::Tmp(Arc::new(TmpRing { free, ready, slots, _reserved: reserved })) })
+        Ok(Ring { size, source: Source::Tmp(Arc::new(TmpRing { free, ready, _reserved: reserved })) })
     }
 }
 
@@ -239,12 +235,10 @@ impl Heap {
 struct TmpRing {
     free: Mutex<Vec<MmapMut>>,
     ready: Arc<Semaphore>,
-    slots: usize,
     _reserved: OwnedSemaphorePermit,
 }
 
-/// Slots of one size.
-pub struct Ring {
+pub(crate) struct Ring {
     size: usize,
     source: Source,
 }
@@ -262,25 +256,16 @@ enum Region {
 
 impl Ring {
     /// A ring without slots: who waits for one waits for ever.
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { size: usize::MAX, source: Source::None }
     }
 
     /// Where its slots are.
-    pub fn kind(&self) -> BufferKind {
+    pub(crate) fn kind(&self) -> BufferKind {
         match self.source {
             Source::Heap(_) => BufferKind::Memory,
             Source::Tmp(_) => BufferKind::Tmp,
             Source::None => BufferKind::Streamed,
-        }
-    }
-
-    /// How many slots it has; `None` if that depends on what others take.
-    pub fn slots(&self) -> Option<usize> {
-        match &self.source {
-            Source::Heap(_) => None,
-            Source::Tmp(ring) => Some(ring.slots),
-            Source::None => Some(0),
         }
     }
 
@@ -291,7 +276,7 @@ impl Ring {
     ///
     /// # Cancel safety
     /// Holds nothing before it has given the slot.
-    pub async fn slot(&self, length: usize) -> io::Result<Slot> {
+    pub(crate) async fn slot(&self, length: usize) -> io::Result<Slot> {
         if length > self.size {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a slot larger than its ring's"));
         }
@@ -315,13 +300,11 @@ impl Ring {
     }
 }
 
-/// Who gets the memory back.
 enum Lease {
     Heap(Arc<Heap>, OwnedSemaphorePermit),
     Tmp(Arc<TmpRing>, OwnedSemaphorePermit),
 }
 
-/// Memory that finds its way back.
 struct Memory {
     region: Option<Region>,
     lease: Option<Lease>,
@@ -370,7 +353,7 @@ impl Drop for Memory {
 }
 
 /// A slot that is being filled; its digests run along.
-pub struct Slot {
+pub(crate) struct Slot {
     memory: Memory,
     length: usize,
     running: Running,
@@ -379,22 +362,22 @@ pub struct Slot {
 /// More bytes than the slot was taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("more bytes than were asked for")]
-pub struct Overfull;
+pub(crate) struct Overfull;
 
 impl Slot {
     /// The same, still empty, of whose bytes this is computed.
     #[must_use]
-    pub fn with(self, kinds: Kinds) -> Self {
+    pub(crate) fn with(self, kinds: Kinds) -> Self {
         Self { running: Running::of(kinds), ..self }
     }
 
     /// How many bytes are in it.
-    pub fn filled(&self) -> usize {
+    pub(crate) fn filled(&self) -> usize {
         usize::try_from(self.running.length()).unwrap_or(usize::MAX)
     }
 
     /// How many bytes it waits for.
-    pub fn missing(&self) -> usize {
+    pub(crate) fn missing(&self) -> usize {
         self.length - self.filled()
     }
 
@@ -402,7 +385,7 @@ impl Slot {
     ///
     /// # Errors
     /// [`Overfull`].
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Overfull> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Overfull> {
         let start = self.filled();
         let end = start.checked_add(bytes.len()).filter(|end| *end <= self.length).ok_or(Overfull)?;
         self.memory.bytes_mut()[start..end].copy_from_slice(bytes);
@@ -411,8 +394,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Ends the filling.
-    pub fn seal(self) -> Sealed {
+    pub(crate) fn seal(self) -> Sealed {
         let length = self.filled();
         Sealed { digests: self.running.finish(), bytes: Bytes::from_owner(View { memory: self.memory, length }) }
     }
@@ -432,19 +414,18 @@ impl AsRef<[u8]> for View {
 
 /// Bytes with the digests that were taken as they arrived.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub(crate) struct Sealed {
     bytes: Bytes,
     digests: Digests,
 }
 
 impl Sealed {
     /// The bytes.
-    pub fn bytes(&self) -> &Bytes {
+    pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Their digests.
-    pub fn digests(&self) -> &Digests {
+    pub(crate) fn digests(&self) -> &Digests {
         &self.digests
     }
 }
@@ -454,6 +435,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use tokio::time::timeout;
+
+    /// How many slots of a file are free; `None` on the heap, where it depends on what others take.
+    fn slots(ring: &Ring) -> Option<usize> {
+        match &ring.source {
+            Source::Tmp(ring) => Some(ring.ready.available_permits()),
+            Source::Heap(_) | Source::None => None,
+        }
+    }
 
     const MIB: u64 = 1 << 20;
 
@@ -552,12 +541,12 @@ mod tests {
     fn less_room_in_tmp_means_fewer_slots() {
         let buffers = buffers(0, TmpLimit::Bytes(10 * MIB));
         let first = buffers.tmp(2 * MIB, 3).unwrap();
-        assert_eq!(first.slots(), Some(3));
+        assert_eq!(slots(&first), Some(3));
         let second = buffers.tmp(2 * MIB, 100).unwrap();
-        assert_eq!(second.slots(), Some(2));
+        assert_eq!(slots(&second), Some(2));
         assert!(buffers.tmp(2 * MIB, 1).is_err());
         drop(first);
-        assert_eq!(buffers.tmp(2 * MIB, 100).unwrap().slots(), Some(2));
+        assert_eq!(slots(&buffers.tmp(2 * MIB, 100).unwrap()), Some(2));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Precondition;
 use std::sync::Arc;
 
-/// What a pass made of the target.
 pub(crate) struct Enforced {
     pub(crate) source: Box<ObjectHead>,
     pub(crate) outcome: Outcome,
@@ -21,7 +20,6 @@ pub(crate) struct Enforced {
     pub(crate) resumed_parts: u32,
 }
 
-/// What a pass came to.
 pub(crate) enum Pass {
     Enforced(Enforced),
     Gone,
@@ -29,11 +27,8 @@ pub(crate) enum Pass {
 
 /// What is to be written, and under which condition.
 pub(crate) struct Wanted<'a> {
-    /// The source's state.
     pub(crate) head: &'a ObjectHead,
-    /// What was seen at the target.
     pub(crate) seen: Option<&'a ObjectHead>,
-    /// What must hold at the target.
     pub(crate) condition: Precondition,
 }
 

@@ -93,7 +93,6 @@ pub(crate) async fn caught<T>(mut work: impl Future<Output = T> + Unpin) -> Resu
     .await
 }
 
-/// How the passes ended.
 pub(crate) enum Done {
     Enforced(Enforced),
     Superseded {

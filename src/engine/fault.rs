@@ -10,7 +10,6 @@ use crate::wire::error::Error;
 /// Why a pass over the object ended without having made the target equal.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// For good.
     Failed(Box<Fault>),
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
     /// The fault is reported if that happens too often.
@@ -33,7 +32,7 @@ impl From<Fault> for Halt {
 }
 
 /// A fault at one end, with its advice.
-pub fn fault_at(end: End, error: &Error) -> Fault {
+pub(crate) fn fault_at(end: End, error: &Error) -> Fault {
     let mut fault = match error {
         Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
         // A certificate that is not trusted as well: names are answered wrongly at this border for a while, and then are not.

@@ -4,9 +4,8 @@ use crate::s3::error::{Class, Refusal, Remedy};
 use crate::wire::error::Error;
 use crate::wire::net::connect::Distrust;
 
-/// The two ends of a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// Where bytes are read.
     Source,
     /// Where they are written.
@@ -14,8 +13,7 @@ pub enum End {
 }
 
 impl End {
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
             Self::Target => "target",
@@ -24,7 +22,7 @@ impl End {
 }
 
 /// One sentence saying what to do, where one is known.
-pub fn hint(end: End, error: &Error) -> Option<String> {
+pub(crate) fn hint(end: End, error: &Error) -> Option<String> {
     match error {
         Error::Refused { refusal, .. } => of_refusal(end, refusal),
         Error::Unconnected { source, .. } => Some(match source.distrust() {

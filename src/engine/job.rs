@@ -55,7 +55,7 @@ pub struct Options {
     /// From which sizes on an object is staged to keep its ETag.
     pub staging: Limits,
     /// By which table it is cut.
-    pub table: Table,
+    pub(crate) table: Table,
     /// The user's own part size.
     pub part_size: Option<u64>,
     /// Where parts wait.
@@ -63,7 +63,7 @@ pub struct Options {
     /// Parts under way at most, being read or being sent.
     pub parts_under_way: usize,
     /// `x-amz-storage-class` at the target.
-    pub storage_class: Option<String>,
+    pub(crate) storage_class: Option<String>,
     /// The KMS key at the target.
     pub kms_key: Option<String>,
     /// What becomes of the target once the source is gone.
@@ -119,12 +119,12 @@ pub struct Ongoing {
 
 impl Job {
     /// The source as reports name it, before anything is known of it.
-    pub fn source_place(&self) -> Place {
+    pub(crate) fn source_place(&self) -> Place {
         place(&self.source)
     }
 
     /// The target as reports name it, before anything is known of it.
-    pub fn target_place(&self) -> Place {
+    pub(crate) fn target_place(&self) -> Place {
         place(&self.target)
     }
 }

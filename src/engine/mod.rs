@@ -4,18 +4,18 @@
 //! `abreast`, `hint`) are pure; the others do as they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
 //! left open and no stage left behind without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
 
-pub mod attempt;
+pub(crate) mod attempt;
 pub mod buffer;
-pub mod commit;
-pub mod context;
+pub(crate) mod commit;
+pub(crate) mod context;
 pub mod copy;
 pub mod decide;
-pub mod fault;
-pub mod hint;
+pub(crate) mod fault;
+pub(crate) mod hint;
 pub mod job;
-pub mod look;
+pub(crate) mod look;
 pub mod notes;
 pub mod pace;
-pub mod parts;
+pub(crate) mod parts;
 pub mod report;
-pub mod upload;
+pub(crate) mod upload;

@@ -57,7 +57,6 @@ impl Drop for UnderWay {
     }
 }
 
-/// What is noted down besides the result.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) retries: AtomicU32,
@@ -83,7 +82,6 @@ pub(crate) struct Kept {
     pub(crate) not_carried: Vec<NotCarried>,
     /// What is true of the state that is worked on.
     pub(crate) reasons: Vec<String>,
-    /// What stays true whatever state comes next.
     pub(crate) history: Vec<String>,
 }
 

@@ -27,8 +27,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Copied => "copied",
             Self::Unchanged => "unchanged",
@@ -59,8 +58,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ETag => "etag",
             Self::Crc64Nvme => "crc64nvme",
@@ -83,8 +81,7 @@ pub enum BufferKind {
 }
 
 impl BufferKind {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Tmp => "tmp",
@@ -119,9 +116,9 @@ pub struct Fault {
     /// `x-amz-request-id`.
     pub request_id: Option<String>,
     /// `x-amz-id-2`.
-    pub host_id: Option<String>,
+    pub(crate) host_id: Option<String>,
     /// The bucket it was about.
-    pub bucket: Option<String>,
+    pub(crate) bucket: Option<String>,
     /// The key it was about.
     pub key: Option<String>,
     /// How often the request was sent.
@@ -129,12 +126,12 @@ pub struct Fault {
     /// What to do about it, in a sentence.
     pub hint: Option<String>,
     /// What another attempt could have mended, of what S3 refused; not reported.
-    pub remedy: Option<Remedy>,
+    pub(crate) remedy: Option<Remedy>,
 }
 
 impl Fault {
     /// A fault that is not a refusal of S3's.
-    pub fn new(class: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(class: &'static str, message: impl Into<String>) -> Self {
         Self {
             class,
             operation: None,
@@ -151,15 +148,14 @@ impl Fault {
         }
     }
 
-    /// The same with advice.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// A refusal of S3's, after so many attempts.
-    pub fn refused(refusal: &Refusal, attempts: u32) -> Self {
+    pub(crate) fn refused(refusal: &Refusal, attempts: u32) -> Self {
         Self {
             class: refusal.class.name(),
             operation: Some(refusal.operation),
@@ -192,9 +188,9 @@ impl Fault {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// The bucket.
-    pub bucket: String,
+    pub(crate) bucket: String,
     /// The key.
-    pub key: String,
+    pub(crate) key: String,
     /// The version that was read, in a versioned source.
     pub version_id: Option<String>,
     /// The ETag, once known.
@@ -242,7 +238,7 @@ pub struct Report {
 
 impl Report {
     /// A report of work that has not begun: nothing sent, nothing proven.
-    pub fn new(outcome: Outcome, source: Place, target: Place) -> Self {
+    pub(crate) fn new(outcome: Outcome, source: Place, target: Place) -> Self {
         Self {
             outcome,
             source,
@@ -263,8 +259,7 @@ impl Report {
         }
     }
 
-    /// A report of a failure.
-    pub fn failed(source: Place, target: Place, fault: Fault) -> Self {
+    pub(crate) fn failed(source: Place, target: Place, fault: Fault) -> Self {
         Self { fault: Some(Box::new(fault)), ..Self::new(Outcome::Failed, source, target) }
     }
 

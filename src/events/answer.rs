@@ -25,17 +25,17 @@ pub enum Answer {
 
 impl Answer {
     /// To the caller of a single object: its report.
-    pub fn of_one(report: &Report) -> Self {
+    pub(crate) fn of_one(report: &Report) -> Self {
         Self::unless_failed(report_json(report), std::slice::from_ref(report))
     }
 
     /// To S3, or whoever sent notification records: an array of reports, an error if one failed.
-    pub fn of_notifications(reports: &[Report]) -> Self {
+    pub(crate) fn of_notifications(reports: &[Report]) -> Self {
         Self::unless_failed(reports.iter().map(report_json).collect(), reports)
     }
 
     /// To SQS: the ids of the messages to keep.
-    pub fn of_messages<'a>(kept: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn of_messages<'a>(kept: impl IntoIterator<Item = &'a str>) -> Self {
         let failures: Vec<_> = kept.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
         Self::Success(json!({ "batchItemFailures": failures }))
     }
@@ -108,8 +108,7 @@ fn key_of(place: &Place) -> Option<&str> {
     Some(place.key.as_str()).filter(|key| !key.is_empty())
 }
 
-/// A fault as reports have it.
-pub fn fault_json(fault: &Fault) -> Value {
+pub(crate) fn fault_json(fault: &Fault) -> Value {
     json!({
         "class": fault.class,
         "operation": fault.operation,

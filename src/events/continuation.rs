@@ -8,7 +8,6 @@ use crate::events::{Continued, Task, expect_bucket, text};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 
-/// The operation's name.
 pub(crate) const OP: &str = "continue";
 
 /// The message that leaves a task to another invocation.
@@ -24,7 +23,6 @@ pub fn continuation(source: &Bucket, key: &Key, size: Option<u64>, time_ms: Opti
     })
 }
 
-/// Reads one. The key is literal.
 pub(crate) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
     let missing = |field| NotAccepted::Missing { field, event: "a continuation".to_owned() };
     expect_bucket(text(value, "/bucket").ok_or_else(|| missing("bucket"))?, source)?;

@@ -9,10 +9,8 @@ const FIRST: Duration = Duration::from_secs(30);
 /// The longest that one stays away: a border that is closed for hours is tried four times in each.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// What becomes of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is done, and acknowledged.
+pub(crate) enum Disposition {
     Done,
     /// It comes again after so long.
     Later(Duration),
@@ -22,7 +20,7 @@ pub enum Disposition {
 
 impl Disposition {
     /// Of a message with these reports, received so often, this time included.
-    pub fn of(reports: &[Report], receives: u32) -> Self {
+    pub(crate) fn of(reports: &[Report], receives: u32) -> Self {
         let mut failures = reports.iter().filter(|report| is_failure(report)).peekable();
         if failures.peek().is_none() {
             return Self::Done;
@@ -62,7 +60,7 @@ fn passes_by_itself(fault: &Fault) -> bool {
 
 /// How long a continuation stays away: not at all if only the time was too short, and longer each time if it was the border
 /// or the target that did not take more.
-pub fn delay(report: &Report, fruitless: u32) -> Duration {
+pub(crate) fn delay(report: &Report, fruitless: u32) -> Duration {
     match report.fault.as_deref() {
         Some(fault) if fault.class != "deadline" => away(fruitless.saturating_add(1)),
         Some(_) | None => Duration::ZERO,

@@ -51,7 +51,6 @@ pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<
     }
 }
 
-/// Who made a record.
 enum Origin {
     S3,
     Sqs,

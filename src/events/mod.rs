@@ -10,7 +10,7 @@
 
 pub mod answer;
 pub mod continuation;
-pub mod disposition;
+pub(crate) mod disposition;
 mod envelope;
 mod eventbridge;
 mod notification;
@@ -44,24 +44,22 @@ pub type Item = Result<Task, NotAccepted>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The id that the answer calls it by.
-    pub id: String,
+    pub(crate) id: String,
     /// What its body asks for, whatever it was wrapped in. The message failed if one of these did.
     pub items: Vec<Item>,
     /// What SQS knows it by, if SQS delivered it itself.
-    pub delivery: Option<Delivery>,
+    pub(crate) delivery: Option<Delivery>,
 }
 
 /// What SQS says of a message that it delivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// The ARN of its queue.
-    pub queue: String,
+pub(crate) struct Delivery {
+    pub(crate) queue: String,
     /// By which its visibility can be changed.
-    pub receipt: String,
+    pub(crate) receipt: String,
     /// How often it was received, this time included.
-    pub receives: u32,
-    /// Its body.
-    pub body: String,
+    pub(crate) receives: u32,
+    pub(crate) body: String,
 }
 
 /// Where an earlier invocation left an object.

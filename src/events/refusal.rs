@@ -61,12 +61,12 @@ impl NotAccepted {
     }
 
     /// The same as an object's fault, of class `event`.
-    pub fn fault(&self) -> Fault {
+    pub(crate) fn fault(&self) -> Fault {
         Fault { hint: Some(self.hint()), ..Fault::new("event", self.to_string()) }
     }
 
     /// The report of a record that was refused. It has no key, whose place stays empty.
-    pub fn report(&self, source: &Bucket, target: &Bucket) -> Report {
+    pub(crate) fn report(&self, source: &Bucket, target: &Bucket) -> Report {
         let place = |bucket: &Bucket| Place { bucket: bucket.to_string(), ..Place::default() };
         Report::failed(place(source), place(target), self.fault())
     }

@@ -5,7 +5,7 @@
 
 mod batch;
 mod left;
-pub mod sweep;
+pub(crate) mod sweep;
 
 use crate::engine::buffer::{Buffers, Limits, TmpLimit};
 use crate::engine::copy::copy;
@@ -63,8 +63,7 @@ pub enum Told<'a> {
     Invocation(&'a telemetry::Invocation),
 }
 
-/// Who is told.
-pub type OnTold = Box<dyn Fn(Told<'_>) + Send + Sync>;
+pub(crate) type OnTold = Box<dyn Fn(Told<'_>) + Send + Sync>;
 
 /// What the function is given besides its settings. Lambda's has the default; a test that breaks the world cannot wait for
 /// minutes, nor move gigabytes.

@@ -48,7 +48,7 @@ impl Function {
 }
 
 /// What a sweep came to, as its callers are told. Stable, like a report.
-pub fn swept_json(sweep: &Sweep, swept: &Swept) -> Value {
+pub(crate) fn swept_json(sweep: &Sweep, swept: &Swept) -> Value {
     let counts = |of: &Counts| {
         json!({
             "found": of.found, "swept": of.swept, "foreign": of.foreign, "young": of.young, "kept": of.kept,

@@ -38,9 +38,9 @@ pub struct Attributes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
     /// The header's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl Attributes {
@@ -106,7 +106,7 @@ impl Attributes {
     }
 
     /// Whether two objects look the same but for their bytes. A missing Content-Type is what S3 stores for it.
-    pub fn agree(&self, other: &Self) -> bool {
+    pub(crate) fn agree(&self, other: &Self) -> bool {
         fn content_type(attributes: &Attributes) -> &str {
             attributes.system.get("content-type").map_or("binary/octet-stream", String::as_str)
         }
@@ -120,7 +120,7 @@ impl Attributes {
     }
 
     /// About how much they add to the head of a request: names and values, and the names once more in the signature.
-    pub fn header_bytes(&self) -> usize {
+    pub(crate) fn header_bytes(&self) -> usize {
         let system = self.system.iter().map(|(name, value)| 2 * name.len() + value.len());
         let metadata = self.metadata.iter().map(|(name, value)| 2 * (METADATA.len() + name.len()) + value.len());
         let tags = self.tags.iter().map(|(key, value)| form(&[(key.clone(), value.clone())]).len() + 1);
@@ -128,7 +128,7 @@ impl Attributes {
     }
 
     /// The bytes that S3 counts against its 2 KB of user metadata: UTF-8 of names and values.
-    pub fn metadata_bytes(&self) -> usize {
+    pub(crate) fn metadata_bytes(&self) -> usize {
         self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 }

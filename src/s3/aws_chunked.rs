@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Bytes of a chunk: S3 wants at least 8 KiB of all but the last ("Signature calculations for the
 /// Authorization header: transferring payload in multiple chunks"), and AWS's own Rust client sends 64 KiB (aws-runtime,
 /// `content_encoding.rs`). Smaller ones cost nine bytes more often.
-pub const CHUNK: u64 = 64 << 10;
+pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// The head of a whole chunk behind another one.
 const NEXT_HEAD: &[u8] = b"\r\n10000\r\n";
@@ -35,9 +35,8 @@ fn trailer(crc: Crc64) -> String {
     format!("{CRC64NVME}:{}\r\n\r\n", crc.header())
 }
 
-/// What goes out next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Bytes of the payload.
     Data(Bytes),
     /// Bytes around it.
@@ -46,7 +45,7 @@ pub enum Piece {
 
 /// How far the framing of a payload of known length has come.
 #[derive(Debug, Clone)]
-pub struct Framing {
+pub(crate) struct Framing {
     length: u64,
     done: u64,
     // Bytes that the chunk under way still wants.
@@ -55,13 +54,13 @@ pub struct Framing {
 
 impl Framing {
     /// The framing of so many bytes.
-    pub fn new(length: u64) -> Self {
+    pub(crate) fn new(length: u64) -> Self {
         Self { length, done: 0, room: 0 }
     }
 
     /// What goes out next of these bytes, which continue those given before: at most `most` of them, taken off their
     /// front, or the head of the chunk that they begin. `None` if there are none, or more than were announced.
-    pub fn next(&mut self, bytes: &mut Bytes, most: usize) -> Option<Piece> {
+    pub(crate) fn next(&mut self, bytes: &mut Bytes, most: usize) -> Option<Piece> {
         let left = self.length - self.done;
         if bytes.is_empty() || left == 0 {
             return None;
@@ -83,7 +82,7 @@ impl Framing {
     }
 
     /// What comes behind all bytes; `None` while some are missing.
-    pub fn end(&self, crc: Crc64) -> Option<Bytes> {
+    pub(crate) fn end(&self, crc: Crc64) -> Option<Bytes> {
         let close = if self.length == 0 { "" } else { "\r\n" };
         (self.done == self.length).then(|| format!("{close}{LAST}{}", trailer(crc)).into())
     }
@@ -94,7 +93,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The framing, written down plainly.
     fn plain(bytes: &[u8]) -> Vec<u8> {
         let mut framed = Vec::new();
         for chunk in bytes.chunks(1 << 16) {

@@ -11,9 +11,8 @@ use serde::Deserialize;
 
 /// HeadBucket; its reply is the bucket's region, if the server says it.
 #[derive(Debug, Clone)]
-pub struct HeadBucket {
-    /// The bucket.
-    pub bucket: Bucket,
+pub(crate) struct HeadBucket {
+    pub(crate) bucket: Bucket,
 }
 
 impl Operation for HeadBucket {
@@ -154,7 +153,6 @@ impl Operation for ListObjectsV2 {
 /// How the keys of a document are spelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// As they are.
     Plain,
     /// URL-encoded, a blank as `+`, because the server took `encoding-type=url`.
     Url,

@@ -12,11 +12,11 @@ use std::fmt;
 
 /// What is computed of bytes besides their CRC64NVME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kinds {
+pub(crate) struct Kinds {
     /// Their MD5, which costs as much as all else that is done to a byte where it is computed alone.
-    pub md5: bool,
+    pub(crate) md5: bool,
     /// The checksum by which their source is proven, where it stores another one.
-    pub sum: Option<Algorithm>,
+    pub(crate) sum: Option<Algorithm>,
 }
 
 impl Default for Kinds {
@@ -35,7 +35,7 @@ pub struct Digests {
     /// Their CRC64NVME.
     pub crc: Crc64,
     /// The checksum by which their source is proven, where it was asked for.
-    pub sum: Option<Sum>,
+    pub(crate) sum: Option<Sum>,
 }
 
 impl Digests {
@@ -70,7 +70,7 @@ impl fmt::Debug for Running {
 
 impl Running {
     /// Of no bytes yet. What is not asked for costs nothing.
-    pub fn of(kinds: Kinds) -> Self {
+    pub(crate) fn of(kinds: Kinds) -> Self {
         let (md5, sum) = (kinds.md5.then(Md5::new), kinds.sum.map(RunningSum::new));
         Self { length: 0, md5, crc: CrcDigest::new(), sum }
     }
@@ -91,7 +91,7 @@ impl Running {
     }
 
     /// How many bytes were taken.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
@@ -116,7 +116,7 @@ pub struct Whole {
     /// The ETag that a multipart upload of these parts gets, if the MD5 of each is known.
     pub etag: Option<ETag>,
     /// What its other checksums would be, if the parts have one: of all bytes, and of the parts' checksums.
-    pub stored: Vec<Stored>,
+    pub(crate) stored: Vec<Stored>,
 }
 
 /// Combines parts in order.

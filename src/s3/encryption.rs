@@ -24,8 +24,7 @@ const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const CUSTOMER: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 impl Encryption {
-    /// What a reply says.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if headers.contains_key(CUSTOMER) {
             return Self::Customer;

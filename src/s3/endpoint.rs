@@ -27,7 +27,7 @@ pub enum InvalidEndpoint {
 
 /// A group of regions with accounts of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Partition {
+pub(crate) enum Partition {
     /// `aws`.
     Global,
     /// `aws-cn`.
@@ -39,8 +39,7 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// What hosts in it end with.
-    pub fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Global | Self::GovCloud => "amazonaws.com",
             Self::China => "amazonaws.com.cn",
@@ -71,8 +70,7 @@ impl Region {
         &self.name
     }
 
-    /// Its partition.
-    pub fn partition(&self) -> Partition {
+    pub(crate) fn partition(&self) -> Partition {
         self.partition
     }
 }
@@ -162,7 +160,7 @@ impl Endpoint {
     /// # Errors
     /// [`InvalidEndpoint::NoAcceleration`] outside the Global partition, [`InvalidEndpoint::DottedAcceleration`] for a
     /// bucket whose name cannot be a host label.
-    pub fn accelerated(region: &Region, bucket: &Bucket) -> Result<Self, InvalidEndpoint> {
+    pub(crate) fn accelerated(region: &Region, bucket: &Bucket) -> Result<Self, InvalidEndpoint> {
         if region.partition != Partition::Global {
             return Err(InvalidEndpoint::NoAcceleration(region.to_string()));
         }
@@ -210,7 +208,7 @@ impl Endpoint {
     /// The same endpoint for a bucket that turned out to be in another region. An overridden endpoint stays: its
     /// owner knows where it leads.
     #[must_use]
-    pub fn moved_to(&self, region: Region) -> Self {
+    pub(crate) fn moved_to(&self, region: Region) -> Self {
         Self(match &self.0 {
             Kind::Regional(_) => Kind::Regional(region),
             Kind::DualStack(_) => Kind::DualStack(region),

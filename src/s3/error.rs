@@ -27,8 +27,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",
             Self::Transient => "transient",
@@ -40,14 +39,12 @@ impl Class {
     }
 }
 
-/// What a single other attempt could mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remedy {
+pub(crate) enum Remedy {
     /// The bucket is in another region, named if S3 named it.
     Region(Option<String>),
     /// Our clock is off; the reply's `Date` says by how much.
     Clock,
-    /// The keys may have been rotated.
     Credentials,
 }
 
@@ -55,31 +52,31 @@ pub enum Remedy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The operation's name.
-    pub operation: &'static str,
+    pub(crate) operation: &'static str,
     /// The bucket.
-    pub bucket: String,
+    pub(crate) bucket: String,
     /// The key, for operations on one.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// The HTTP status.
     pub status: u16,
     /// S3's code, or one made of the status where no document came with it (HEAD), or none that could be read.
     pub code: String,
     /// S3's sentence; empty where no document came with it.
-    pub message: String,
+    pub(crate) message: String,
     /// `x-amz-request-id`.
-    pub request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     /// `x-amz-id-2`.
-    pub host_id: Option<String>,
+    pub(crate) host_id: Option<String>,
     /// Its class.
-    pub class: Class,
+    pub(crate) class: Class,
     /// What a single other attempt could mend.
-    pub remedy: Option<Remedy>,
+    pub(crate) remedy: Option<Remedy>,
     /// Whether the answer came from a delete marker.
-    pub delete_marker: bool,
+    pub(crate) delete_marker: bool,
     /// `x-amz-retry-after`: at least so long to wait.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// The server's time of the reply, in seconds since 1970.
-    pub server_time: Option<i64>,
+    pub(crate) server_time: Option<i64>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -148,7 +145,7 @@ impl Refusal {
     }
 
     /// Whether it says no more than that it refuses: the answer to a HEAD, which has no document to name a code in.
-    pub fn says_nothing(&self) -> bool {
+    pub(crate) fn says_nothing(&self) -> bool {
         matches!(self.status, 400 | 403) && self.message.is_empty()
     }
 

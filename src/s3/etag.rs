@@ -74,7 +74,7 @@ impl ETag {
     }
 
     /// How many parts the object was put together from, if it was.
-    pub fn parts(&self) -> Option<u16> {
+    pub(crate) fn parts(&self) -> Option<u16> {
         match self.kind {
             ETagKind::Multipart(_, parts) | ETagKind::OpaqueMultipart(parts) => Some(parts),
             ETagKind::ContentMd5(_) | ETagKind::Opaque | ETagKind::Unknown => None,

@@ -21,33 +21,33 @@ pub struct Head {
 
 impl Head {
     /// A header's text, if it is there and is UTF-8.
-    pub fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 
     /// A header's number, if it is there and is one: digits and nothing else.
-    pub fn number(&self, name: &str) -> Option<u64> {
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.text(name).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
     }
 
     /// The version that it names; an object without one has the version `null` ("Working with objects in a
     /// versioning-suspended bucket").
-    pub fn version(&self) -> Option<VersionId> {
+    pub(crate) fn version(&self) -> Option<VersionId> {
         self.text("x-amz-version-id").filter(|id| *id != "null").and_then(|id| VersionId::new(id).ok())
     }
 
     /// The CRC64NVME that it says of a whole object or of a whole part, never one that was made of parts' checksums.
-    pub fn crc(&self) -> Option<Crc64> {
+    pub(crate) fn crc(&self) -> Option<Crc64> {
         let full = self.text("x-amz-checksum-type").is_none_or(is_full_object);
         self.text(CRC64NVME).filter(|_| full).and_then(Crc64::parse)
     }
 }
 
 /// The header of a CRC64NVME.
-pub const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+pub(crate) const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
 
 /// Whether a checksum type says that the checksum is of the bytes themselves. CRT spells it in lower case.
-pub fn is_full_object(checksum_type: &str) -> bool {
+pub(crate) fn is_full_object(checksum_type: &str) -> bool {
     checksum_type.eq_ignore_ascii_case("FULL_OBJECT")
 }
 
@@ -57,7 +57,7 @@ pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').
 pub(crate) const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A key as a path: every byte but the unreserved ones and `/` percent-encoded, nothing normalised.
-pub fn path_of(key: &str) -> String {
+pub(crate) fn path_of(key: &str) -> String {
     utf8_percent_encode(key, PATH).to_string()
 }
 
@@ -67,7 +67,7 @@ pub struct Query(String);
 
 impl Query {
     /// A name without a value.
-    pub fn flag(&mut self, name: &str) {
+    pub(crate) fn flag(&mut self, name: &str) {
         self.pair(name, "");
     }
 
@@ -82,7 +82,7 @@ impl Query {
     }
 
     /// A name and its value, if there is one.
-    pub fn optional(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn optional(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.pair(name, value);
         }
@@ -95,7 +95,7 @@ impl Query {
 }
 
 /// Names and values as a form encodes them: `x-amz-tagging`.
-pub fn form(pairs: &[(String, String)]) -> String {
+pub(crate) fn form(pairs: &[(String, String)]) -> String {
     let mut query = Query::default();
     for (name, value) in pairs {
         query.pair(name, value);
@@ -123,21 +123,21 @@ impl Headers {
     }
 
     /// Sets a header, if there is a value.
-    pub fn optional(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn optional(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.set(name, value);
         }
     }
 
     /// Sets a header, if there is one.
-    pub fn optional_pair(&mut self, header: Option<(&str, String)>) {
+    pub(crate) fn optional_pair(&mut self, header: Option<(&str, String)>) {
         if let Some((name, value)) = header {
             self.set(name, &value);
         }
     }
 
     /// Sets `Content-MD5`, which some operations require of their document.
-    pub fn content_md5(&mut self, body: &[u8]) {
+    pub(crate) fn content_md5(&mut self, body: &[u8]) {
         self.set("content-md5", &STANDARD.encode(Md5::digest(body)));
     }
 
@@ -162,12 +162,12 @@ pub struct Unreadable {
 
 impl Unreadable {
     /// Says what could not be read.
-    pub fn new(what: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
         Self { what: what.into() }
     }
 
     /// A header that S3 always sends, and that is missing or unreadable.
-    pub fn header(name: &str) -> Self {
+    pub(crate) fn header(name: &str) -> Self {
         Self::new(format!("header {name} is missing or malformed"))
     }
 }

@@ -24,7 +24,7 @@ pub mod streamed;
 pub mod sums;
 pub mod uploads;
 pub mod versions;
-pub mod xml;
+pub(crate) mod xml;
 
 use std::fmt;
 use thiserror::Error;
@@ -73,14 +73,13 @@ impl Bucket {
         if well_formed { Ok(Self(name.into())) } else { Err(Invalid::Bucket(name.to_owned())) }
     }
 
-    /// The name.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether the name can be a label before the endpoint's host: the wildcard of S3's certificates covers one
     /// label, and a host has no capitals ("Virtual hosting of buckets").
-    pub fn is_host_label(&self) -> bool {
+    pub(crate) fn is_host_label(&self) -> bool {
         self.0.len() <= 63 && self.0.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     }
 }
@@ -188,7 +187,7 @@ impl PartNumber {
     }
 
     /// Its place, counted from 0.
-    pub fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0) - 1
     }
 }
@@ -225,12 +224,12 @@ impl ByteRange {
     }
 
     /// What is left after `done` bytes; `None` when nothing is.
-    pub fn after(self, done: u64) -> Option<Self> {
+    pub(crate) fn after(self, done: u64) -> Option<Self> {
         Self::new(self.start.checked_add(done)?, self.end).ok()
     }
 
     /// The value of a `Range` header.
-    pub fn header(self) -> String {
+    pub(crate) fn header(self) -> String {
         format!("bytes={}-{}", self.start, self.end - 1)
     }
 }

@@ -84,7 +84,6 @@ pub struct UploadPart {
     pub crc: Crc64,
 }
 
-/// The address of a part.
 pub(crate) fn name_part(query: &mut Query, number: PartNumber, upload: &UploadId) {
     query.pair("partNumber", &number.get().to_string());
     query.pair("uploadId", upload.as_str());
@@ -230,15 +229,11 @@ impl Operation for CompleteMultipartUpload {
     }
 }
 
-/// AbortMultipartUpload.
 #[derive(Debug, Clone)]
-pub struct AbortMultipartUpload {
-    /// The bucket.
-    pub bucket: Bucket,
-    /// The key.
-    pub key: Key,
-    /// The upload.
-    pub upload: UploadId,
+pub(crate) struct AbortMultipartUpload {
+    pub(crate) bucket: Bucket,
+    pub(crate) key: Key,
+    pub(crate) upload: UploadId,
 }
 
 impl Operation for AbortMultipartUpload {

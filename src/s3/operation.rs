@@ -55,37 +55,36 @@ pub trait Operation: Send + Sync {
 #[derive(Debug, Clone)]
 pub struct OperationInfo {
     /// [`Operation::NAME`].
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// [`Operation::METHOD`].
-    pub method: Method,
+    pub(crate) method: Method,
     /// [`Operation::REPEAT`].
-    pub repeat: Repeat,
+    pub(crate) repeat: Repeat,
     /// [`Operation::ANSWER`].
-    pub answer: Answer,
+    pub(crate) answer: Answer,
     /// [`Operation::PACE`].
-    pub pace: Pace,
+    pub(crate) pace: Pace,
 }
 
 /// A request of any operation as a value: what takes an [`Operation`] is compiled once for each, what takes this once.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// [`Operation::INFO`].
-    pub info: OperationInfo,
+    pub(crate) info: OperationInfo,
     /// [`Operation::bucket`].
-    pub bucket: &'a Bucket,
+    pub(crate) bucket: &'a Bucket,
     /// [`Operation::key`].
-    pub key: Option<&'a Key>,
+    pub(crate) key: Option<&'a Key>,
     /// [`Operation::query`].
-    pub query: Query,
+    pub(crate) query: Query,
     /// [`Operation::headers`].
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// [`Operation::body`].
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 impl<'a> Request<'a> {
-    /// The request of an operation.
-    pub fn of<O: Operation>(operation: &'a O) -> Self {
+    pub(crate) fn of<O: Operation>(operation: &'a O) -> Self {
         let (mut query, mut headers) = (Query::default(), Headers::default());
         operation.query(&mut query);
         operation.headers(&mut headers);
@@ -134,7 +133,7 @@ pub enum Precondition {
 
 impl Precondition {
     /// Whether both ask for the same: the text of an ETag is all that counts within a bucket.
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::IfAbsent, Self::IfAbsent) => true,
             (Self::IfMatch(one), Self::IfMatch(two)) => one.is_same_state(two),
@@ -142,8 +141,7 @@ impl Precondition {
         }
     }
 
-    /// Spells it.
-    pub fn set(&self, headers: &mut Headers) {
+    pub(crate) fn set(&self, headers: &mut Headers) {
         match self {
             Self::IfAbsent => headers.set("if-none-match", "*"),
             Self::IfMatch(etag) => headers.set("if-match", &etag.quoted()),

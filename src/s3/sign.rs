@@ -48,7 +48,7 @@ pub fn sign_unsigned_payload(
 ///
 /// # Errors
 /// As [`sign_unsigned_payload`].
-pub fn sign_unsigned_trailer(
+pub(crate) fn sign_unsigned_trailer(
     method: &Method,
     uri: &str,
     headers: &mut HeaderMap,
@@ -62,7 +62,7 @@ pub fn sign_unsigned_trailer(
 ///
 /// # Errors
 /// As [`sign_unsigned_payload`].
-pub fn sign_document(
+pub(crate) fn sign_document(
     service: &str,
     uri: &str,
     headers: &mut HeaderMap,

@@ -33,7 +33,6 @@ pub(crate) fn head(status: u16, lines: &str) -> Head {
     Head { status: StatusCode::from_u16(status).unwrap(), headers }
 }
 
-/// The refusal that a reply is.
 pub(crate) fn refusal<O: Operation>(operation: &O, head: &Head, body: &str) -> Refusal
 where
     O::Reply: std::fmt::Debug,

@@ -37,7 +37,7 @@ pub struct StreamedPart {
 
 impl StreamedPart {
     /// How long the body is: what `Content-Length` says.
-    pub fn body_length(&self) -> u64 {
+    pub(crate) fn body_length(&self) -> u64 {
         match self.form {
             Form::Trailer => aws_chunked::framed_length(self.length),
             Form::Plain => self.length,

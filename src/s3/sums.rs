@@ -50,7 +50,7 @@ impl Algorithm {
     }
 
     /// Whether two equal values say that two contents are equal. Thirty-two bits are too few for that.
-    pub fn tells_content(self) -> bool {
+    pub(crate) fn tells_content(self) -> bool {
         matches!(self, Self::Md5 | Self::Sha1 | Self::Sha256)
     }
 }
@@ -90,7 +90,7 @@ impl Sum {
     }
 
     /// Its header's value: base64 of its bytes, most significant first.
-    pub fn header(&self) -> String {
+    pub(crate) fn header(&self) -> String {
         STANDARD.encode(self.raw())
     }
 
@@ -202,7 +202,7 @@ impl Stored {
 
 /// The one checksum that a write can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checksum {
+pub(crate) enum Checksum {
     /// CRC64NVME.
     Crc64Nvme(Crc64),
     /// The source's own.
@@ -211,7 +211,7 @@ pub enum Checksum {
 
 impl Checksum {
     /// The header that carries it, and its value.
-    pub fn header(self) -> (&'static str, String) {
+    pub(crate) fn header(self) -> (&'static str, String) {
         match self {
             Self::Crc64Nvme(crc) => (CRC64NVME, crc.header()),
             Self::Other(sum) => (sum.algorithm().header(), sum.header()),
@@ -221,7 +221,7 @@ impl Checksum {
 
 /// A checksum over bytes as they arrive.
 #[derive(Clone)]
-pub enum RunningSum {
+pub(crate) enum RunningSum {
     /// CRC32.
     Crc32(crc32fast::Hasher),
     /// CRC32C.
@@ -236,7 +236,7 @@ pub enum RunningSum {
 
 impl RunningSum {
     /// Of nothing yet.
-    pub fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Crc32 => Self::Crc32(crc32fast::Hasher::new()),
             Algorithm::Crc32C => Self::Crc32C(0),
@@ -247,7 +247,7 @@ impl RunningSum {
     }
 
     /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Crc32(hasher) => hasher.update(bytes),
             Self::Crc32C(value) => *value = crc32c::crc32c_append(*value, bytes),
@@ -257,7 +257,7 @@ impl RunningSum {
     }
 
     /// The checksum of all that was taken.
-    pub fn finish(self) -> Sum {
+    pub(crate) fn finish(self) -> Sum {
         match self {
             Self::Crc32(hasher) => Sum::Crc32(hasher.finalize()),
             Self::Crc32C(value) => Sum::Crc32C(value),
@@ -274,7 +274,6 @@ impl fmt::Debug for RunningSum {
     }
 }
 
-/// A digest of known length.
 fn array<const N: usize>(digest: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     for (to, from) in array.iter_mut().zip(digest) {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The local name of a document's root element; `None` if there is no element to be found.
-pub fn root(body: &[u8]) -> Option<String> {
+pub(crate) fn root(body: &[u8]) -> Option<String> {
     let mut reader = quick_xml::Reader::from_str(text(body)?);
     loop {
         match reader.read_event().ok()? {
@@ -28,7 +28,7 @@ pub fn root(body: &[u8]) -> Option<String> {
 ///
 /// # Errors
 /// [`Unreadable`] if the root is another, a field that S3 always sends is missing, or it is no XML at all.
-pub fn read<T: DeserializeOwned>(body: &[u8], name: &'static str) -> Result<T, Unreadable> {
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8], name: &'static str) -> Result<T, Unreadable> {
     match root(body) {
         Some(found) if is_spelling_of(&found, name) => {
             let text = text(body).ok_or_else(|| Unreadable::new(format!("{name} is not UTF-8")))?;
@@ -47,7 +47,7 @@ fn is_spelling_of(found: &str, name: &str) -> bool {
 }
 
 /// Writes a document with S3's namespace.
-pub fn write<T: Serialize>(value: &T, name: &str) -> String {
+pub(crate) fn write<T: Serialize>(value: &T, name: &str) -> String {
     let mut text = String::new();
     // Writing a struct of strings and numbers into a String fails only for names that are no XML names; ours are.
     match quick_xml::se::to_writer_with_root(&mut text, name, value) {

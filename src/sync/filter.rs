@@ -14,14 +14,16 @@ pub struct Glob(Vec<Token>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// Exactly this.
     Char(char),
     /// `?`
     One,
     /// `*`
     Run,
     /// `[…]`: inclusive ranges; one that runs backwards holds nothing.
-    Set { negated: bool, ranges: Vec<(char, char)> },
+    Set {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 impl Glob {

@@ -2,4 +2,4 @@
 
 pub mod filter;
 pub mod sweep;
-pub mod swept;
+pub(crate) mod swept;

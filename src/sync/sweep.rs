@@ -32,7 +32,7 @@ use tokio::time::timeout;
 /// minute rather than ten.
 const AT_ONCE: usize = 16;
 /// How old something is before it is swept, unless told otherwise: a `cp` of days is still at work before it.
-pub const DEFAULT_AGE: Duration = Duration::from_hours(7 * 24);
+pub(crate) const DEFAULT_AGE: Duration = Duration::from_hours(7 * 24);
 
 /// Whether a sweep removes what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 /// What becomes of something that a sweep found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is removed.
+pub(crate) enum Fate {
     Swept,
     /// It was begun by somebody else, or nobody says by whom.
     Foreign,
@@ -25,7 +24,7 @@ pub enum Fate {
 
 /// What becomes of an upload. `ours` is the initiator of an upload that we have begun, `now` the target's time in seconds
 /// since 1970, `kept` what journals name.
-pub fn of_upload(upload: &OpenUpload, ours: &str, now: i64, age: Duration, kept: &BTreeSet<UploadId>) -> Fate {
+pub(crate) fn of_upload(upload: &OpenUpload, ours: &str, now: i64, age: Duration, kept: &BTreeSet<UploadId>) -> Fate {
     if upload.initiator.as_deref() != Some(ours) {
         Fate::Foreign
     } else if kept.contains(&upload.upload) {
@@ -38,7 +37,7 @@ pub fn of_upload(upload: &OpenUpload, ours: &str, now: i64, age: Duration, kept:
 }
 
 /// What becomes of a version under the reserved prefix, where everything is ours.
-pub fn of_stage(version: &ListedVersion, now: i64, age: Duration) -> Fate {
+pub(crate) fn of_stage(version: &ListedVersion, now: i64, age: Duration) -> Fate {
     if is_old(version.modified, now, age) { Fate::Swept } else { Fate::Young }
 }
 

@@ -4,12 +4,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// Why work has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
-    /// Its time is over.
+pub(crate) enum Stopped {
     Deadline,
-    /// Somebody asked: Ctrl-C or SIGTERM.
     Asked,
 }
 
@@ -26,8 +23,7 @@ impl Deadline {
         Self { at: None, asked: None }
     }
 
-    /// Work that ends then.
-    pub fn at(at: Instant) -> Self {
+    pub(crate) fn at(at: Instant) -> Self {
         Self { at: Some(at), asked: None }
     }
 
@@ -44,7 +40,7 @@ impl Deadline {
 
     /// The same, ended this much earlier; what comes after has the rest.
     #[must_use]
-    pub fn earlier(&self, margin: Duration) -> Self {
+    pub(crate) fn earlier(&self, margin: Duration) -> Self {
         Self { at: self.at.map(|at| at.checked_sub(margin).unwrap_or(at)), asked: self.asked.clone() }
     }
 
@@ -54,15 +50,12 @@ impl Deadline {
     }
 
     /// Whether something that takes so long can still be begun.
-    pub fn allows(&self, time: Duration, now: Instant) -> bool {
+    pub(crate) fn allows(&self, time: Duration, now: Instant) -> bool {
         self.at.is_none_or(|at| now + time < at)
     }
 
     /// Waits for the end.
-    ///
-    /// # Cancel safety
-    /// Holds nothing.
-    pub async fn passed(&self) -> Stopped {
+    pub(crate) async fn passed(&self) -> Stopped {
         let time = async {
             match self.at {
                 Some(at) => sleep_until(at).await,

@@ -88,7 +88,7 @@ impl Error {
     }
 
     /// A body that was not what its head announced.
-    pub fn body(source: io::Error) -> Self {
+    pub(crate) fn body(source: io::Error) -> Self {
         Self::lost(Stage::Body, source)
     }
 

@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 #[error("{message}")]
 pub struct KeysError {
     /// One sentence naming where they were looked for and what is wrong, never what they are.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
     /// The class that a report's fault has: of S3's classes, or `network` or `configuration`.
-    pub class: &'static str,
+    pub(crate) class: &'static str,
 }
 
 /// A source of credentials.
@@ -30,8 +30,7 @@ pub trait Keys: Send + Sync {
 }
 
 /// A place from which credentials can be fetched, anew each time.
-pub trait Fetch: Send + Sync {
-    /// Fetches them.
+pub(crate) trait Fetch: Send + Sync {
     fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>>;
 }
 
@@ -41,7 +40,7 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const ENDING: Duration = Duration::from_secs(60);
 
 /// Fetched credentials: fetched once for all who wait, kept, and fetched again when they are old or were refused.
-pub struct Kept<F> {
+pub(crate) struct Kept<F> {
     place: F,
     held: Mutex<Option<Held>>,
 }
@@ -62,7 +61,7 @@ impl Held {
 
 impl<F: Fetch> Kept<F> {
     /// Credentials that have not been fetched.
-    pub fn new(place: F) -> Self {
+    pub(crate) fn new(place: F) -> Self {
         Self { place, held: Mutex::default() }
     }
 

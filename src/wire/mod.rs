@@ -12,4 +12,4 @@ pub mod error;
 pub mod gate;
 pub mod keys;
 pub mod net;
-pub mod sdk;
+pub(crate) mod sdk;

@@ -26,17 +26,17 @@ use thiserror::Error;
 const REPLY_LIMIT: usize = 1 << 20;
 
 /// An HTTP client for AWS's SDK over these connections.
-pub fn http_client(connector: Arc<dyn Connect>) -> SharedHttpClient {
+pub(crate) fn http_client(connector: Arc<dyn Connect>) -> SharedHttpClient {
     SharedHttpClient::new(Transport::new(connector))
 }
 
 /// What carries requests; cloning it shares the connections.
 #[derive(Clone)]
-pub struct Transport(Arc<Pool>);
+pub(crate) struct Transport(Arc<Pool>);
 
 /// A request that was not carried.
 #[derive(Debug, Error)]
-pub enum Uncarried {
+pub(crate) enum Uncarried {
     /// It cannot be sent by anybody.
     #[error("{0} of the request cannot be sent")]
     Unfit(&'static str),
@@ -52,8 +52,7 @@ impl Uncarried {
 }
 
 impl Transport {
-    /// Over these connections.
-    pub fn new(connector: Arc<dyn Connect>) -> Self {
+    pub(crate) fn new(connector: Arc<dyn Connect>) -> Self {
         Self(Arc::new(Pool::new(connector)))
     }
 }
@@ -101,7 +100,7 @@ impl Transport {
     ///
     /// # Cancel safety
     /// The connection is closed; whether the request was carried out is unknown.
-    pub async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Uncarried> {
+    pub(crate) async fn carry(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Uncarried> {
         let (mut parts, body) = request.into_parts();
         let scheme = match parts.uri.scheme_str() {
             Some("http") => Scheme::Http,

@@ -1,10 +1,10 @@
 //! How an object comes to be at the target: a write under a condition that is decided again when it no longer holds.
 
-pub mod put;
-pub mod recopy;
-pub mod remove;
-pub mod staged;
-pub mod stages;
+pub(crate) mod put;
+pub(crate) mod recopy;
+pub(crate) mod remove;
+pub(crate) mod staged;
+pub(crate) mod stages;
 
 use crate::engine::decide::sameness::{Sameness, headers_agree, sameness};
 use crate::engine::decide::verify::{self, Expected};
@@ -56,9 +56,6 @@ pub(crate) fn learn(job: &Job, etag: &ETag) {
 }
 
 /// Holds what the target says after a commit against what was sent, asking it again where the answer was not enough.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn prove(
     job: &Job,
     notes: &Notes,
@@ -98,13 +95,9 @@ pub(crate) enum Settled {
 pub(crate) struct Attempted<'a> {
     /// The source's state that was to be written.
     pub(crate) source: &'a ObjectHead,
-    /// What was sent.
     pub(crate) sent: &'a Expected,
-    /// The attributes that were sent along.
     pub(crate) written: &'a Attributes,
-    /// What it came to.
     pub(crate) error: Error,
-    /// How it was tried.
     pub(crate) attempts: &'a Attempts,
 }
 
@@ -124,15 +117,11 @@ impl Condition {
         Self { now, decisions: 0 }
     }
 
-    /// What the commit asks for.
     pub(crate) fn asked(&self) -> Option<Precondition> {
         asked(&self.now)
     }
 
     /// Looks at the target after a commit that was refused, or not answered to the end, and decides.
-    ///
-    /// # Cancel safety
-    /// Holds nothing.
     pub(crate) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
         let Attempted { source, sent, written, error, attempts } = attempted;
         self.decisions += 1;
@@ -180,9 +169,7 @@ pub(crate) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
     Ok(())
 }
 
-/// What a commit came to.
 pub(crate) enum Committed {
-    /// The target was written.
     Written(AtTarget),
     /// Somebody had written the same before.
     Unchanged(AtTarget, Sameness),

@@ -24,7 +24,6 @@ use crate::s3::sums::Checksum;
 /// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.
 const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
-/// How an object is put.
 pub(crate) struct Putting {
     condition: Condition,
     checksum: Checksum,
@@ -147,9 +146,7 @@ fn styled(
     Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
 }
 
-/// Whether the target's object names its source.
 enum Record {
-    /// ETags or checksums show it.
     Needless,
     /// With the CRC64NVME of what is sent, if that is known by now.
     Of(Option<Crc64>),

@@ -38,18 +38,14 @@ use crate::wire::error::Error;
 /// Parts of an opaque ETag's object above 5 GiB, where no boundary matters: few enough requests, each done in seconds.
 const ANY_PART: u64 = 512 << 20;
 
-/// How the object is put together again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
-    /// In one copy.
     Whole,
     /// Within the boundaries of one of the two ends.
     PartsOf(End),
-    /// In parts of any length.
     Parts(Layout),
 }
 
-/// A copy that can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recopy {
     shape: Shape,

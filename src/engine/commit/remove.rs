@@ -17,7 +17,6 @@ use crate::s3::etag::ETag;
 use crate::s3::object::delete::DeleteObject;
 use crate::wire::error::Error;
 
-/// What a removal came to.
 pub(crate) enum Removed {
     /// What had this ETag was removed: by a delete marker upon it in a versioned bucket, for good elsewhere.
     Object(ETag),

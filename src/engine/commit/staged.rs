@@ -36,7 +36,6 @@ use crate::s3::{ByteRange, UploadId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A stage that is there.
 struct Made {
     from: CopySource,
     digests: Vec<Digests>,
@@ -138,7 +137,6 @@ impl Work<'_> {
         target.client.warm(&target.bucket, wanted);
     }
 
-    /// Sends a stage.
     async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<Made, Halt> {
         let mut job = self.stages.name(self.job)?;
         // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be resident

@@ -24,7 +24,6 @@ use tokio::time::{Instant, timeout_at};
 /// How often a stage is looked for and removed: once, and once for each version that a Complete carried out twice has made.
 const REMOVALS: u32 = 4;
 
-/// The stages of one object's copy.
 #[derive(Default)]
 pub(crate) struct Stages {
     /// The upload to the stage that is being made.

@@ -13,15 +13,14 @@ use crate::s3::sums::{Checksum, Sum};
 
 /// What is known of the ETags at the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ETags {
+pub(crate) enum ETags {
     /// Nothing says that they are opaque; if they are, the answer shows it, and the object is written once more.
     Digests,
-    /// They are opaque.
     Opaque,
 }
 
 /// What a single PUT names. The digests are held against the source already.
-pub fn by_put(source: &ObjectHead, made: &Digests, etags: ETags) -> Checksum {
+pub(crate) fn by_put(source: &ObjectHead, made: &Digests, etags: ETags) -> Checksum {
     let own = source.stored.filter(|stored| stored.parts.is_none() && source.crc.is_none()).map(|stored| stored.sum);
     match etags {
         ETags::Digests if own.is_some() && own == made.sum => {
@@ -32,7 +31,11 @@ pub fn by_put(source: &ObjectHead, made: &Digests, etags: ETags) -> Checksum {
 }
 
 /// The checksum of the source's that the target was not given, as reports name it, and why.
-pub fn left_behind(source: &ObjectHead, plan: &Plan, given: Option<Checksum>) -> Option<(&'static str, &'static str)> {
+pub(crate) fn left_behind(
+    source: &ObjectHead,
+    plan: &Plan,
+    given: Option<Checksum>,
+) -> Option<(&'static str, &'static str)> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
     let reason = match (plan, given) {
         (_, Some(Checksum::Other(_))) => return None,
@@ -46,7 +49,7 @@ pub fn left_behind(source: &ObjectHead, plan: &Plan, given: Option<Checksum>) ->
 }
 
 /// Whether a second look will find by the checksum alone that the target has the source's content.
-pub fn tells_content(given: Checksum) -> bool {
+pub(crate) fn tells_content(given: Checksum) -> bool {
     match given {
         Checksum::Crc64Nvme(_) => false,
         Checksum::Other(sum) => sum.algorithm().tells_content(),

@@ -1,21 +1,20 @@
 //! Whether the target already has what the source has, and under which condition it may be written: pure.
 
-pub mod checksum;
+pub(crate) mod checksum;
 pub mod plan;
 pub mod reserved;
-pub mod sameness;
+pub(crate) mod sameness;
 pub mod staging;
 pub mod ticket;
-pub mod verify;
+pub(crate) mod verify;
 
 use crate::engine::decide::sameness::{Sameness, carried, sameness};
 use crate::s3::etag::ETag;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Precondition;
 
-/// What to do at the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Nothing: content and attributes agree.
     Unchanged(Sameness),
     /// Write, if the target is still as it was seen.
@@ -23,7 +22,7 @@ pub enum Decision {
 }
 
 /// Decides what to do, given what is at the target now; `None` if nothing is.
-pub fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
+pub(crate) fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
     let Some(target) = target else { return Decision::Write(Precondition::IfAbsent) };
     match sameness(source, target) {
         Sameness::Different => {}
@@ -35,7 +34,7 @@ pub fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
 
 /// What to do about an attempt to remove, given how it ended and what is at the target now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removal {
+pub(crate) enum Removal {
     /// It was carried out, or may have been and nothing is there.
     Done,
     /// Nothing is there, and it was not we who removed it.
@@ -46,7 +45,7 @@ pub enum Removal {
 
 /// How an earlier attempt to remove ended, if there was one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tried {
+pub(crate) enum Tried {
     /// None was made, or it was certainly not carried out.
     No,
     /// It was not answered to the end.
@@ -55,7 +54,7 @@ pub enum Tried {
 
 /// Decides what is left to remove. What is at the key goes, whoever wrote it: that the target equals the source is the
 /// promise, and the ETag seen keeps it from taking what nobody has looked at.
-pub fn removal(tried: Tried, seen: Option<&ObjectHead>) -> Removal {
+pub(crate) fn removal(tried: Tried, seen: Option<&ObjectHead>) -> Removal {
     match (tried, seen) {
         (_, Some(seen)) => Removal::Remove(seen.etag.clone()),
         (Tried::Unanswered, None) => Removal::Done,

@@ -7,9 +7,9 @@ use crate::s3::{ByteRange, PartNumber};
 use thiserror::Error;
 
 /// The smallest part but the last.
-pub const PART_MIN: u64 = 5 << 20;
+pub(crate) const PART_MIN: u64 = 5 << 20;
 /// The largest part, and the largest single PUT.
-pub const PART_MAX: u64 = 5 << 30;
+pub(crate) const PART_MAX: u64 = 5 << 30;
 /// The largest object: 10,000 parts of 5 GiB.
 pub const OBJECT_MAX: u64 = PARTS_MAX * PART_MAX;
 
@@ -97,15 +97,14 @@ pub enum Layout {
 
 impl Layout {
     /// How many parts; an empty object has one.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self {
             Self::Even { part, size } => usize::try_from(size.div_ceil(*part).max(1)).unwrap_or(usize::MAX),
             Self::Uneven(lengths) => lengths.len(),
         }
     }
 
-    /// The largest part.
-    pub fn largest(&self) -> u64 {
+    pub(crate) fn largest(&self) -> u64 {
         match self {
             Self::Even { part, size } => *part.min(size),
             Self::Uneven(lengths) => lengths.iter().copied().max().unwrap_or(0),
@@ -168,15 +167,14 @@ pub enum Plan {
 
 impl Plan {
     /// The largest piece that has to be held at once.
-    pub fn slot(&self) -> u64 {
+    pub(crate) fn slot(&self) -> u64 {
         match self {
             Self::Put { size } => *size,
             Self::Parts(layout) => layout.largest(),
         }
     }
 
-    /// How many pieces there are.
-    pub fn pieces(&self) -> usize {
+    pub(crate) fn pieces(&self) -> usize {
         match self {
             Self::Put { .. } => 1,
             Self::Parts(layout) => layout.count(),
@@ -257,7 +255,7 @@ fn by_table(table: &Table, size: u64, part_size: Option<u64>) -> Result<Plan, Un
 
 /// The layout that a count of parts and the lengths of the first and the last suggest, if all between can be equal to the
 /// first. Otherwise the parts' own lengths have to be asked for.
-pub fn even_layout(size: u64, count: u16, first: u64, last: u64) -> Option<Layout> {
+pub(crate) fn even_layout(size: u64, count: u16, first: u64, last: u64) -> Option<Layout> {
     let others = first.checked_mul(u64::from(count).checked_sub(1)?)?;
     let fits = (1..=first).contains(&last) && others.checked_add(last) == Some(size);
     fits.then_some(Layout::Even { part: first, size })

@@ -6,34 +6,33 @@ use crate::s3::object::head::ObjectHead;
 
 /// User metadata by which an object of ours names the source that it was made of, where neither ETag nor checksum could
 /// show it. It saves work and proves nothing.
-pub const SOURCE_ETAG: &str = "xpsync-source-etag";
+pub(crate) const SOURCE_ETAG: &str = "xpsync-source-etag";
 
 /// The source's version beside [`SOURCE_ETAG`].
-pub const SOURCE_VERSION: &str = "xpsync-source-version";
+pub(crate) const SOURCE_VERSION: &str = "xpsync-source-version";
 
 /// The CRC64NVME of what was sent, beside [`SOURCE_ETAG`]: a target that stores another was changed since.
-pub const SOURCE_CRC: &str = "xpsync-source-crc64nvme";
+pub(crate) const SOURCE_CRC: &str = "xpsync-source-crc64nvme";
 
 /// "Working with object metadata": S3 takes 2 KB of user metadata.
 pub(crate) const METADATA_LIMIT: usize = 2 << 10;
 
 /// By what two objects were found to have the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sameness {
+pub(crate) enum Sameness {
     /// Equal size and equal ETags made of digests.
     ETag,
     /// Equal size and equal full-object CRC64NVME.
     Crc64Nvme,
     /// Equal size and equal full-object checksums of another kind that is as good.
     Checksum,
-    /// The target's metadata names the source.
     Recorded,
     /// Nothing shows it.
     Different,
 }
 
 /// Compares content, in the order of the rules.
-pub fn sameness(source: &ObjectHead, target: &ObjectHead) -> Sameness {
+pub(crate) fn sameness(source: &ObjectHead, target: &ObjectHead) -> Sameness {
     if source.size != target.size {
         return Sameness::Different;
     }
@@ -73,7 +72,7 @@ pub(crate) fn is_recorded(source: &ObjectHead, target: &ObjectHead) -> bool {
 }
 
 /// The attributes without our own record: what is carried, and what is compared.
-pub fn carried(attributes: &Attributes) -> Attributes {
+pub(crate) fn carried(attributes: &Attributes) -> Attributes {
     let mut carried = attributes.clone();
     for name in [SOURCE_ETAG, SOURCE_VERSION, SOURCE_CRC] {
         carried.metadata.remove(name);
@@ -83,7 +82,7 @@ pub fn carried(attributes: &Attributes) -> Attributes {
 
 /// The attributes to write where a second look could not show sameness otherwise: with a record of the source, unless it
 /// would pass S3's limit.
-pub fn with_record(source: &ObjectHead, crc: Option<Crc64>) -> Attributes {
+pub(crate) fn with_record(source: &ObjectHead, crc: Option<Crc64>) -> Attributes {
     let plain = carried(&source.attributes);
     let mut recorded = plain.clone();
     recorded.metadata.insert(SOURCE_ETAG.to_owned(), source.etag.as_str().to_owned());

@@ -26,7 +26,7 @@ impl Limits {
     /// One PUT and one part as they are without preserving: more than one connection of a lossy path moves in minutes, or
     /// a small function holds. Pieces of the table's smallest parts. A stage is at most what one CopyObject takes; it is
     /// removed before the next is begun, so that no more than 5 GiB are stored twice.
-    pub fn of(table: &Table) -> Self {
+    pub(crate) fn of(table: &Table) -> Self {
         Self { put: table.single_put, part: table.kept_part, piece: table.part_min, stage: PART_MAX }
     }
 }
@@ -37,9 +37,8 @@ impl Default for Limits {
     }
 }
 
-/// How an object is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// As [`crate::engine::decide::plan::plan`] has it for this mode.
     Direct(EtagMode),
     /// By one stage, copied as a whole.
@@ -50,27 +49,27 @@ pub enum Way {
 
 /// One stage: consecutive bytes of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// What is sent to it, as ranges of the source.
-    pub pieces: Vec<ByteRange>,
+    pub(crate) pieces: Vec<ByteRange>,
     /// The source's own parts that are in it, as ranges of the source.
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// A part of the source's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// Its place among all, counted from 0.
-    pub index: usize,
+    pub(crate) index: usize,
     /// Its bytes.
-    pub range: ByteRange,
+    pub(crate) range: ByteRange,
     /// How many of the stage's pieces make it.
-    pub pieces: usize,
+    pub(crate) pieces: usize,
 }
 
 /// What is at the target that ETags depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Its ETags are digests, as far as is known.
     Plain,
     /// Its encryption is known to make them opaque.
@@ -82,7 +81,7 @@ pub enum Target {
 ///
 /// # Errors
 /// [`Unplannable::NotPreservable`] for layouts that S3 takes from nobody.
-pub fn way(
+pub(crate) fn way(
     etag: &ETag,
     size: u64,
     layout: &SourceLayout,
@@ -163,18 +162,13 @@ fn pieces(range: ByteRange, smallest: u64) -> Vec<ByteRange> {
 
 impl Stage {
     /// Its first byte in the source.
-    pub fn start(&self) -> u64 {
+    pub(crate) fn start(&self) -> u64 {
         self.pieces.first().map_or(0, |piece| piece.start())
     }
 
     /// How many bytes it has.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.bytes()).sum()
-    }
-
-    /// The largest piece.
-    pub fn largest(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.bytes()).max().unwrap_or(0)
     }
 }
 
@@ -247,7 +241,7 @@ mod tests {
         assert_eq!(stages.len(), 1);
         let stage = &stages[0];
         assert_eq!((stage.pieces.len(), stage.bytes(), stage.start()), (204, GIB, 0));
-        assert!(stage.largest() < 6 * MIB);
+        assert!(stage.pieces.iter().all(|piece| piece.bytes() < 6 * MIB));
         let counts: Vec<usize> = stage.parts.iter().map(|part| part.pieces).collect();
         assert_eq!(counts, [102, 102]);
         assert_eq!(stage.pieces[101].end(), 512 * MIB);

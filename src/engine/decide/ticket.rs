@@ -44,7 +44,7 @@ pub struct Pin {
 
 impl Pin {
     /// Of this state, to be written in this style.
-    pub fn of(source: &ObjectHead, style: &Style) -> Self {
+    pub(crate) fn of(source: &ObjectHead, style: &Style) -> Self {
         Self {
             etag: source.etag.as_str().to_owned(),
             version: source.version.as_ref().map(|version| version.as_str().to_owned()),
@@ -57,7 +57,7 @@ impl Pin {
 
 impl Ticket {
     /// Whether the upload can become what is to be written now.
-    pub fn holds(&self, now: &Pin, layout: &Layout) -> bool {
+    pub(crate) fn holds(&self, now: &Pin, layout: &Layout) -> bool {
         self.pin == *now && self.layout == *layout
     }
 }

@@ -14,13 +14,12 @@ use thiserror::Error;
 
 /// Bytes that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// The bytes read are not the object that the source described.
     #[error("the bytes read do not make the source's {what}: {expected} expected, {found} found")]
     Source {
         /// `ETag`, `checksum` or `size`.
         what: &'static str,
-        /// What the source says.
         expected: String,
         /// What the bytes make.
         found: String,
@@ -32,27 +31,25 @@ pub enum Mismatch {
         what: &'static str,
         /// What the bytes make.
         expected: String,
-        /// What the target says.
         found: String,
     },
 }
 
 /// What the bytes sent should make of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
+pub(crate) struct Expected {
     /// How many bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The ETag, where encryption leaves it a digest; `None` if the MD5 of some part is not known.
-    pub etag: Option<ETag>,
+    pub(crate) etag: Option<ETag>,
     /// The CRC64NVME.
-    pub crc: Crc64,
+    pub(crate) crc: Crc64,
     /// The checksums of the source's algorithm that the bytes make, if that is another one.
-    pub stored: Vec<Stored>,
+    pub(crate) stored: Vec<Stored>,
 }
 
 impl Expected {
-    /// Of one PUT.
-    pub fn of_put(digests: &Digests) -> Self {
+    pub(crate) fn of_put(digests: &Digests) -> Self {
         Self {
             size: digests.length,
             etag: digests.md5.map(ETag::of_content),
@@ -62,13 +59,13 @@ impl Expected {
     }
 
     /// Of parts in order.
-    pub fn of_parts(parts: &[Digests]) -> Self {
+    pub(crate) fn of_parts(parts: &[Digests]) -> Self {
         let Whole { length, crc, etag, stored } = combine(parts);
         Self { size: length, etag, crc, stored }
     }
 
     /// Whether an object at the target is what we sent: the answer to a write that was not answered.
-    pub fn is(&self, head: &ObjectHead) -> bool {
+    pub(crate) fn is(&self, head: &ObjectHead) -> bool {
         head.size == self.size && (self.has_etag(&head.etag) || head.crc == Some(self.crc) || self.is_stored(head))
     }
 
@@ -84,7 +81,7 @@ impl Expected {
 
 /// What has to be computed besides the parts' own digests to prove the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceCheck {
+pub(crate) enum SourceCheck {
     /// Nothing: a stored checksum, or the parts' digests, show it; or nothing can.
     Nothing,
     /// A checksum of the bytes in order. An MD5 makes the ETag.
@@ -93,15 +90,14 @@ pub enum SourceCheck {
 
 /// What a checksum in order is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Runs {
+pub(crate) enum Runs {
     /// All of so many bytes.
     Whole(u64),
     /// The checksums of parts of these lengths, the source's own; one part is not the whole.
     Parts(Vec<u64>),
 }
 
-/// Decides how the source is proven.
-pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> SourceCheck {
+pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> SourceCheck {
     if source.crc.is_some() {
         return SourceCheck::Nothing;
     }
@@ -137,7 +133,7 @@ pub fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> 
 /// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and both
 /// sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held against the
 /// source's ETag before the object is put together ("Checking object integrity").
-pub fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: ETags) -> Kinds {
+pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: ETags) -> Kinds {
     let is_told = match (etags, source.etag.kind()) {
         (ETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
         (ETags::Digests | ETags::Opaque, _) => false,
@@ -165,7 +161,7 @@ fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
 /// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read: its
 /// multipart ETag or composite checksum of as many parts, which they do not make. Whether the parts are alike is for the
 /// caller to find out.
-pub fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
+pub(crate) fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
     let mismatch = |what, expected, found| Some(Mismatch::Source { what, expected, found });
     if let Some(own) = &made.etag
         && let (ETagKind::Multipart(_, ours), ETagKind::Multipart(_, theirs)) = (own.kind(), head.etag.kind())
@@ -183,7 +179,7 @@ pub fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
 ///
 /// # Errors
 /// [`Mismatch::Source`].
-pub fn source(head: &ObjectHead, made: &Expected, in_order: Option<&Stored>) -> Result<Vec<Proof>, Mismatch> {
+pub(crate) fn source(head: &ObjectHead, made: &Expected, in_order: Option<&Stored>) -> Result<Vec<Proof>, Mismatch> {
     let mismatch = |what, expected: String, found: String| Err(Mismatch::Source { what, expected, found });
     if made.size != head.size {
         return mismatch("size", head.size.to_string(), made.size.to_string());
@@ -245,7 +241,7 @@ fn holds(stored: &Stored, made: &Expected, in_order: Option<&Stored>) -> Result<
 ///
 /// # Errors
 /// [`Mismatch::Target`].
-pub fn part(sent: &Digests, written: &Written) -> Result<Option<[u8; 16]>, Mismatch> {
+pub(crate) fn part(sent: &Digests, written: &Written) -> Result<Option<[u8; 16]>, Mismatch> {
     if let Some(crc) = written.crc
         && is_compared()
         && crc != sent.crc
@@ -265,7 +261,7 @@ pub fn part(sent: &Digests, written: &Written) -> Result<Option<[u8; 16]>, Misma
 ///
 /// # Errors
 /// [`Mismatch::Target`].
-pub fn target(sent: &Expected, etag: &ETag, crc: Option<Crc64>) -> Result<Vec<Proof>, Mismatch> {
+pub(crate) fn target(sent: &Expected, etag: &ETag, crc: Option<Crc64>) -> Result<Vec<Proof>, Mismatch> {
     let mut proofs = Vec::new();
     match (etag.kind(), &sent.etag) {
         (ETagKind::ContentMd5(_) | ETagKind::Multipart(..), Some(own)) if etag.proves_same_content(own) => {

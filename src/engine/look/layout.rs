@@ -22,12 +22,9 @@ pub(crate) enum Between {
     Asked,
 }
 
-/// One end's object.
 #[derive(Clone, Copy)]
 pub(crate) struct Held<'a> {
-    /// The end.
     pub(crate) end: End,
-    /// The state that is meant.
     pub(crate) head: &'a ObjectHead,
 }
 
@@ -42,9 +39,6 @@ impl Held<'_> {
 
 /// The lengths of an object's parts; `None` if the server does not tell, or they do not make the object. With
 /// [`Between::Even`], parts between whose first is above `longest` are not asked for: nobody wants them as they are.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn layout(
     job: &Job,
     notes: &Notes,
@@ -82,9 +76,6 @@ pub(crate) async fn layout(
 }
 
 /// The lengths of all parts, asked for many at a time; `None` if the server stops telling.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn all_lengths(
     job: &Job,
     notes: &Notes,

@@ -1,5 +1,5 @@
 //! What is at either side now, asked in small requests that write nothing.
 
-pub mod layout;
-pub mod source;
-pub mod target;
+pub(crate) mod layout;
+pub(crate) mod source;
+pub(crate) mod target;

@@ -15,7 +15,6 @@ use crate::wire::body::incoming::Incoming;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
 
-/// What was found under the key.
 pub(crate) enum Found {
     /// An object, and its bytes if they are on their way already.
     Object(Box<ObjectHead>, Option<Box<Incoming>>),
@@ -25,9 +24,6 @@ pub(crate) enum Found {
 
 /// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint says
 /// that it will not.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
     let single_put = job.options.table.single_put;
     let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
@@ -111,9 +107,6 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
 }
 
 /// How the pinned object was put together, as far as the plan will want to know.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
     if pinned.etag.parts().is_none() {
         return Ok(SourceLayout::Single);
@@ -136,9 +129,6 @@ pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
 
 /// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
 /// were looked at, which is enough for nearly every client.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
     let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
     let held = Held { end: End::Source, head: pinned };
@@ -150,9 +140,6 @@ pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, lay
 }
 
 /// Whether the source is gone now, said so that it can be believed.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
     Ok(get(job, notes).await?.is_none())
 }
@@ -165,18 +152,12 @@ fn tag_count(pinned: &ObjectHead) -> u64 {
 /// Whether the source is still what was enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Now {
-    /// It is.
     Same,
-    /// It is something else.
     Changed,
-    /// It is gone.
     Gone,
 }
 
 /// Looks at the source's current state, in its region and without a version.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
     let now = match head(job, notes).await? {
         Some(now) => now,

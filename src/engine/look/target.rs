@@ -12,9 +12,6 @@ use crate::s3::object::tagging::GetObjectTagging;
 use crate::wire::error::Error;
 
 /// What is at the target now, with its tags if they could matter; `None` if nothing is.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
     let Some(mut seen) = see_head(job, notes).await? else { return Ok(None) };
     add_tags(job, notes, source, &mut seen).await?;
@@ -22,9 +19,6 @@ pub(crate) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
 }
 
 /// Asks for the target's tags where they decide: the content is the same, and one side has some.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Halt> {
     let some = !source.attributes.tags.is_empty() || seen.tag_count.is_some_and(|count| count > 0);
     if some && sameness(source, seen) != Sameness::Different {
@@ -34,9 +28,6 @@ pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen
 }
 
 /// What is at the target now, but for tags.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
     let operation = HeadObject::current(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
@@ -51,9 +42,6 @@ pub(crate) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHe
 }
 
 /// Whether nothing is at the target now, said so that it can be believed: a HEAD's 404 may be a missing bucket.
-///
-/// # Cancel safety
-/// Holds nothing.
 pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
     let operation = GetObject::whole(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();

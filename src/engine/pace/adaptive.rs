@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a request is worth besides its bytes: a small one takes its connection a round trip all the same.
-pub const REQUEST_WORTH: f64 = 65_536.0;
+pub(crate) const REQUEST_WORTH: f64 = 65_536.0;
 
 /// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with. Beside
 /// a server, four connections bring as much as sixty and take a third less of the kernel.
@@ -44,9 +44,7 @@ const WORTH_KEEPING: f64 = 1.1;
 const LEAN: u32 = 24;
 /// The factor by which less is tried.
 const LEANER: f64 = 0.85;
-/// What may be missing afterwards.
 const SPARED: f64 = 0.97;
-/// Settled spans between two trials.
 const REST: u32 = 12;
 /// A goodput outside of these shares of what it was, for [`CHANGED_FOR`] spans, is another path.
 const CHANGED: (f64, f64) = (0.9, 1.5);
@@ -80,7 +78,6 @@ pub struct Adaptive {
     decided: Option<Decision>,
 }
 
-/// A measurement that is under way.
 #[derive(Debug, Clone)]
 struct Span {
     began: Instant,
@@ -92,20 +89,19 @@ struct Span {
     filled: u32,
 }
 
-/// What is being found out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// What this window brings.
     Base,
     /// Whether more brings more than the base did.
     More(Trial),
-    /// Whether less brings as much.
     Less(Trial),
     /// Nothing; so many settled spans are left.
-    Rest { left: u32, next_is_less: bool },
+    Rest {
+        left: u32,
+        next_is_less: bool,
+    },
 }
 
-/// What a trial is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Trial {
     window: u32,
@@ -116,7 +112,6 @@ struct Trial {
     quick: bool,
 }
 
-/// The goodput that this window has brought.
 #[derive(Debug, Clone, Copy, Default)]
 struct Usual {
     goodput: Option<f64>,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 /// A governor and the permits that are out.
-pub struct Governed(Arc<Shared>);
+pub(crate) struct Governed(Arc<Shared>);
 
 struct Shared {
     side: &'static str,
@@ -36,7 +36,7 @@ struct Waiting<'a>(&'a Shared);
 
 impl Governed {
     /// A gate with nothing under way; `side` names it in the log.
-    pub fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
+    pub(crate) fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
         let state =
             Mutex::new(State { governor: Box::new(governor), under_way: 0, waiting: 0, wider: 0, looked: None });
         Self(Arc::new(Shared { side, state, room: Notify::new() }))

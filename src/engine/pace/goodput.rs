@@ -112,7 +112,6 @@ impl Pace {
         (float(taken).min(self.length) - self.taken).max(0.0)
     }
 
-    /// How long it has been under way.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.began)
     }

@@ -27,32 +27,25 @@ pub trait Governor: Send {
     fn decided(&mut self) -> Option<Decision>;
 }
 
-/// Why the window is what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// More is tried.
+pub(crate) enum Why {
     Trying,
-    /// More brought more.
     Grew,
     /// More brought nothing.
     Flat,
-    /// Less is tried.
     Leaner,
     /// Less took nothing away.
     Spared,
-    /// Less took something away.
     Missed,
     /// Goodput is not what it was: the path has changed.
     Changed,
-    /// The server asked for less.
     Throttled,
     /// Many requests were lost at once.
     Lost,
 }
 
 impl Why {
-    /// Its name in logs.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trying => "trying",
             Self::Grew => "grew",
@@ -71,11 +64,11 @@ impl Why {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
     /// The window from now on.
-    pub window: u32,
+    pub(crate) window: u32,
     /// Bytes a second in the span that it was made on; a request that was answered counts as [`REQUEST_WORTH`](crate::engine::pace::adaptive::REQUEST_WORTH) bytes.
-    pub goodput: f64,
+    pub(crate) goodput: f64,
     /// Why.
-    pub why: Why,
+    pub(crate) why: Why,
 }
 
 /// A window that never changes.
@@ -135,14 +128,12 @@ const MOST_AT_TARGET: u64 = 448;
 const MOST_AT_SOURCE: u64 = 192;
 
 impl Bounds {
-    /// Of requests over the border.
-    pub fn at_target(room: Room) -> Self {
+    pub(crate) fn at_target(room: Room) -> Self {
         let first = if room.bbr { FIRST_WITH_BBR } else { 64 };
         Self { first, least: 4, most: most(room, MOST_AT_TARGET), bold: !room.bbr }
     }
 
-    /// Of requests to the source.
-    pub fn at_source(room: Room) -> Self {
+    pub(crate) fn at_source(room: Room) -> Self {
         Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE), bold: true }
     }
 }

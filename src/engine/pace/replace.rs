@@ -26,10 +26,8 @@ const LOST: f64 = 1.5;
 /// needs.
 const COPIES: usize = 3;
 
-/// A part that is being sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Sending {
-    /// Which.
     pub(crate) index: usize,
     /// One for each connection it is being sent on.
     pub(crate) paces: Vec<Pace>,

@@ -17,7 +17,6 @@ use tokio::time::Instant;
 /// The last parts are those that go in this time, in seconds: a slow connection needs some 15 s to find the speed that an
 /// empty queue leaves to it ("RFC 9438", section 4.1.2: CUBIC is back at a window of 100 packets after some 6 s).
 const LAST: f64 = 30.0;
-/// Or so many windows of them.
 const WAVES: usize = 4;
 /// Where a part takes less, there is no tail to speak of.
 const SLOW: Duration = Duration::from_millis(150);
@@ -120,13 +119,11 @@ pub(crate) struct Abreast {
 /// Parts that are under way and those that are left.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rest {
-    /// How many are under way.
     pub(crate) under_way: usize,
     /// How many are not begun.
     pub(crate) left: usize,
     /// How many of them the window lets out.
     pub(crate) window: usize,
-    /// How long a part takes.
     pub(crate) usual: Duration,
     /// How long as many as are under way take at the goodput of now, in seconds.
     pub(crate) wave: f64,
@@ -295,7 +292,6 @@ mod tests {
     const STEP: Duration = Duration::from_millis(200);
     const LENGTH: f64 = 5_242_880.0;
     const PARTS: usize = 200;
-    /// What a path carries in a second.
     const FULL: f64 = 36e6;
 
     struct Connection {

@@ -53,7 +53,6 @@ impl Flight {
     }
 }
 
-/// A part that is at hand.
 pub(crate) struct Read {
     pub(crate) sealed: Sealed,
     // Where it is asked for.
@@ -75,11 +74,9 @@ impl Read {
 pub(crate) enum Held {
     /// Its slot, once it is filled.
     Slot(Arc<Mutex<Option<Arc<Read>>>>),
-    /// The source.
     Nowhere,
 }
 
-/// One connection's share in sending a part.
 pub(crate) struct Copy {
     pub(crate) task: AbortHandle,
     pub(crate) taken: Arc<AtomicU64>,

@@ -38,7 +38,6 @@ impl Md5s {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a part in.
     pub(crate) fn enter(self: &Arc<Self>, bytes: Bytes) -> Md5 {
         let (told, answer) = watch::channel(None);
         let mut waiting = self.waiting();

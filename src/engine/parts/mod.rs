@@ -1,11 +1,11 @@
 //! Parts from the source to the target: read, hashed, sent, held against the answers.
 
-pub mod buffering;
-pub mod in_flight;
-pub mod md5s;
-pub mod ordered;
-pub mod part;
-pub mod read;
-pub mod send;
-pub mod stream;
-pub mod uploaded;
+pub(crate) mod buffering;
+pub(crate) mod in_flight;
+pub(crate) mod md5s;
+pub(crate) mod ordered;
+pub(crate) mod part;
+pub(crate) mod read;
+pub(crate) mod send;
+pub(crate) mod stream;
+pub(crate) mod uploaded;

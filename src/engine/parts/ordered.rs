@@ -12,14 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-/// The running digest.
 pub(crate) struct Ordered {
     parts: Sender<(usize, Bytes)>,
     result: tokio::sync::Mutex<Option<JoinHandle<Option<Stored>>>>,
 }
 
 impl Ordered {
-    /// Begins a digest.
     pub(crate) fn begin(algorithm: Algorithm, asked: Asked) -> Self {
         let (parts, arriving) = channel();
         let task = tokio::task::spawn_blocking(move || digest(algorithm, &asked, &arriving));

@@ -25,13 +25,10 @@ const BATCH: usize = 1 << 20;
 
 /// Where the bytes of a body go.
 trait Sink: Send {
-    /// How many it has.
     fn filled(&self) -> u64;
 
-    /// How many it waits for.
     fn missing(&self) -> u64;
 
-    /// Takes a body to its end.
     fn pour(&mut self, body: Incoming) -> impl Future<Output = Result<(), Poured>> + Send;
 }
 
@@ -256,7 +253,6 @@ impl Sink for Tasting {
     }
 }
 
-/// A part that is being sent.
 struct Feeding {
     feed: Feed,
     length: u64,

@@ -35,7 +35,6 @@ const AHEAD: usize = 12;
 /// How many of them at least.
 const AHEAD_LEAST: usize = 4;
 
-/// Parts on their way.
 struct Flights {
     parts: Arc<Parts>,
     // What is computed of each part.
@@ -209,7 +208,6 @@ impl Flights {
         self.under_way.insert(index, Flight::new(range, bytes, copy, shown));
     }
 
-    /// A part's attempts at one connection.
     fn attempts(&self) -> Attempts {
         self.parts.job.part().keeping_to(Arc::clone(&self.level))
     }

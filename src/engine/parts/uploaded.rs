@@ -20,17 +20,14 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// As Complete names them.
     pub(crate) fn named(&self) -> Vec<CompletedPart> {
         self.parts.iter().map(|done| done.part.clone()).collect()
     }
 
-    /// What they were made of.
     pub(crate) fn digests(&self) -> Vec<Digests> {
         self.parts.iter().map(|done| done.digests).collect()
     }
 
-    /// How many came so.
     pub(crate) fn count(&self, origin: Origin) -> u32 {
         u32::try_from(self.of(origin).count()).unwrap_or(u32::MAX)
     }
@@ -63,7 +60,6 @@ impl Sent {
 /// How a part came to be in the upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// It was sent.
     Sent,
     /// It was there before.
     Kept,
@@ -72,7 +68,6 @@ pub(crate) enum Origin {
 /// Who says what a part's MD5 is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hashed {
-    /// It was computed here.
     Here,
     /// The target does, if anybody.
     There,
@@ -84,14 +79,12 @@ impl Hashed {
     }
 }
 
-/// A part that the target holds.
 pub(crate) struct Done {
     part: CompletedPart,
     pub(crate) digests: Digests,
     pub(crate) hashed: Hashed,
     /// Whether its ETag was an MD5.
     pub(crate) is_md5: bool,
-    /// How long it took to send it.
     pub(crate) took: Duration,
     pub(crate) origin: Origin,
 }
@@ -113,7 +106,6 @@ impl Done {
         Self { part, digests, hashed, is_md5, took: Duration::ZERO, origin: Origin::Kept }
     }
 
-    /// The same, that came so.
     pub(crate) fn that_came(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }

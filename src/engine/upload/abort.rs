@@ -25,7 +25,7 @@ const ABORT_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// If the target refuses, cannot be reached, or still lists parts in the end.
-pub async fn abort(at: &Side, upload: &UploadId) -> Result<(), Error> {
+pub(crate) async fn abort(at: &Side, upload: &UploadId) -> Result<(), Error> {
     let (bucket, key) = (&at.bucket, &at.key);
     let abort = AbortMultipartUpload { bucket: bucket.clone(), key: key.clone(), upload: upload.clone() };
     let list = ListParts { bucket: bucket.clone(), key: key.clone(), upload: upload.clone(), after: None };

@@ -1,8 +1,8 @@
 //! A multipart upload's life: begun, completed or aborted, or kept on purpose with its ticket; and never left behind.
 
-pub mod abort;
-pub mod part_copies;
-pub mod resume;
+pub(crate) mod abort;
+pub(crate) mod part_copies;
+pub(crate) mod resume;
 
 use crate::engine::commit::{AtTarget, Attempted, Committed, Condition, Settled, prove};
 use crate::engine::decide::plan::Layout;
@@ -40,40 +40,27 @@ const CREATE_SECONDS: i64 = 30;
 
 type Creation = JoinHandle<Result<UploadId, Error>>;
 
-/// What is needed to complete an upload.
 pub(crate) struct Completion<'a> {
-    /// The source's state that was sent.
     pub(crate) source: &'a ObjectHead,
-    /// The upload.
     pub(crate) upload: &'a UploadId,
     /// All its parts, in order.
     pub(crate) parts: &'a [CompletedPart],
-    /// What they make.
     pub(crate) sent: &'a Expected,
-    /// What must hold at the target.
     pub(crate) condition: Precondition,
-    /// What the upload was begun with.
     pub(crate) style: &'a Style,
 }
 
-/// What an upload is begun for.
 pub(crate) struct Beginning<'a> {
-    /// What the object is given.
     pub(crate) style: &'a Style,
-    /// The state of the source.
     pub(crate) pin: Pin,
-    /// How it is cut.
     pub(crate) layout: &'a Layout,
-    /// What has to hold at the target.
     pub(crate) condition: &'a Precondition,
 }
 
-/// What is open at the target.
 #[derive(Clone)]
 enum Open {
     /// An upload that nobody can go on with.
     Bare(UploadId),
-    /// One that can be gone on with.
     Ticketed(Ticket),
 }
 
@@ -91,7 +78,6 @@ pub(crate) struct Uploads {
 /// What the job's ledger says that has to be taken back.
 #[derive(Default)]
 struct Written {
-    /// Something.
     anything: AtomicBool,
     /// That uploads were meant to be begun which may be open, and whose ids nobody knows.
     unknown: AtomicBool,
@@ -409,6 +395,5 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
 enum Left {
     /// Nothing that could be found.
     Nothing,
-    /// Some may be open.
     Unknown,
 }

@@ -22,7 +22,6 @@ use futures_util::stream::iter;
 /// answered with SlowDown rather than sooner ("Performance guidelines for Amazon S3": 3,500 COPY requests a second).
 const AT_A_TIME: usize = 16;
 
-/// A part to be copied.
 pub(crate) struct PartCopy {
     /// Its place among all parts of the upload, counted from 0.
     pub(crate) index: usize,
@@ -30,13 +29,11 @@ pub(crate) struct PartCopy {
     pub(crate) range: ByteRange,
 }
 
-/// A part that was copied.
 #[derive(Debug, Clone)]
 pub(crate) struct CopiedPart {
     number: PartNumber,
     etag: ETag,
     length: u64,
-    /// What the target says that it is.
     pub(crate) crc: Option<Crc64>,
 }
 

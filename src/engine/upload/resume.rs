@@ -34,7 +34,6 @@ use tokio::task::JoinSet;
 /// Parts that are read again at a time: the source is near, and digests keep two cores busy at less.
 const REREADS: usize = 16;
 
-/// What an upload was found to hold.
 pub(crate) enum Listed {
     /// These parts of the layout, by index.
     Parts(BTreeMap<usize, ListedPart>),

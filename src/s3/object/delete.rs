@@ -6,17 +6,14 @@ use crate::s3::operation::{Answer, Operation, Pace, Repeat};
 use crate::s3::{Bucket, Key, VersionId};
 use http::{Method, StatusCode};
 
-/// DeleteObject.
 #[derive(Debug, Clone)]
-pub struct DeleteObject {
-    /// The bucket.
-    pub bucket: Bucket,
-    /// The key.
-    pub key: Key,
+pub(crate) struct DeleteObject {
+    pub(crate) bucket: Bucket,
+    pub(crate) key: Key,
     /// This version for good, rather than a delete marker upon the current one.
-    pub version: Option<VersionId>,
+    pub(crate) version: Option<VersionId>,
     /// Only if the object still has this ETag ("Conditional deletes").
-    pub if_match: Option<ETag>,
+    pub(crate) if_match: Option<ETag>,
 }
 
 impl Operation for DeleteObject {

@@ -23,8 +23,7 @@ pub struct GetObject {
 }
 
 impl GetObject {
-    /// The name in the API reference.
-    pub const NAME: &'static str = "GetObject";
+    pub(crate) const NAME: &'static str = "GetObject";
 
     /// All of the current version, whatever it is.
     pub fn whole(bucket: Bucket, key: Key) -> Self {

@@ -18,21 +18,21 @@ pub struct ObjectHead {
     /// Its ETag, whose kind is known.
     pub etag: ETag,
     /// Its version, in a versioned bucket.
-    pub version: Option<VersionId>,
+    pub(crate) version: Option<VersionId>,
     /// `Last-Modified` as it was spelled.
-    pub last_modified: Option<String>,
+    pub(crate) last_modified: Option<String>,
     /// The CRC64NVME of the whole object, if S3 stores one and was asked for it.
     pub crc: Option<Crc64>,
     /// Its checksum, if S3 stores another one that is read, and was asked for it.
     pub stored: Option<Stored>,
     /// How it is encrypted.
-    pub encryption: Encryption,
+    pub(crate) encryption: Encryption,
     /// `x-amz-storage-class`; absent for STANDARD.
     pub storage_class: Option<String>,
     /// `x-amz-mp-parts-count`, in answers to a part number.
-    pub parts_count: Option<u16>,
+    pub(crate) parts_count: Option<u16>,
     /// How many tags it has, if the caller may know; absent if none.
-    pub tag_count: Option<u64>,
+    pub(crate) tag_count: Option<u64>,
     /// Which bytes follow, in answers to a range or a part number.
     pub range: Option<ByteRange>,
     /// How many bytes follow.
@@ -40,7 +40,7 @@ pub struct ObjectHead {
     /// Headers and user metadata; tags are asked for apart.
     pub attributes: Attributes,
     /// What of these could not be read.
-    pub unread: Vec<crate::s3::attributes::Unread>,
+    pub(crate) unread: Vec<crate::s3::attributes::Unread>,
 }
 
 impl ObjectHead {
@@ -83,15 +83,15 @@ impl ObjectHead {
 #[derive(Debug, Clone)]
 pub struct HeadObject {
     /// The bucket.
-    pub bucket: Bucket,
+    pub(crate) bucket: Bucket,
     /// The key.
-    pub key: Key,
+    pub(crate) key: Key,
     /// A version other than the current one.
-    pub version: Option<VersionId>,
+    pub(crate) version: Option<VersionId>,
     /// Only if the object still has this ETag.
-    pub if_match: Option<ETag>,
+    pub(crate) if_match: Option<ETag>,
     /// The layout's part, whose length and whose siblings' number come back.
-    pub part: Option<PartNumber>,
+    pub(crate) part: Option<PartNumber>,
 }
 
 impl HeadObject {

@@ -1,6 +1,6 @@
 //! Objects: one operation a file.
 
-pub mod delete;
+pub(crate) mod delete;
 pub mod get;
 pub mod head;
 pub mod put;

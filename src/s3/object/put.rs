@@ -15,32 +15,31 @@ use http::{Method, StatusCode};
 #[derive(Debug, Clone)]
 pub struct PutObject {
     /// The bucket.
-    pub bucket: Bucket,
+    pub(crate) bucket: Bucket,
     /// The key.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The bytes.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// Their checksum, which S3 stores; it refuses bytes that do not have it (BadDigest).
-    pub checksum: Option<Checksum>,
+    pub(crate) checksum: Option<Checksum>,
     /// What must hold at the target.
-    pub precondition: Option<Precondition>,
+    pub(crate) precondition: Option<Precondition>,
     /// What the object is given.
-    pub style: Style,
+    pub(crate) style: Style,
 }
 
 /// What a new object is given besides its bytes: by PutObject and by CreateMultipartUpload alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Style {
     /// Headers, metadata and tags.
-    pub attributes: Attributes,
+    pub(crate) attributes: Attributes,
     /// `x-amz-storage-class`.
-    pub storage_class: Option<String>,
+    pub(crate) storage_class: Option<String>,
     /// Encrypt with this KMS key rather than with the bucket's default.
-    pub kms_key: Option<String>,
+    pub(crate) kms_key: Option<String>,
 }
 
 impl Style {
-    /// Sets its headers.
     pub(crate) fn set(&self, headers: &mut Headers) {
         self.attributes.set(headers);
         headers.optional("x-amz-storage-class", self.storage_class.as_deref());
@@ -70,7 +69,6 @@ pub struct Written {
 }
 
 impl Written {
-    /// Reads the headers of a PUT's reply.
     pub(crate) fn read(head: &Head) -> Self {
         Self {
             etag: ETag::new(head.text("etag").unwrap_or_default(), &Encryption::from_headers(&head.headers)),

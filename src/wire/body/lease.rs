@@ -34,7 +34,6 @@ pub(crate) struct Finished {
     pub(crate) passage: Passage,
     /// Held until then: without it the rest of the answer would not come.
     pub(crate) connection: Connection,
-    /// Whether it can be used again then.
     pub(crate) is_reusable: bool,
     pub(crate) pool: Arc<Pool>,
 }

@@ -53,7 +53,6 @@ impl Load {
 /// How far a body got, seen from outside.
 pub(crate) struct Course {
     taken: Arc<AtomicU64>,
-    /// The length of the payload.
     pub(crate) length: u64,
     line: Option<Arc<Line>>,
 }
@@ -64,7 +63,6 @@ impl Course {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether it has taken everything.
     pub(crate) fn is_over(&self) -> bool {
         self.line.as_ref().map_or_else(|| self.taken() == self.length, |line| line.is_over())
     }
@@ -80,7 +78,6 @@ impl Course {
     }
 }
 
-/// The body of a request.
 pub(crate) struct Outgoing {
     load: Load,
     gate: Arc<dyn Gate>,

@@ -14,20 +14,18 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// The level may have been set anew by then.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A level that rises evenly.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The bytes of each body that may have arrived then.
-    pub bytes: f64,
-    /// Then.
-    pub at: Instant,
+    pub(crate) bytes: f64,
+    pub(crate) at: Instant,
     /// By how many bytes it rises in a second.
-    pub rate: f64,
+    pub(crate) rate: f64,
 }
 
 impl Line {
     /// Where it is.
-    pub fn at(&self, now: Instant) -> f64 {
+    pub(crate) fn at(&self, now: Instant) -> f64 {
         self.bytes + self.rate * now.saturating_duration_since(self.at).as_secs_f64()
     }
 
@@ -40,11 +38,11 @@ impl Line {
 
 /// What somebody sets and bodies go by.
 #[derive(Debug, Default)]
-pub struct Level(Mutex<Option<Line>>);
+pub(crate) struct Level(Mutex<Option<Line>>);
 
 impl Level {
     /// From now on bodies keep to this line, or to none.
-    pub fn set(&self, line: Option<Line>) {
+    pub(crate) fn set(&self, line: Option<Line>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), line);
         match (before, line) {
             (None, Some(Line { bytes, rate, .. })) => debug!(bytes, rate, "parts wait for others"),
@@ -58,7 +56,6 @@ impl Level {
     }
 }
 
-/// A body that keeps to a level.
 pub(crate) struct Kept {
     level: Arc<Level>,
     /// Those that got equally far move on one after the other.

@@ -60,7 +60,7 @@ pub struct Feed {
 
 impl Feed {
     /// Says what is to be computed of the part, before its first byte.
-    pub fn begin(&mut self, kinds: Kinds) {
+    pub(crate) fn begin(&mut self, kinds: Kinds) {
         self.running = Running::of(kinds);
     }
 
@@ -146,7 +146,6 @@ impl Drop for Fed {
     }
 }
 
-/// What both ends share.
 pub(crate) struct Line {
     length: u64,
     state: Mutex<State>,
@@ -168,7 +167,6 @@ pub(crate) struct State {
     feeder: Option<Waker>,
 }
 
-/// How a body ends.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// It has not.
@@ -180,7 +178,6 @@ pub(crate) enum End {
     Cut,
 }
 
-/// A line for a part.
 pub(crate) fn line(part: &StreamedPart) -> (Feed, Fed) {
     let running = Running::default();
     let mut state = State::default();

@@ -5,7 +5,7 @@
 pub(crate) const ON_THE_WAY: u64 = 96 << 10;
 
 /// Of so many bytes that a connection has taken, those that have left this machine.
-pub fn arrived(taken: u64) -> u64 {
+pub(crate) fn arrived(taken: u64) -> u64 {
     taken.saturating_sub(ON_THE_WAY)
 }
 

@@ -29,13 +29,11 @@ const THROTTLED_COST: f64 = 5.0;
 const TOKENS: f64 = 500.0;
 /// A burst that resets every connection of the window once must be affordable twice.
 const TOKENS_PER_CONNECTION: f64 = 2.0 * TRANSIENT_COST;
-/// Tokens that a delivered MiB gives back.
 const TOKENS_PER_MIB: f64 = 1.0;
 /// First step of the backoff after a failure that is not about load (SDKs' standard mode).
 const TRANSIENT_STEP: Duration = Duration::from_millis(50);
 /// First step of the backoff after being asked for less (SDKs' standard mode).
 const THROTTLED_STEP: Duration = Duration::from_secs(1);
-/// The longest backoff (SDKs' standard mode).
 const LONGEST: Duration = Duration::from_secs(20);
 /// How much longer than our own backoff S3's `x-amz-retry-after` can make a wait (SDKs' standard mode).
 const ASKED_FOR_AT_MOST: Duration = Duration::from_secs(5);
@@ -56,7 +54,7 @@ pub enum Persistence {
 
 /// What one side can still afford.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     tokens: f64,
     capacity: f64,
     lost: Vec<(IpAddr, Instant)>,
@@ -64,13 +62,13 @@ pub struct Budget {
 
 impl Budget {
     /// A full budget for a window of so many connections.
-    pub fn new(window: u32) -> Self {
+    pub(crate) fn new(window: u32) -> Self {
         let capacity = TOKENS.max(f64::from(window) * TOKENS_PER_CONNECTION);
         Self { tokens: capacity, capacity, lost: Vec::new() }
     }
 
     /// Bytes arrived where they should: the path works.
-    pub fn delivered(&mut self, bytes: u64) {
+    pub(crate) fn delivered(&mut self, bytes: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
         let mib = bytes as f64 / f64::from(1 << 20);
         self.give(mib * TOKENS_PER_MIB);
@@ -106,20 +104,19 @@ impl Budget {
 
 /// What to do after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Send it again after so long, having applied the remedy.
     Again(Duration, Option<Remedy>),
-    /// Report the failure.
     GiveUp,
 }
 
 /// The address that a request's last attempt went to; cloning it shares the view.
 #[derive(Debug, Clone, Default)]
-pub struct Peer(Arc<Mutex<Option<IpAddr>>>);
+pub(crate) struct Peer(Arc<Mutex<Option<IpAddr>>>);
 
 impl Peer {
     /// The address, once the attempt has a connection that has one.
-    pub fn get(&self) -> Option<IpAddr> {
+    pub(crate) fn get(&self) -> Option<IpAddr> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,17 +125,14 @@ impl Peer {
     }
 }
 
-/// How the next attempt is let in.
 #[derive(Default)]
 pub(crate) enum Entrance {
-    /// It waits for its turn.
     #[default]
     Queue,
     /// At once: who asks has a permit that is held until this is answered.
     Within,
     /// At once, and counted nowhere: what it reads goes no faster than what somebody sends under a permit of another gate.
     Beside,
-    /// With a permit that was given beforehand.
     Given(Box<dyn Permit>),
 }
 
@@ -206,7 +200,7 @@ impl Attempts {
 
     /// The same, let in at once: for a request that another one waits for which holds a permit.
     #[must_use]
-    pub fn within(mut self) -> Self {
+    pub(crate) fn within(mut self) -> Self {
         self.entrance = Entrance::Within;
         self
     }
@@ -214,21 +208,21 @@ impl Attempts {
     /// The same, let in at once and counted nowhere: for a request whose bytes go straight into another one, which has a
     /// permit at the other side.
     #[must_use]
-    pub fn beside(mut self) -> Self {
+    pub(crate) fn beside(mut self) -> Self {
         self.entrance = Entrance::Beside;
         self
     }
 
     /// The same, the first attempt with this permit.
     #[must_use]
-    pub fn with(mut self, permit: Box<dyn Permit>) -> Self {
+    pub(crate) fn with(mut self, permit: Box<dyn Permit>) -> Self {
         self.entrance = Entrance::Given(permit);
         self
     }
 
     /// The same, on a connection of its own, to another address if there is one.
     #[must_use]
-    pub fn away_from(mut self, peer: Option<IpAddr>) -> Self {
+    pub(crate) fn away_from(mut self, peer: Option<IpAddr>) -> Self {
         self.on_kept = false;
         self.avoid = peer;
         self
@@ -236,12 +230,11 @@ impl Attempts {
 
     /// The same, its body keeping to a level.
     #[must_use]
-    pub fn keeping_to(mut self, level: Arc<Level>) -> Self {
+    pub(crate) fn keeping_to(mut self, level: Arc<Level>) -> Self {
         self.level = Some(level);
         self
     }
 
-    /// The level that the body keeps to.
     pub(crate) fn level(&self) -> Option<Arc<Level>> {
         self.level.clone()
     }
@@ -252,12 +245,12 @@ impl Attempts {
     }
 
     /// A view of where the last attempt went.
-    pub fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         self.peer.clone()
     }
 
     /// How long ago the last attempt had its permit.
-    pub fn last_attempt(&self) -> Duration {
+    pub(crate) fn last_attempt(&self) -> Duration {
         self.began.map(|began| began.elapsed()).unwrap_or_default()
     }
 
@@ -275,18 +268,16 @@ impl Attempts {
         self.avoid
     }
 
-    /// How often it was sent.
-    pub fn sent(&self) -> u32 {
+    pub(crate) fn sent(&self) -> u32 {
         self.sent
     }
 
-    /// How often it was sent again.
-    pub fn retries(&self) -> u32 {
+    pub(crate) fn retries(&self) -> u32 {
         self.sent.saturating_sub(1)
     }
 
     /// Whether an attempt that leaves traces was not answered, or not clearly: a later refusal may be of our own making.
-    pub fn unanswered(&self) -> bool {
+    pub(crate) fn unanswered(&self) -> bool {
         self.unanswered
     }
 
@@ -295,7 +286,6 @@ impl Attempts {
         self.on_kept
     }
 
-    /// It is signed with these.
     pub(crate) fn sign_with(&mut self, credentials: Credentials) {
         self.signed_with = Some(credentials);
     }
@@ -305,7 +295,6 @@ impl Attempts {
         self.signed_with.as_ref()
     }
 
-    /// It is being sent.
     pub(crate) fn sending(&mut self) {
         self.sent += 1;
         self.began = Some(Instant::now());
@@ -313,17 +302,15 @@ impl Attempts {
         self.taken.store(0, Ordering::Relaxed);
     }
 
-    /// It is being sent there.
     pub(crate) fn sending_to(&mut self, peer: Option<IpAddr>) {
         self.peer.set(peer);
     }
 
     /// Part of what was asked for has come: what failed before is forgiven.
-    pub fn progressed(&mut self) {
+    pub(crate) fn progressed(&mut self) {
         self.in_vain = 0;
     }
 
-    /// It succeeded.
     pub(crate) fn succeeded(&mut self, budget: &mut Budget) {
         budget.give(if self.paid > 0.0 { self.paid } else { 1.0 });
         self.paid = 0.0;
@@ -331,7 +318,7 @@ impl Attempts {
     }
 
     /// Decides about a failure. `jitter` is a random number of 0 to 1.
-    pub fn judge(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
+    pub(crate) fn judge(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
         let class = error.class();
         self.unanswered |= class == Class::Ambiguous;
         if let Error::Lost { stage: Stage::Reused, .. } = error

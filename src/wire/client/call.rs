@@ -82,7 +82,7 @@ struct Inner {
 }
 
 /// A window that is wider until this is dropped.
-pub struct Wider {
+pub(crate) struct Wider {
     client: Client,
     by: u32,
 }
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Drops what did not survive the time since the last invocation: connections, and keys on their way.
-    pub fn begin_invocation(&self) {
+    pub(crate) fn begin_invocation(&self) {
         self.0.pool.drop_stale();
         let now = SystemTime::now();
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take_if(|ahead| ahead.is_stale(now));
@@ -145,37 +145,37 @@ impl Client {
     }
 
     /// How many requests may be under way now.
-    pub fn window(&self) -> u32 {
+    pub(crate) fn window(&self) -> u32 {
         self.0.gate.window()
     }
 
     /// Adds to the window, as far as this client may have requests under way at all, until what is given is dropped.
-    pub fn widen(&self, by: u32) -> Wider {
+    pub(crate) fn widen(&self, by: u32) -> Wider {
         let by = by.min(self.0.config.window.saturating_sub(self.window()));
         self.0.gate.widen(by);
         Wider { client: self.clone(), by }
     }
 
     /// A permit for one request, if there is room now.
-    pub fn permit(&self) -> Option<Box<dyn Permit>> {
+    pub(crate) fn permit(&self) -> Option<Box<dyn Permit>> {
         self.0.gate.try_enter()
     }
 
     /// Whether a part may be sent on a second connection; if so, it is paid for. Only to S3, which stores nothing of a body
     /// that is cut off, as the connection that comes second is: another server may tear the part that it has
     /// (LocalStack 2026.3).
-    pub fn affords_hedge(&self) -> bool {
+    pub(crate) fn affords_hedge(&self) -> bool {
         self.0.quirks.is_s3() && self.budget(Budget::hedges)
     }
 
     /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
-    pub fn warm(&self, bucket: &Bucket, count: u32) {
+    pub(crate) fn warm(&self, bucket: &Bucket, count: u32) {
         let origin = Origin::from(&self.site().endpoint.locate(bucket, None));
         self.0.pool.warm(&origin, usize::try_from(count).unwrap_or(usize::MAX));
     }
 
     /// Begins to fetch the keys that the requests to come are signed with, if none are known.
-    pub fn fetch_keys(&self) {
+    pub(crate) fn fetch_keys(&self) {
         let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if ahead.as_ref().is_none_or(Ahead::is_over) {
             *ahead = Some(Ahead::begin(Arc::clone(&self.0.keys)));
@@ -183,7 +183,7 @@ impl Client {
     }
 
     /// Object bytes arrived where they should.
-    pub fn delivered(&self, bytes: u64) {
+    pub(crate) fn delivered(&self, bytes: u64) {
         self.budget(|budget| budget.delivered(bytes));
     }
 
@@ -246,9 +246,6 @@ impl Client {
     ///
     /// # Errors
     /// The failure itself, if another attempt is not worth it.
-    ///
-    /// # Cancel safety
-    /// Holds nothing.
     pub async fn again(&self, operation: &OperationInfo, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
         let OperationInfo { name, repeat, .. } = *operation;
         let error = self.on_time(error.of(name, repeat, attempts.sent()));

@@ -3,5 +3,5 @@
 pub mod attempt;
 pub mod call;
 pub mod quirks;
-pub mod request;
-pub mod stream;
+pub(crate) mod request;
+pub(crate) mod stream;

@@ -24,7 +24,6 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    /// Looks at an answer.
     pub(crate) fn from(&self, head: &Head) {
         if head.text("server") == Some(S3_NAME) {
             self.is_s3.store(true, Ordering::Relaxed);

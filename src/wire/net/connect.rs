@@ -26,9 +26,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Whether TLS is spoken.
-    pub scheme: Scheme,
+    pub(crate) scheme: Scheme,
     /// The host.
-    pub host: String,
+    pub(crate) host: String,
     /// The port.
     pub port: u16,
 }
@@ -78,7 +78,7 @@ pub enum ConnectError {
 
 /// Why TLS did not come about, as far as somebody can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
+pub(crate) enum Distrust {
     /// Its certificate is of another name, or of nobody who is trusted.
     Stranger,
     /// Its certificate is not valid at the time of our clock.
@@ -89,7 +89,7 @@ pub enum Distrust {
 
 impl ConnectError {
     /// Why there is no TLS, if it is that and not the path that broke.
-    pub fn distrust(&self) -> Option<Distrust> {
+    pub(crate) fn distrust(&self) -> Option<Distrust> {
         use rustls::{CertificateError, Error};
         let Self::Tls { source, .. } = self else { return None };
         if source.kind() != io::ErrorKind::InvalidData {
@@ -108,7 +108,7 @@ impl ConnectError {
     }
 
     /// Whether another attempt could end otherwise: a certificate that was refused will be refused again.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Slow { .. } => true,

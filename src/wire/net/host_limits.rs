@@ -3,7 +3,6 @@
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
-/// A page of the kernel's socket accounting.
 const PAGE: u64 = 4 << 10;
 
 /// Connections that read from the source at a time while the target is slow: what `evening` wants (benches/border).
@@ -17,20 +16,19 @@ const READ_MOST: u64 = 1 << 20;
 /// sandbox that does not offer it keeps its own.
 pub(crate) const BBR: &str = "bbr";
 
-/// What connections can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// File descriptors that this process may have open.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Bytes that the kernel gives to all TCP sockets together before it slows them down.
-    pub socket_memory: u64,
+    pub(crate) socket_memory: u64,
     /// Whether connections may use a congestion control that chance losses do not slow down.
-    pub bbr: bool,
+    pub(crate) bbr: bool,
 }
 
 impl Room {
     /// Of this machine; what it does not say is taken for plenty.
-    pub fn of_this_machine() -> Self {
+    pub(crate) fn of_this_machine() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let socket_memory = tcp_mem().map_or(u64::MAX, |[_, pressure, _]| pressure * PAGE);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
@@ -41,14 +39,14 @@ impl Room {
     /// How many unread bytes the kernel should keep for a connection, if less than it would by itself: streamed parts
     /// are read as slowly as the target takes them, and what their sources have sent ahead must not take the memory that
     /// the target's connections need.
-    pub fn unread(self) -> Option<u64> {
+    pub(crate) fn unread(self) -> Option<u64> {
         let share = self.socket_memory / 4 / READERS;
         (share < READ_MOST).then_some(share.max(READ_LEAST))
     }
 }
 
 /// Whether TCP sockets have so much memory by now that the kernel slows them down (`tcp_mem`, its second value).
-pub fn sockets_are_tight() -> bool {
+pub(crate) fn sockets_are_tight() -> bool {
     match (tcp_mem(), taken()) {
         (Some([_, pressure, _]), Some(taken)) => taken >= pressure,
         (None, _) | (_, None) => false,
@@ -62,7 +60,6 @@ fn tcp_mem() -> Option<[u64; 3]> {
     Some([values.next()??, values.next()??, values.next()??])
 }
 
-/// Pages that TCP sockets have now.
 fn taken() -> Option<u64> {
     pages_of(&std::fs::read_to_string("/proc/net/sockstat").ok()?)
 }

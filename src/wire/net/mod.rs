@@ -1,8 +1,8 @@
 //! Connections: opened, pooled, and what the host has room for.
 
 pub mod connect;
-pub mod host_limits;
-pub mod pool;
-pub mod resolve;
-pub mod socket;
+pub(crate) mod host_limits;
+pub(crate) mod pool;
+pub(crate) mod resolve;
+pub(crate) mod socket;
 pub mod tls;

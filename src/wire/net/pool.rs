@@ -99,7 +99,6 @@ impl Waiting {
     }
 }
 
-/// The connections of one side.
 pub(crate) struct Pool {
     connector: Arc<dyn Connect>,
     waiting: Mutex<HashMap<Origin, Waiting>>,

@@ -17,7 +17,6 @@ const GRACE: Duration = Duration::from_millis(1_300);
 /// Bytes read from the kernel at once; two TLS records. More saves little and every connection has such a buffer.
 const READ_AHEAD: usize = 32 << 10;
 
-/// The socket.
 pub(crate) struct Socket<S> {
     inner: S,
     ahead: Box<[u8]>,
@@ -27,7 +26,6 @@ pub(crate) struct Socket<S> {
 }
 
 impl<S> Socket<S> {
-    /// Wraps a stream.
     pub(crate) fn new(inner: S) -> Self {
         Self { inner, ahead: vec![0; READ_AHEAD].into_boxed_slice(), start: 0, end: 0, broken: None }
     }
