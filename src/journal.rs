@@ -4,7 +4,7 @@
 //! the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so that two
 //! processes never go on with one upload; the lock ends with the process, however it ends.
 
-use crate::engine::decide::ticket::{Ledger, Ticket};
+use crate::engine::decide::ticket::{Ticket, UploadJournal};
 use crate::events::ticket::{read_ticket, ticket_json};
 use crate::s3::UploadId;
 use crate::s3::etag::hex;
@@ -26,7 +26,7 @@ const LONGEST: u64 = 4 << 20;
 
 /// One object, as an entry names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct ObjectName {
     /// The endpoint that it is reached at, since two servers can have a bucket of one name.
     pub endpoint: String,
     /// Its bucket.
@@ -37,11 +37,11 @@ pub struct Named {
 
 /// What is copied where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Names {
+pub struct CopyName {
     /// From here.
-    pub source: Named,
+    pub source: ObjectName,
     /// To there.
-    pub target: Named,
+    pub target: ObjectName,
 }
 
 /// A folder of entries.
@@ -52,7 +52,7 @@ pub struct Journal {
 
 /// What an entry says that was begun and never ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Before {
+pub struct PriorRun {
     /// An upload that is open.
     pub ticket: Option<Ticket>,
     /// When, in seconds since 1970, uploads were meant to be begun of which no more is known: one for each process that was
@@ -64,7 +64,7 @@ pub struct Before {
 #[derive(Debug)]
 pub struct Entry {
     path: PathBuf,
-    names: Names,
+    names: CopyName,
     file: Mutex<File>,
 }
 
@@ -78,7 +78,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn open(&self, names: Names) -> io::Result<Option<(Entry, Before)>> {
+    pub fn open(&self, names: CopyName) -> io::Result<Option<(Entry, PriorRun)>> {
         let path = self.folder.join(file_name(&names));
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         make()?;
@@ -93,8 +93,8 @@ impl Journal {
     }
 
     /// The entry of a pair, to be taken when something is begun.
-    pub(crate) fn later(&self, names: Names) -> Later {
-        Later { journal: self.clone(), names, entry: Mutex::new(None) }
+    pub(crate) fn later(&self, names: CopyName) -> DeferredEntry {
+        DeferredEntry { journal: self.clone(), names, entry: Mutex::new(None) }
     }
 
     /// Forgets the upload that a pair's entry names, unless somebody works on it: it is known elsewhere. What the entry says
@@ -102,7 +102,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the disk.
-    pub(crate) fn forget(&self, names: Names, upload: &UploadId) -> io::Result<()> {
+    pub(crate) fn forget(&self, names: CopyName, upload: &UploadId) -> io::Result<()> {
         match self.open(names)? {
             Some((entry, before)) if before.ticket.as_ref().is_some_and(|ticket| ticket.upload == *upload) => {
                 entry.ended()
@@ -115,7 +115,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the disk; a folder that is not there has none.
-    pub fn left(&self) -> io::Result<Vec<(Entry, Before)>> {
+    pub fn left(&self) -> io::Result<Vec<(Entry, PriorRun)>> {
         let mut left = Vec::new();
         for path in self.files()? {
             left.extend(self.take(path, None)?);
@@ -160,7 +160,7 @@ impl Journal {
     }
 
     /// Locks a file and reads it; without names they are those in it.
-    fn take(&self, path: PathBuf, names: Option<Names>) -> io::Result<Option<(Entry, Before)>> {
+    fn take(&self, path: PathBuf, names: Option<CopyName>) -> io::Result<Option<(Entry, PriorRun)>> {
         loop {
             let opened = OpenOptions::new().read(true).append(true).create(names.is_some()).open(&path);
             let mut file = match opened {
@@ -194,26 +194,26 @@ impl Journal {
 
 /// The entry of a pair that is taken only once something is begun: most objects need none.
 #[derive(Debug)]
-pub(crate) struct Later {
+pub(crate) struct DeferredEntry {
     journal: Journal,
-    names: Names,
+    names: CopyName,
     entry: Mutex<Option<Entry>>,
 }
 
-impl Later {
+impl DeferredEntry {
     fn with(&self, write: impl FnOnce(&Entry) -> io::Result<()>) -> io::Result<()> {
         self.entry.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(Ok(()), write)
     }
 }
 
-impl Ledger for Later {
+impl UploadJournal for DeferredEntry {
     fn intends(&self) -> io::Result<()> {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.is_none() {
             // Of two who copy the same pair at once, one has the entry, and what it has left there since is not written over:
             // nothing else tells of that upload.
             let opened = self.journal.open(self.names.clone())?;
-            *entry = opened.filter(|(_, before)| *before == Before::default()).map(|(entry, _)| entry);
+            *entry = opened.filter(|(_, before)| *before == PriorRun::default()).map(|(entry, _)| entry);
         }
         entry.as_ref().map_or(Ok(()), Entry::intends)
     }
@@ -235,7 +235,7 @@ impl Ledger for Later {
 
 impl Entry {
     /// What it is about.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &CopyName {
         &self.names
     }
 
@@ -252,7 +252,7 @@ impl Entry {
     }
 }
 
-impl Ledger for Entry {
+impl UploadJournal for Entry {
     fn intends(&self) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.add("intended", &json!(now))
@@ -280,9 +280,9 @@ impl Drop for Entry {
 }
 
 /// The name of a pair's file. Each text is preceded by its length, so that no two pairs are the same bytes.
-fn file_name(names: &Names) -> String {
+fn file_name(names: &CopyName) -> String {
     let mut md5 = Md5::new();
-    for Named { endpoint, bucket, key } in [&names.source, &names.target] {
+    for ObjectName { endpoint, bucket, key } in [&names.source, &names.target] {
         for text in [endpoint, bucket, key] {
             md5.update((text.len() as u64).to_be_bytes());
             md5.update(text);
@@ -292,21 +292,21 @@ fn file_name(names: &Names) -> String {
 }
 
 /// What the whole lines of a file say, the last one first; a line that was torn by a kill or a full disk says nothing.
-fn read(file: &mut File) -> io::Result<(Option<Names>, Before)> {
+fn read(file: &mut File) -> io::Result<(Option<CopyName>, PriorRun)> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(LONGEST).read_to_end(&mut bytes)?;
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let (mut names, mut before) = (None, Before::default());
+    let (mut names, mut before) = (None, PriorRun::default());
     for line in lines {
-        names = line.get("names").and_then(|names| Names::deserialize(names).ok()).or(names);
+        names = line.get("names").and_then(|names| CopyName::deserialize(names).ok()).or(names);
         if let Some(intended) = line.get("intended").and_then(Value::as_i64) {
             before.ticket = None;
             before.intended.push(intended);
         }
         if let Some(ticket) = line.get("ticket").and_then(read_ticket) {
             // Whoever began it has swept what those before it left.
-            before = Before { ticket: Some(ticket), intended: Vec::new() };
+            before = PriorRun { ticket: Some(ticket), intended: Vec::new() };
         }
     }
     Ok((names, before))
@@ -321,7 +321,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::engine::decide::plan::Layout;
-    use crate::engine::decide::ticket::Pin;
+    use crate::engine::decide::ticket::SourcePin;
     use crate::s3::operation::Precondition;
 
     struct Folder(PathBuf);
@@ -344,27 +344,27 @@ mod tests {
         }
     }
 
-    fn names(key: &str) -> Names {
-        let named = |bucket: &str| Named { endpoint: "https://e".into(), bucket: bucket.into(), key: key.into() };
-        Names { source: named("a"), target: named("b") }
+    fn names(key: &str) -> CopyName {
+        let named = |bucket: &str| ObjectName { endpoint: "https://e".into(), bucket: bucket.into(), key: key.into() };
+        CopyName { source: named("a"), target: named("b") }
     }
 
     fn ticket(id: &str) -> Ticket {
         let (etag, style) = ("e".to_owned(), "s".to_owned());
         Ticket {
             upload: UploadId::new(id).unwrap(),
-            pin: Pin { etag, version: None, size: 9, last_modified: None, style },
+            pin: SourcePin { etag, version: None, size: 9, last_modified: None, style },
             layout: Layout::Even { part: 5, size: 9 },
             condition: Precondition::IfAbsent,
         }
     }
 
-    fn ours(journal: &Journal, key: &str) -> (Entry, Before) {
+    fn ours(journal: &Journal, key: &str) -> (Entry, PriorRun) {
         journal.open(names(key)).unwrap().unwrap()
     }
 
-    fn with_ticket(id: &str) -> Before {
-        Before { ticket: Some(ticket(id)), intended: Vec::new() }
+    fn with_ticket(id: &str) -> PriorRun {
+        PriorRun { ticket: Some(ticket(id)), intended: Vec::new() }
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
         let folder = Folder::new("again");
         let journal = folder.journal();
         let (entry, before) = ours(&journal, "k");
-        assert_eq!(before, Before::default());
+        assert_eq!(before, PriorRun::default());
         entry.intends().unwrap();
         entry.begun(&ticket("one")).unwrap();
         drop(entry);
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(journal.uploads().unwrap(), BTreeSet::from([UploadId::new("one").unwrap()]));
         entry.ended().unwrap();
         drop(entry);
-        assert_eq!(ours(&journal, "k").1, Before::default());
+        assert_eq!(ours(&journal, "k").1, PriorRun::default());
     }
 
     #[test]
@@ -440,7 +440,7 @@ mod tests {
         }
         for garbage in [&b"\0\0\0\0"[..], b"{}\n", b"\xff\n[]\n", b""] {
             std::fs::write(&path, garbage).unwrap();
-            assert_eq!(ours(&journal, "k").1, Before::default());
+            assert_eq!(ours(&journal, "k").1, PriorRun::default());
         }
     }
 

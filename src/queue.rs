@@ -121,7 +121,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::Failed`]; then the message comes after the queue's own time.
-    pub(crate) async fn hide(&self, queue: &QueueArn, receipt: &str, time: Duration) -> Result<(), QueueError> {
+    pub(crate) async fn delay(&self, queue: &QueueArn, receipt: &str, time: Duration) -> Result<(), QueueError> {
         let request = json!({
             "QueueUrl": self.url(queue), "ReceiptHandle": receipt, "VisibilityTimeout": time.as_secs(),
         });
@@ -132,7 +132,13 @@ impl Queues {
     ///
     /// # Errors
     /// [`QueueError::NoDeadLetters`], [`QueueError::Failed`].
-    pub(crate) async fn bury(&self, queue: &QueueArn, body: &str, class: &str, why: &str) -> Result<(), QueueError> {
+    pub(crate) async fn dead_letter(
+        &self,
+        queue: &QueueArn,
+        body: &str,
+        class: &str,
+        why: &str,
+    ) -> Result<(), QueueError> {
         let grave = self.dead_letters_of(queue).await?;
         let attributes: serde_json::Map<String, Value> = [("ErrorClass", class), ("ErrorMessage", why)]
             .into_iter()

@@ -30,7 +30,7 @@ const DEFAULT_THRESHOLD_MIB: u64 = 100;
 
 /// One side of every copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Side {
+pub(crate) struct SideSettings {
     pub(crate) region: Region,
     /// Its bucket.
     pub bucket: Bucket,
@@ -42,11 +42,11 @@ pub(crate) struct Side {
 #[derive(Debug)]
 pub struct FunctionSettings {
     /// `SOURCE_REGION`, `SOURCE_BUCKET`, `SOURCE_ENDPOINT_URL`.
-    pub(crate) source: Side,
+    pub(crate) source: SideSettings,
     /// The role's keys, which the runtime puts into the environment for the life of the sandbox.
     pub(crate) source_credentials: Credentials,
     /// `TARGET_REGION`, `TARGET_BUCKET`, `TARGET_ENDPOINT_URL`, `TARGET_ACCELERATE`.
-    pub(crate) target: Side,
+    pub(crate) target: SideSettings,
     /// `TARGET_PREFIX`, put before every key as it is.
     pub(crate) target_prefix: String,
     /// `SECRET_ID`: name or ARN of the secret with the target's keys.
@@ -148,8 +148,9 @@ impl Variables {
         let source = self.side("SOURCE_REGION", "SOURCE_BUCKET", "SOURCE_ENDPOINT_URL");
         let target = self.side("TARGET_REGION", "TARGET_BUCKET", "TARGET_ENDPOINT_URL");
         let target = self.accelerated(target);
-        let same =
-            |(source, target): (&Side, &Side)| source.bucket == target.bucket && source.endpoint == target.endpoint;
+        let same = |(source, target): (&SideSettings, &SideSettings)| {
+            source.bucket == target.bucket && source.endpoint == target.endpoint
+        };
         if source.as_ref().zip(target.as_ref()).is_some_and(same) {
             self.problem("TARGET_BUCKET", "is the source bucket itself: each copy would be an event for another");
         }
@@ -209,26 +210,26 @@ impl Variables {
         }
     }
 
-    fn side(&mut self, region: &'static str, bucket: &'static str, endpoint: &'static str) -> Option<Side> {
+    fn side(&mut self, region: &'static str, bucket: &'static str, endpoint: &'static str) -> Option<SideSettings> {
         let (region_is_set, bucket_is_set) = (self.required(region), self.required(bucket));
         let region = region_is_set.and_then(|_| self.optional(region, Region::new));
         let bucket = bucket_is_set.and_then(|_| self.optional(bucket, Bucket::new));
         let overridden = self.optional(endpoint, Endpoint::overridden);
         let region = region?;
         let endpoint = overridden.unwrap_or_else(|| Endpoint::regional(region.clone()));
-        Some(Side { endpoint, region, bucket: bucket? })
+        Some(SideSettings { endpoint, region, bucket: bucket? })
     }
 
-    fn accelerated(&mut self, target: Option<Side>) -> Option<Side> {
+    fn accelerated(&mut self, target: Option<SideSettings>) -> Option<SideSettings> {
         if self.optional("TARGET_ACCELERATE", boolean) != Some(true) {
             return target;
         }
         if self.text("TARGET_ENDPOINT_URL").is_some() {
             self.problem("TARGET_ACCELERATE", "and TARGET_ENDPOINT_URL exclude each other");
         }
-        let Side { region, bucket, .. } = target?;
+        let SideSettings { region, bucket, .. } = target?;
         match Endpoint::accelerated(&region, &bucket) {
-            Ok(endpoint) => Some(Side { region, bucket, endpoint }),
+            Ok(endpoint) => Some(SideSettings { region, bucket, endpoint }),
             Err(refused) => {
                 self.problem("TARGET_ACCELERATE", &refused.to_string());
                 None

@@ -111,18 +111,18 @@ pub struct Metric {
 /// What has the metric, and its value there; `None` where it would say nothing, which also saves a paid metric.
 #[derive(Debug)]
 enum Of {
-    Object(fn(&Finished<'_>) -> Option<f64>),
-    Invocation(fn(&Invocation) -> Option<f64>),
+    Object(fn(&FinishedLine<'_>) -> Option<f64>),
+    Invocation(fn(&InvocationMetrics) -> Option<f64>),
 }
 
-struct Finished<'a> {
+struct FinishedLine<'a> {
     report: &'a Report,
     lag_seconds: Option<f64>,
 }
 
 /// An invocation that was about objects and is over.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Invocation {
+pub struct InvocationMetrics {
     /// Bytes that were sent and count at the target.
     pub(crate) bytes: u64,
     /// From its beginning to its answer.
@@ -222,7 +222,7 @@ pub(crate) const METRICS: [Metric; 12] = [
     },
 ];
 
-impl Finished<'_> {
+impl FinishedLine<'_> {
     fn copied(&self) -> bool {
         self.report.outcome == Outcome::Copied
     }
@@ -246,7 +246,7 @@ impl Finished<'_> {
 /// specification"). `now_ms` is the time in milliseconds since 1970; `lag_seconds` how long ago the event happened, if
 /// there was one and it told its time.
 pub fn emf(report: &Report, now_ms: u64, lag_seconds: Option<f64>) -> String {
-    let finished = Finished { report, lag_seconds };
+    let finished = FinishedLine { report, lag_seconds };
     let sets = [(Dimension::Outcome, Some(report.outcome.name())), (Dimension::Class, finished.class())];
     line(now_ms, &sets, |of| match of {
         Of::Object(value) => value(&finished),
@@ -255,7 +255,7 @@ pub fn emf(report: &Report, now_ms: u64, lag_seconds: Option<f64>) -> String {
 }
 
 /// The same of an invocation.
-pub fn emf_of_invocation(ended: &Invocation, now_ms: u64) -> String {
+pub fn emf_of_invocation(ended: &InvocationMetrics, now_ms: u64) -> String {
     line(now_ms, &[(Dimension::Nothing, None)], |of| match of {
         Of::Object(_) => None,
         Of::Invocation(value) => value(ended),
@@ -318,7 +318,7 @@ pub fn write_line(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::report::{Fault, Place};
+    use crate::engine::report::{Fault, ObjectRef};
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -403,7 +403,7 @@ mod tests {
             seconds: 0.5,
             retries: 2,
             hedges: 1,
-            ..Report::new(outcome, Place::default(), Place::default())
+            ..Report::new(outcome, ObjectRef::default(), ObjectRef::default())
         }
     }
 
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_counted_by_its_class_too() {
-        let failed = Report::failed(Place::default(), Place::default(), Fault::new("throttled", "slow down"));
+        let failed = Report::failed(ObjectRef::default(), ObjectRef::default(), Fault::new("throttled", "slow down"));
         let by_outcome = directive(
             "Outcome",
             &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count"), ("Hedges", "Count")],
@@ -469,7 +469,7 @@ mod tests {
 
     #[test]
     fn an_invocation_has_windows_and_the_goodput_of_all_its_objects() {
-        let ended = Invocation { bytes: 3_000, seconds: 1.5, source_window: 16, target_window: 64 };
+        let ended = InvocationMetrics { bytes: 3_000, seconds: 1.5, source_window: 16, target_window: 64 };
         let line: Value = serde_json::from_str(&emf_of_invocation(&ended, 1_700_000_000_000)).unwrap();
         let metrics = [("SourceWindow", "Count"), ("TargetWindow", "Count"), ("InvocationGoodput", "Bytes/Second")];
         let metrics = metrics.map(|(name, unit)| json!({"Name": name, "Unit": unit}));
@@ -477,7 +477,7 @@ mod tests {
         let aws = json!({"Timestamp": 1_700_000_000_000_u64, "CloudWatchMetrics": [directive]});
         let expected = json!({"SourceWindow": 16.0, "TargetWindow": 64.0, "InvocationGoodput": 2_000.0, "_aws": aws});
         assert_eq!(line, expected);
-        let idle = emf_of_invocation(&Invocation { bytes: 0, ..ended }, 0);
+        let idle = emf_of_invocation(&InvocationMetrics { bytes: 0, ..ended }, 0);
         assert!(idle.contains("TargetWindow") && !idle.contains("InvocationGoodput"), "{idle}");
     }
 

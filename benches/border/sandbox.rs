@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use xpsync::engine::report::Outcome;
 use xpsync::events::answer::Answer;
-use xpsync::handler::{Function, Told};
+use xpsync::handler::{Function, Measurement};
 use xpsync::settings::FunctionSettings;
 use xpsync::telemetry::{self, LogFormat};
 use xpsync::wire::net::connect::{Connect, Network};
@@ -37,11 +37,11 @@ impl Sandbox {
         let connector: Arc<dyn Connect> = Arc::new(Network::new(client_config(bundle.as_deref())?));
         let copied = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&copied);
-        let on_told = move |told: Told<'_>| match told {
-            Told::Object(report, _) => {
+        let on_told = move |told: Measurement<'_>| match told {
+            Measurement::Object(report, _) => {
                 counted.fetch_add(usize::from(report.outcome == Outcome::Copied), Ordering::Relaxed);
             }
-            Told::Invocation(_) => {}
+            Measurement::Invocation(_) => {}
         };
         let function = Function::new(settings, &connector, Box::new(on_told));
         function.warm_up();

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tracing::{error, info};
 use xpsync::events::answer::Answer;
-use xpsync::handler::{Function, Told};
+use xpsync::handler::{Function, Measurement};
 use xpsync::settings::FunctionSettings;
 use xpsync::telemetry::{self, LogFormat, emf, emf_of_invocation, write_line};
 use xpsync::wire::net::connect::{Connect, Network};
@@ -58,13 +58,13 @@ fn start() -> Result<(Runtime, Arc<Function>), String> {
         Box::new(|told| {
             let now = millis_since_1970();
             write_line(&match told {
-                Told::Object(report, event_time_ms) => {
+                Measurement::Object(report, event_time_ms) => {
                     let since = |then: i64| (i64::try_from(now).unwrap_or(i64::MAX) - then).max(0);
                     #[expect(clippy::cast_precision_loss, reason = "a lag is far below 2^52 milliseconds")]
                     let lag = event_time_ms.map(|then| since(then) as f64 / 1e3);
                     emf(report, now, lag)
                 }
-                Told::Invocation(ended) => emf_of_invocation(ended, now),
+                Measurement::Invocation(ended) => emf_of_invocation(ended, now),
             });
         }),
     );

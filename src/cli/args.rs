@@ -24,9 +24,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Copies one object, now
-    Cp(Box<Cp>),
+    Cp(Box<CpArgs>),
     /// Aborts what died work has left open at a target, and removes its stages
-    Sweep(Box<Sweep>),
+    Sweep(Box<SweepArgs>),
     /// Two embedded S3 servers, a border between them if asked for, and the function's handler
     #[cfg(feature = "demo")]
     Demo(Demo),
@@ -34,7 +34,7 @@ pub(crate) enum Command {
 
 /// Copies one object, now.
 #[derive(Debug, Args)]
-pub(crate) struct Cp {
+pub(crate) struct CpArgs {
     /// s3://BUCKET/KEY; the key is literal, everything after the bucket's slash
     #[arg(value_name = "s3://SRC/KEY")]
     pub(crate) source: ObjectUrl,
@@ -74,7 +74,7 @@ pub(crate) struct Cp {
 /// Whose an upload is, is told by the target: an upload is begun under `.xpsync/`, looked at in the listing and aborted at
 /// once, in a dry run too. Uploads of others are never touched, and none is where the target does not show who began it.
 #[derive(Debug, Args)]
-pub(crate) struct Sweep {
+pub(crate) struct SweepArgs {
     /// s3://BUCKET/PREFIX; only keys that begin with the prefix
     #[arg(value_name = "s3://DST/[PREFIX]")]
     pub(crate) target: ObjectUrl,

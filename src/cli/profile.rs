@@ -1,12 +1,12 @@
 //! Credentials, region and endpoint of an end as users of the AWS CLI have configured them.
 
 use crate::cli::args::Ends;
-use crate::engine::hint::End;
+use crate::engine::hint::Side;
 use crate::s3::Bucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::secrets::{self, Secret};
 use crate::wire::gate::Boxed;
-use crate::wire::keys::{Fetch, Kept, Keys, KeysError};
+use crate::wire::keys::{CachedKeys, Fetch, Keys, KeysError};
 use crate::wire::net::connect::{Connect, Network};
 use crate::wire::net::tls::client_config;
 use crate::wire::sdk;
@@ -16,7 +16,7 @@ use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsP
 use aws_types::service_config::ServiceConfigKey;
 use std::sync::Arc;
 
-pub(crate) struct Reached {
+pub(crate) struct ResolvedSide {
     pub(crate) endpoint: Endpoint,
     pub(crate) region: Region,
     pub(crate) keys: Arc<dyn Keys>,
@@ -38,17 +38,17 @@ pub(crate) async fn resolve(
     ends: &Ends,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,
-) -> Result<(Reached, Reached), String> {
+) -> Result<(ResolvedSide, ResolvedSide), String> {
     let source_config = load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await;
-    let source = Reached {
-        region: region(End::Source, &source_config, ends.source_region.as_deref())?,
+    let source = ResolvedSide {
+        region: region(Side::Source, &source_config, ends.source_region.as_deref())?,
         endpoint: endpoint(
-            End::Source,
+            Side::Source,
             &source_config,
             ends.source_region.as_deref(),
             ends.source_endpoint_url.as_deref(),
         )?,
-        keys: chain(End::Source, &source_config)?,
+        keys: chain(Side::Source, &source_config)?,
     };
     let target = target(ends, target_bucket, Some(&source_config), connector).await?;
     Ok((source, target))
@@ -59,7 +59,7 @@ pub(crate) async fn resolve_target(
     ends: &Ends,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,
-) -> Result<Reached, String> {
+) -> Result<ResolvedSide, String> {
     let source_config = match &ends.target_secret_id {
         Some(_) => Some(load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await),
         None => None,
@@ -72,26 +72,26 @@ async fn target(
     target_bucket: &Bucket,
     source_config: Option<&SdkConfig>,
     connector: &Arc<dyn Connect>,
-) -> Result<Reached, String> {
+) -> Result<ResolvedSide, String> {
     let target_config = load(ends.target_profile.as_deref(), ends.target_region.as_deref(), connector).await;
-    let target_region = region(End::Target, &target_config, ends.target_region.as_deref())?;
+    let target_region = region(Side::Target, &target_config, ends.target_region.as_deref())?;
     let accelerated = || Endpoint::accelerated(&target_region, target_bucket).map_err(|error| error.to_string());
-    Ok(Reached {
+    Ok(ResolvedSide {
         endpoint: if ends.target_accelerate {
             accelerated()?
         } else {
-            endpoint(End::Target, &target_config, ends.target_region.as_deref(), ends.target_endpoint_url.as_deref())?
+            endpoint(Side::Target, &target_config, ends.target_region.as_deref(), ends.target_endpoint_url.as_deref())?
         },
         keys: match ends.target_secret_id.as_ref().zip(source_config) {
             Some((id, source_config)) => {
                 let provider = source_config.credentials_provider().ok_or("the source has no credentials")?;
-                let source_region = region(End::Source, source_config, ends.source_region.as_deref())?;
+                let source_region = region(Side::Source, source_config, ends.source_region.as_deref())?;
                 let url = service_endpoint(source_config, "Secrets Manager");
                 let http = sdk::http_client(Arc::clone(connector));
                 let client = secrets::client(&source_region, provider, url.as_deref(), http);
-                Arc::new(Kept::new(Secret::new(client, id)))
+                Arc::new(CachedKeys::new(Secret::new(client, id)))
             }
-            None => chain(End::Target, &target_config)?,
+            None => chain(Side::Target, &target_config)?,
         },
         region: target_region,
     })
@@ -109,7 +109,7 @@ async fn load(profile: Option<&str>, region: Option<&str>, connector: &Arc<dyn C
     loader.load().await
 }
 
-fn region(end: End, config: &SdkConfig, asked: Option<&str>) -> Result<Region, String> {
+fn region(end: Side, config: &SdkConfig, asked: Option<&str>) -> Result<Region, String> {
     let configured = config.region().map(|region| region.as_ref().to_owned());
     let name = asked.map(str::to_owned).or(configured).ok_or_else(|| {
         format!("the {end}'s region is not known: give --{end}-region, or a profile that has one", end = end.name())
@@ -117,7 +117,12 @@ fn region(end: End, config: &SdkConfig, asked: Option<&str>) -> Result<Region, S
     Region::new(&name).map_err(|error| error.to_string())
 }
 
-fn endpoint(end: End, config: &SdkConfig, asked_region: Option<&str>, asked: Option<&str>) -> Result<Endpoint, String> {
+fn endpoint(
+    end: Side,
+    config: &SdkConfig,
+    asked_region: Option<&str>,
+    asked: Option<&str>,
+) -> Result<Endpoint, String> {
     let url = asked.map(str::to_owned).or_else(|| service_endpoint(config, "S3"));
     match url {
         Some(url) => Endpoint::overridden(&url).map_err(|error| error.to_string()),
@@ -133,13 +138,13 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Option<String> {
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
-fn chain(end: End, config: &SdkConfig) -> Result<Arc<dyn Keys>, String> {
+fn chain(end: Side, config: &SdkConfig) -> Result<Arc<dyn Keys>, String> {
     let provider = config.credentials_provider().ok_or_else(|| format!("the {} has no credentials", end.name()))?;
-    Ok(Arc::new(Kept::new(Chain { end, provider })))
+    Ok(Arc::new(CachedKeys::new(Chain { end, provider })))
 }
 
 struct Chain {
-    end: End,
+    end: Side,
     provider: SharedCredentialsProvider,
 }
 

@@ -1,6 +1,6 @@
 //! What a person or a script sees: results on stdout, everything else on stderr.
 
-use crate::engine::notes::Meter;
+use crate::engine::notes::Progress;
 use crate::engine::report::{Fault, Outcome, Report};
 use crate::events::answer::report_json;
 use crate::telemetry::write_line;
@@ -40,13 +40,13 @@ impl Bar {
     }
 
     /// Shows a meter until it is dropped.
-    pub(crate) async fn follow(&self, meter: Arc<Meter>) -> Infallible {
+    pub(crate) async fn follow(&self, meter: Arc<Progress>) -> Infallible {
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
             self.0.set_length(meter.total());
             self.0.set_position(meter.sent());
-            self.0.set_message(format!("{} in flight", meter.under_way()));
+            self.0.set_message(format!("{} in flight", meter.in_flight()));
         }
     }
 }

@@ -4,13 +4,13 @@ use crate::cli::args::{self, Ends};
 use crate::cli::profile::{connector, resolve_target};
 use crate::cli::show;
 use crate::cli::{Exit, interrupted};
-use crate::engine::pace::admission::Governed;
+use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
 use crate::handler::sweep::swept_json;
 use crate::journal::Journal;
 use crate::s3::UploadId;
 use crate::settings::state_folder;
-use crate::sync::sweep::{Found, Mode, Sweep, Swept, sweep};
+use crate::sync::sweep::{Finding, Mode, Sweep, Swept, sweep};
 use crate::telemetry::write_line;
 use crate::wire::client::call::{Client, Config};
 use crate::wire::deadline::Deadline;
@@ -24,7 +24,7 @@ const WINDOW: u32 = 16;
 /// How long aborting our own upload may take after an interrupt.
 const GRACE: Duration = Duration::from_secs(30);
 
-pub(crate) async fn run(args: &args::Sweep) -> Exit {
+pub(crate) async fn run(args: &args::SweepArgs) -> Exit {
     let work = match work(args).await {
         Ok(work) => work,
         Err(problem) => {
@@ -33,7 +33,7 @@ pub(crate) async fn run(args: &args::Sweep) -> Exit {
         }
     };
     let bucket = work.bucket.clone();
-    let told = |found: Found<'_>| {
+    let told = |found: Finding<'_>| {
         let line = if args.json { line_json(found) } else { line(found, bucket.as_str(), work.mode) };
         write_line(&line);
     };
@@ -55,7 +55,7 @@ fn exit(swept: &Swept) -> Exit {
     }
 }
 
-async fn work(args: &args::Sweep) -> Result<Sweep, String> {
+async fn work(args: &args::SweepArgs) -> Result<Sweep, String> {
     let Ends { source_profile, source_region, source_endpoint_url, target_secret_id, .. } = &args.ends;
     if source_endpoint_url.is_some() {
         return Err("--source-endpoint-url: the source's bucket is not asked by a sweep".to_owned());
@@ -65,7 +65,7 @@ async fn work(args: &args::Sweep) -> Result<Sweep, String> {
     }
     let connector = connector()?;
     let reached = resolve_target(&args.ends, &args.target.bucket, &connector).await?;
-    let gate = Arc::new(Governed::new("target", FixedWindow::new(WINDOW)));
+    let gate = Arc::new(Admission::new("target", FixedWindow::new(WINDOW)));
     let config = Config::new("target", WINDOW);
     let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
     Ok(Sweep {
@@ -87,26 +87,26 @@ fn kept() -> Result<BTreeSet<UploadId>, String> {
     named.map_err(|error| format!("the journal in {} cannot be read: {error}", folder.display()))
 }
 
-fn line(found: Found<'_>, bucket: &str, mode: Mode) -> String {
+fn line(found: Finding<'_>, bucket: &str, mode: Mode) -> String {
     let verb = match (mode, found) {
-        (Mode::Dry, Found::Upload(_)) => "would abort",
-        (Mode::Act, Found::Upload(_)) => "abort",
-        (Mode::Dry, Found::Stage(_)) => "would delete",
-        (Mode::Act, Found::Stage(_)) => "delete",
+        (Mode::Dry, Finding::Upload(_)) => "would abort",
+        (Mode::Act, Finding::Upload(_)) => "abort",
+        (Mode::Dry, Finding::Stage(_)) => "would delete",
+        (Mode::Act, Finding::Stage(_)) => "delete",
     };
     match found {
-        Found::Upload(open) => format!("{verb} s3://{bucket}/{}  upload {}", open.key, open.upload.as_str()),
-        Found::Stage(stage) => format!("{verb} s3://{bucket}/{}  version {}", stage.key, stage.version.as_str()),
+        Finding::Upload(open) => format!("{verb} s3://{bucket}/{}  upload {}", open.key, open.upload.as_str()),
+        Finding::Stage(stage) => format!("{verb} s3://{bucket}/{}  version {}", stage.key, stage.version.as_str()),
     }
 }
 
-fn line_json(found: Found<'_>) -> String {
+fn line_json(found: Finding<'_>) -> String {
     match found {
-        Found::Upload(open) => json!({
+        Finding::Upload(open) => json!({
             "upload": open.upload.as_str(), "key": open.key.as_str(), "initiator": open.initiator,
             "initiated": open.initiated,
         }),
-        Found::Stage(stage) => json!({
+        Finding::Stage(stage) => json!({
             "stage": stage.key.as_str(), "version_id": stage.version.as_str(), "modified": stage.modified,
         }),
     }

@@ -1,11 +1,11 @@
 //! A China side and a Global side: two servers with other keys and other regions, and clients for both.
 
-use crate::engine::buffer::{Buffers, Limits, TmpLimit};
-use crate::engine::decide::plan::{EtagMode, Table};
+use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit};
+use crate::engine::decide::plan::{EtagMode, PartSizeTable};
 use crate::engine::decide::staging;
-use crate::engine::job::{Buffering, Deletes, Job, Ongoing, Options, Side, Trigger};
-use crate::engine::notes::Meter;
-use crate::engine::pace::admission::Governed;
+use crate::engine::job::{Buffering, Deletes, Job, ObjectClient, Ongoing, Options, Trigger};
+use crate::engine::notes::Progress;
+use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
@@ -112,7 +112,7 @@ impl Pair {
         let tls = client_config(Some(self.authority.pem().as_bytes())).map_err(io::Error::other)?;
         let endpoint = Endpoint::overridden(endpoint).map_err(io::Error::other)?;
         let region = Region::new(region).map_err(io::Error::other)?;
-        let gate = Arc::new(Governed::new(config.side, FixedWindow::new(config.window)));
+        let gate = Arc::new(Admission::new(config.side, FixedWindow::new(config.window)));
         Ok(Client::new(config, endpoint, region, Arc::new(Fixed(credentials)), gate, Arc::new(Network::new(tls))))
     }
 
@@ -122,20 +122,20 @@ impl Pair {
     /// If TLS cannot be set up, or the key is none.
     pub fn job(&self, key: &str) -> io::Result<Job> {
         let key = Key::new(key).map_err(io::Error::other)?;
-        let side = |client, bucket| -> io::Result<Side> {
-            Ok(Side { client, bucket: Bucket::new(bucket).map_err(io::Error::other)?, key: key.clone() })
+        let side = |client, bucket| -> io::Result<ObjectClient> {
+            Ok(ObjectClient { client, bucket: Bucket::new(bucket).map_err(io::Error::other)?, key: key.clone() })
         };
-        let limits = Limits { memory: 64 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(256 << 20) };
+        let limits = BufferLimits { memory: 64 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(256 << 20) };
         Ok(Job {
             source: side(self.source_client(Config::new("source", 16))?, SOURCE_BUCKET)?,
             target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
             options: Options {
                 etag: EtagMode::Auto,
-                staging: staging::Limits::default(),
-                table: Table::V1,
+                staging: staging::StagingLimits::default(),
+                table: PartSizeTable::V1,
                 part_size: None,
                 buffering: Buffering::Memory,
-                parts_under_way: 32,
+                parts_in_flight: 32,
                 storage_class: None,
                 kms_key: None,
                 deletes: Deletes::Keep,
@@ -145,7 +145,7 @@ impl Pair {
             deadline: Deadline::never(),
             grace: Duration::from_secs(10),
             buffers: Arc::new(Buffers::new(limits)),
-            meter: Arc::new(Meter::default()),
+            progress: Arc::new(Progress::default()),
             ongoing: Ongoing::default(),
         })
     }

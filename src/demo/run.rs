@@ -1,7 +1,7 @@
 //! The demonstration: objects in China, events to the function's handler, and a table of what was proven.
 
 use crate::demo::pair::{Pair, SOURCE_BUCKET, SOURCE_REGION, TARGET_BUCKET, TARGET_REGION, source_keys, target_keys};
-use crate::engine::decide::plan::Table;
+use crate::engine::decide::plan::PartSizeTable;
 use crate::events::answer::Answer;
 use crate::handler::Function;
 use crate::settings::FunctionSettings;
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(900);
 /// # Errors
 /// If no sockets or certificates can be had, or `out` cannot be written.
 pub(crate) async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Send)) -> io::Result<bool> {
-    let stage = Stage::set(border).await?;
+    let stage = DemoWorld::set(border).await?;
     writeln!(out, "China side   {SOURCE_REGION}  {}  bucket {SOURCE_BUCKET}", stage.pair.source.endpoint())?;
     writeln!(out, "Global side  {TARGET_REGION}       {}  bucket {TARGET_BUCKET}", stage.pair.target_endpoint())?;
     writeln!(out, "Border       {}", border.map_or_else(|| "none: loopback".to_owned(), |border| border.to_string()))?;
@@ -57,7 +57,7 @@ pub(crate) async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Sen
     Ok(proven)
 }
 
-struct Stage {
+struct DemoWorld {
     pair: Pair,
     // Ends with the stage.
     _vault: Vault,
@@ -69,7 +69,7 @@ struct Described {
     etag: String,
 }
 
-impl Stage {
+impl DemoWorld {
     async fn set(border: Option<BorderConfig>) -> io::Result<Self> {
         let pair = Pair::start(border).await?;
         let vault = Vault::start(Some(pair.authority())).await?;
@@ -123,7 +123,7 @@ impl Stage {
             (None, _) | (_, None) => false,
         };
         let is_proven = report["verified_by"].as_array().is_some_and(|proofs| !proofs.is_empty());
-        let stays = expected != "unchanged" || crossed <= Table::V1.put_first;
+        let stays = expected != "unchanged" || crossed <= PartSizeTable::V1.put_first;
         let good = report["outcome"] == expected && is_proven && same_bytes && stays;
         let etag = |object: Option<&str>| object.unwrap_or("-").to_owned();
         let row = Row {

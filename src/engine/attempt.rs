@@ -1,26 +1,26 @@
 //! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is written.
 
 use crate::engine::buffer::Ring;
-use crate::engine::commit::put::{self, Putting};
+use crate::engine::commit::put::{self, PutRequest};
 use crate::engine::commit::recopy;
-use crate::engine::commit::{AtTarget, Committed};
-use crate::engine::context::{Enforced, Pass, Wanted, Work};
-use crate::engine::decide::checksum::ETags;
+use crate::engine::commit::{Committed, TargetState};
+use crate::engine::context::{Applied, AttemptResult, Context, PendingWrite};
+use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
 use crate::engine::decide::sameness::Sameness;
-use crate::engine::decide::staging::{self, Way};
+use crate::engine::decide::staging::{self, Route};
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
 use crate::engine::decide::{self, Decision};
-use crate::engine::fault::{Halt, integrity};
+use crate::engine::fault::{Stop, integrity_stop};
 use crate::engine::job::Options;
-use crate::engine::look::source::{self, Found};
+use crate::engine::look::source::{self, Pinned};
 use crate::engine::look::target;
 use crate::engine::notes;
 use crate::engine::parts::buffering;
-use crate::engine::parts::ordered::Ordered;
-use crate::engine::parts::part::Parts;
+use crate::engine::parts::ordered::OrderedChecksum;
+use crate::engine::parts::part::PartContext;
 use crate::engine::parts::read;
-use crate::engine::parts::uploaded::Origin;
+use crate::engine::parts::uploaded::PartOrigin;
 use crate::engine::report::{BufferKind, Fault, Outcome, Proof};
 use crate::engine::upload::Completion;
 use crate::s3::ByteRange;
@@ -34,24 +34,24 @@ use std::sync::Arc;
 /// there is nothing to send. The others are opened while the upload is begun.
 const EARLY_CONNECTIONS: u32 = 16;
 
-impl Work<'_> {
+impl Context<'_> {
     /// Pins the source, looks at the target, and writes it if it differs.
-    pub(crate) async fn pass(&self, refused_pin: &mut Option<ObjectHead>) -> Result<Pass, Halt> {
+    pub(crate) async fn attempt(&self, refused_pin: &mut Option<ObjectHead>) -> Result<AttemptResult, Stop> {
         let job = self.job;
         let hinted_large = job.size_hint.is_some_and(|size| size > job.options.table.put_first);
-        let early_look = async { if hinted_large { Some(target::see_head(job, &self.notes).await) } else { None } };
+        let early_look = async { if hinted_large { Some(target::head(job, &self.notes).await) } else { None } };
         let (found, early) = tokio::join!(source::pin(job, &self.notes), early_look);
         let (head, body) = match found? {
-            Found::Gone => return Ok(Pass::Gone),
-            Found::Object(head, body) => (head, body),
+            Pinned::Gone => return Ok(AttemptResult::Gone),
+            Pinned::Object(head, body) => (head, body),
         };
-        self.learn_spelling(refused_pin.take(), &head);
-        job.meter.begin(head.size);
+        self.learn_source_etag_form(refused_pin.take(), &head);
+        job.progress.begin(head.size);
         if head.size > job.options.table.single_put {
             job.target.client.warm(&job.target.bucket, EARLY_CONNECTIONS);
         }
         let result = async {
-            if self.goes_first(&head) {
+            if self.puts_before_looking(&head) {
                 return self.put_first(&head, body).await;
             }
             let seen = match early {
@@ -62,50 +62,50 @@ impl Work<'_> {
                     }
                     None => None,
                 },
-                None => target::see(job, &self.notes, &head).await?,
+                None => target::look(job, &self.notes, &head).await?,
             };
             let decision = decide::decide(&head, seen.as_ref());
-            match recopy::insist(decision, job.options.etag, &head, seen.as_ref()) {
+            match recopy::require_etag(decision, job.options.etag, &head, seen.as_ref()) {
                 Decision::Unchanged(by) => match seen {
-                    Some(seen) => Ok(self.unchanged(&head, AtTarget::unchanged(&seen, by), by)),
+                    Some(seen) => Ok(self.unchanged(&head, TargetState::unchanged(&seen, by), by)),
                     None => Err(Fault::new("internal", "unchanged without a target").into()),
                 },
-                Decision::Write(condition) => self.change(&head, body, seen.as_ref(), condition).await,
+                Decision::Write(condition) => self.update(&head, body, seen.as_ref(), condition).await,
             }
         }
         .await;
-        if matches!(result, Err(Halt::Again(_))) {
+        if matches!(result, Err(Stop::Restart(_))) {
             *refused_pin = Some(*head);
         }
-        result.map(Pass::Enforced)
+        result.map(AttemptResult::Applied)
     }
 
     /// Whether the conditional PUT goes before any look at the target.
-    fn goes_first(&self, head: &ObjectHead) -> bool {
+    fn puts_before_looking(&self, head: &ObjectHead) -> bool {
         let in_parts = self.job.options.etag == EtagMode::Preserve && head.etag.parts().is_some();
         head.size <= self.job.options.table.put_first && !in_parts
     }
 
     /// If a state was refused as replaced and the very same is there, the server compares ETags with our quotes.
-    fn learn_spelling(&self, refused: Option<ObjectHead>, found: &ObjectHead) {
+    fn learn_source_etag_form(&self, refused: Option<ObjectHead>, found: &ObjectHead) {
         if let Some(refused) = refused
             && refused.etag.is_same_state(&found.etag)
             && refused.version == found.version
             && refused.last_modified == found.last_modified
         {
-            self.job.source.client.quirks().spell_etags_bare();
+            self.job.source.client.quirks().use_unquoted_if_match();
         }
     }
 
-    pub(crate) fn unchanged(&self, head: &ObjectHead, at_target: AtTarget, by: Sameness) -> Enforced {
+    pub(crate) fn unchanged(&self, head: &ObjectHead, at_target: TargetState, by: Sameness) -> Applied {
         match by {
             Sameness::Recorded => {
-                self.notes.remark("the target's metadata names this source; its content was not compared");
+                self.notes.note("the target's metadata names this source; its content was not compared");
             }
-            Sameness::Checksum => self.notes.remark("the target stores the same checksum as the source"),
+            Sameness::Checksum => self.notes.note("the target stores the same checksum as the source"),
             Sameness::ETag | Sameness::Crc64Nvme | Sameness::Different => {}
         }
-        Enforced {
+        Applied {
             source: Box::new(head.clone()),
             outcome: Outcome::Unchanged,
             at_target,
@@ -117,7 +117,7 @@ impl Work<'_> {
     }
 
     /// The small path: no look before the first PUT.
-    async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Enforced, Halt> {
+    async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Applied, Stop> {
         let ring = self.job.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
         // Of a single part; those of several are larger, but for the last.
         let layout = match head.etag.parts() {
@@ -129,13 +129,13 @@ impl Work<'_> {
     }
 
     /// Copies what is at the target onto itself where that makes it what is wanted, and sends the bytes otherwise.
-    async fn change(
+    async fn update(
         &self,
         head: &ObjectHead,
         mut body: Option<Box<Incoming>>,
         seen: Option<&ObjectHead>,
         condition: Precondition,
-    ) -> Result<Enforced, Halt> {
+    ) -> Result<Applied, Stop> {
         let options = &self.job.options;
         if let Some(seen) = seen
             && let Some(recopy) = recopy::plan(head, seen, options.etag, options.kms_key.as_deref())
@@ -155,7 +155,7 @@ impl Work<'_> {
         body: Option<Box<Incoming>>,
         seen: Option<&ObjectHead>,
         condition: Precondition,
-    ) -> Result<Enforced, Halt> {
+    ) -> Result<Applied, Stop> {
         let job = self.job;
         let layout = source::layout(job, &self.notes, head).await?;
         let unplannable = |error: Unplannable| Fault::new("configuration", error.to_string());
@@ -167,15 +167,15 @@ impl Work<'_> {
             Some(_) | None => staging::Target::Plain,
         };
         let Options { table, etag: mode, staging, part_size, .. } = &job.options;
-        let way = staging::way(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
-        let wanted = |condition| Wanted { head, seen, condition };
+        let way =
+            staging::route(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
+        let wanted = |condition| PendingWrite { head, seen, condition };
         let mode = match &way {
-            Way::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,
-            Way::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
-            Way::Direct(direct) if direct == mode => *mode,
-            Way::Direct(direct) => {
-                self.notes
-                    .remark("encryption with KMS makes the ETag of one side opaque, so it could not be preserved");
+            Route::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,
+            Route::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
+            Route::Direct(direct) if direct == mode => *mode,
+            Route::Direct(direct) => {
+                self.notes.note("encryption with KMS makes the ETag of one side opaque, so it could not be preserved");
                 *direct
             }
         };
@@ -199,7 +199,7 @@ impl Work<'_> {
         seen: Option<&ObjectHead>,
         condition: Precondition,
         ring: Ring,
-    ) -> Result<Enforced, Halt> {
+    ) -> Result<Applied, Stop> {
         let job = self.job;
         let planned = Plan::Put { size: head.size };
         let size = usize::try_from(head.size).map_err(|error| Fault::new("budget", error.to_string()))?;
@@ -214,25 +214,25 @@ impl Work<'_> {
             }
         };
         let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
-        let under_way = job.meter.enter();
+        let under_way = job.progress.part_started();
         let range = ByteRange::new(0, head.size).ok();
-        let slot = slot.with(verify::kinds(head, layout, &planned, ETags::Digests));
-        let sealed = read::fill(job, &self.notes, head, range, body, slot, ring.kind()).await?;
+        let slot = slot.with(verify::kinds(head, layout, &planned, TargetETags::Digests));
+        let sealed = read::read_into_slot(job, &self.notes, head, range, body, slot, ring.kind()).await?;
         let made = Expected::of_put(sealed.digests());
         let own = match verify::source_check(head, layout, &planned) {
             SourceCheck::Nothing => None,
             SourceCheck::Ordered(algorithm, runs) => {
-                let ordered = Ordered::begin(algorithm, runs);
+                let ordered = OrderedChecksum::begin(algorithm, runs);
                 ordered.take(0, sealed.bytes().clone());
                 ordered.finish().await
             }
         };
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
-        let putting = Putting::new(job, head, seen, &sealed, condition);
+        let putting = PutRequest::new(job, head, seen, &sealed, condition);
         let committed = put::put(job, &self.notes, head, &sealed, putting).await?;
-        self.tag(head, &committed).await?;
+        self.tag_apart(head, &committed).await?;
         drop(under_way);
-        Ok(self.enforced(head, committed, source_proofs, 1, ring.kind()))
+        Ok(self.applied(head, committed, source_proofs, 1, ring.kind()))
     }
 
     async fn parts(
@@ -243,20 +243,20 @@ impl Work<'_> {
         seen: Option<&ObjectHead>,
         condition: Precondition,
         ring: Ring,
-    ) -> Result<Enforced, Halt> {
+    ) -> Result<Applied, Stop> {
         let Plan::Parts(cut) = planned else { return Err(Fault::new("internal", "parts without a layout").into()) };
         let job = self.job;
         let own_boundaries = match verify::source_check(head, layout, planned) {
             SourceCheck::Nothing => None,
-            SourceCheck::Ordered(algorithm, runs) => Some(Ordered::begin(algorithm, runs)),
+            SourceCheck::Ordered(algorithm, runs) => Some(OrderedChecksum::begin(algorithm, runs)),
         };
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
-        let style = put::style(job, head, keeps_etag, seen);
+        let style = put::object_options(job, head, keeps_etag, seen);
         let kind = ring.kind();
         let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
         job.target.client.warm(&job.target.bucket, wanted);
         let (upload, listed) = self.upload_for(head, cut, &style, &condition).await?;
-        let parts = Arc::new(Parts {
+        let parts = Arc::new(PartContext {
             job: job.clone(),
             notes: Arc::clone(&self.notes),
             pinned: head.clone(),
@@ -276,20 +276,20 @@ impl Work<'_> {
         // Bytes that prove nothing although they were cut as the source was are wrong.
         if source_proofs.is_empty()
             && keeps_etag
-            && let Some(mismatch) = verify::suspicion(head, &made)
+            && let Some(mismatch) = verify::layout_mismatch(head, &made)
             && source::is_layout(job, &self.notes, head, cut).await?
         {
-            return Err(integrity(&mismatch));
+            return Err(integrity_stop(&mismatch));
         }
-        let named = sent.named();
+        let named = sent.completed_parts();
         let completion =
             Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
-        self.tag(head, &committed).await?;
-        let mut enforced = self.enforced(head, committed, source_proofs, sent.count(Origin::Sent), kind);
+        self.tag_apart(head, &committed).await?;
+        let mut enforced = self.applied(head, committed, source_proofs, sent.count(PartOrigin::Sent), kind);
         if enforced.outcome == Outcome::Copied {
-            enforced.bytes = sent.bytes(Origin::Sent);
-            enforced.resumed_parts = sent.count(Origin::Kept);
+            enforced.bytes = sent.bytes(PartOrigin::Sent);
+            enforced.resumed_parts = sent.count(PartOrigin::Kept);
             notes::note(&self.notes, head, planned, None);
             if sent.all_md5 && sent.all_hashed() {
                 enforced.at_target.proofs.push(Proof::PartMd5);
@@ -298,9 +298,9 @@ impl Work<'_> {
         Ok(enforced)
     }
 
-    pub(crate) async fn tag(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Halt> {
+    pub(crate) async fn tag_apart(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Stop> {
         match committed {
-            Committed::Written(_) => put::tag(self.job, &self.notes, head).await,
+            Committed::Written(_) => put::put_tags(self.job, &self.notes, head).await,
             Committed::Unchanged(..) => Ok(()),
         }
     }
@@ -310,30 +310,30 @@ impl Work<'_> {
         head: &ObjectHead,
         made: &Expected,
         own: Option<&Stored>,
-    ) -> Result<Vec<Proof>, Halt> {
-        let proofs = verify::source(head, made, own).map_err(|mismatch| integrity(&mismatch))?;
+    ) -> Result<Vec<Proof>, Stop> {
+        let proofs = verify::source(head, made, own).map_err(|mismatch| integrity_stop(&mismatch))?;
         if proofs.is_empty() {
-            self.notes.remark("the source has no checksum and no ETag that the bytes could be held against");
+            self.notes.note("the source has no checksum and no ETag that the bytes could be held against");
         }
         Ok(proofs)
     }
 
-    pub(crate) fn enforced(
+    pub(crate) fn applied(
         &self,
         head: &ObjectHead,
         committed: Committed,
         source_proofs: Vec<Proof>,
         parts: u32,
         kind: BufferKind,
-    ) -> Enforced {
+    ) -> Applied {
         match committed {
             Committed::Written(at_target) => {
                 self.notes.with(|kept| kept.buffer = Some(kind));
                 let source = Box::new(head.clone());
                 let (bytes, resumed_parts) = (head.size, 0);
-                Enforced { source, outcome: Outcome::Copied, at_target, source_proofs, bytes, parts, resumed_parts }
+                Applied { source, outcome: Outcome::Copied, at_target, source_proofs, bytes, parts, resumed_parts }
             }
-            Committed::Unchanged(at_target, by) => Enforced { source_proofs, ..self.unchanged(head, at_target, by) },
+            Committed::Unchanged(at_target, by) => Applied { source_proofs, ..self.unchanged(head, at_target, by) },
         }
     }
 }

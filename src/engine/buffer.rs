@@ -25,7 +25,7 @@ const MAPPED_FROM: usize = 128 << 10;
 
 /// What slots may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct BufferLimits {
     /// Bytes of slots on the heap.
     pub memory: u64,
     /// Where the mapped files are made.
@@ -64,7 +64,7 @@ pub(crate) enum TooSmall {
 
 /// The budgets of a process, shared by all its objects.
 pub struct Buffers {
-    limits: Limits,
+    limits: BufferLimits,
     heap: Arc<Heap>,
     tmp: Arc<Semaphore>,
     tmp_pages: u64,
@@ -72,7 +72,7 @@ pub struct Buffers {
 
 impl Buffers {
     /// Budgets of which nothing is taken.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BufferLimits) -> Self {
         let budget = Arc::new(Semaphore::new(pages_of_budget(limits.memory)));
         let heap = Arc::new(Heap { budget, kept: Mutex::default(), held: AtomicU64::new(0), peak: AtomicU64::new(0) });
         let tmp_pages = match limits.tmp {
@@ -103,7 +103,7 @@ impl Buffers {
             return Err(TooSmall::Memory { slot, budget });
         }
         let size = usize::try_from(slot).map_err(|_| TooSmall::Memory { slot, budget })?;
-        Ok(Ring { size, source: Source::Heap(Arc::clone(&self.heap)) })
+        Ok(Ring { size, source: SlotSource::Heap(Arc::clone(&self.heap)) })
     }
 
     /// A ring of up to `wanted` slots in a file of its own; fewer if there is less room. May block on the disk.
@@ -146,7 +146,7 @@ impl Buffers {
         }
         let free = Mutex::new(maps);
         let ready = Arc::new(Semaphore::new(slots));
-        Ok(Ring { size, source: Source::Tmp(Arc::new(TmpRing { free, ready, _reserved: reserved })) })
+        Ok(Ring { size, source: SlotSource::Tmp(Arc::new(TmpRing { free, ready, _reserved: reserved })) })
     }
 }
 
@@ -204,15 +204,15 @@ impl Heap {
     }
 
     /// Memory for a slot whose pages are reserved: a kept mapping, or a new one in place of kept ones.
-    fn region(&self, size: usize) -> io::Result<Region> {
+    fn region(&self, size: usize) -> io::Result<SlotMemory> {
         if size < MAPPED_FROM {
             self.allocated(size as u64);
-            return Ok(Region::Small(vec![0; size]));
+            return Ok(SlotMemory::Small(vec![0; size]));
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // The last is the one that caches still hold.
         if let Some(index) = kept.iter().rposition(|map| map.len() == size) {
-            return Ok(Region::Mapped(kept.swap_remove(index)));
+            return Ok(SlotMemory::Mapped(kept.swap_remove(index)));
         }
         // What is reserved includes this slot, so what is not is all that may be kept.
         let mut spare = self.budget.available_permits() as u64;
@@ -228,7 +228,7 @@ impl Heap {
         });
         let map = MmapMut::map_anon(size)?;
         self.allocated(size as u64);
-        Ok(Region::Mapped(map))
+        Ok(SlotMemory::Mapped(map))
     }
 }
 
@@ -240,16 +240,16 @@ struct TmpRing {
 
 pub(crate) struct Ring {
     size: usize,
-    source: Source,
+    source: SlotSource,
 }
 
-enum Source {
+enum SlotSource {
     Heap(Arc<Heap>),
     Tmp(Arc<TmpRing>),
     None,
 }
 
-enum Region {
+enum SlotMemory {
     Small(Vec<u8>),
     Mapped(MmapMut),
 }
@@ -257,15 +257,15 @@ enum Region {
 impl Ring {
     /// A ring without slots: who waits for one waits for ever.
     pub(crate) fn none() -> Self {
-        Self { size: usize::MAX, source: Source::None }
+        Self { size: usize::MAX, source: SlotSource::None }
     }
 
     /// Where its slots are.
     pub(crate) fn kind(&self) -> BufferKind {
         match self.source {
-            Source::Heap(_) => BufferKind::Memory,
-            Source::Tmp(_) => BufferKind::Tmp,
-            Source::None => BufferKind::Streamed,
+            SlotSource::Heap(_) => BufferKind::Memory,
+            SlotSource::Tmp(_) => BufferKind::Tmp,
+            SlotSource::None => BufferKind::Streamed,
         }
     }
 
@@ -282,47 +282,47 @@ impl Ring {
         }
         let closed = |_| io::Error::other("the budget was closed");
         let (region, lease) = match &self.source {
-            Source::Heap(heap) => {
+            SlotSource::Heap(heap) => {
                 let count = u32::try_from(pages(length as u64)).unwrap_or(u32::MAX);
                 let permit = Arc::clone(&heap.budget).acquire_many_owned(count).await.map_err(closed)?;
-                (heap.region(length)?, Lease::Heap(Arc::clone(heap), permit))
+                (heap.region(length)?, SlotLease::Heap(Arc::clone(heap), permit))
             }
-            Source::Tmp(ring) => {
+            SlotSource::Tmp(ring) => {
                 let permit = Arc::clone(&ring.ready).acquire_owned().await.map_err(closed)?;
                 let map = ring.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let map = map.ok_or_else(|| io::Error::other("a ring with fewer slots than permits"))?;
-                (Region::Mapped(map), Lease::Tmp(Arc::clone(ring), permit))
+                (SlotMemory::Mapped(map), SlotLease::Tmp(Arc::clone(ring), permit))
             }
-            Source::None => std::future::pending().await,
+            SlotSource::None => std::future::pending().await,
         };
         let memory = Memory { region: Some(region), lease: Some(lease) };
         Ok(Slot { memory, length, running: Running::default() })
     }
 }
 
-enum Lease {
+enum SlotLease {
     Heap(Arc<Heap>, OwnedSemaphorePermit),
     Tmp(Arc<TmpRing>, OwnedSemaphorePermit),
 }
 
 struct Memory {
-    region: Option<Region>,
-    lease: Option<Lease>,
+    region: Option<SlotMemory>,
+    lease: Option<SlotLease>,
 }
 
 impl Memory {
     fn bytes(&self) -> &[u8] {
         match &self.region {
-            Some(Region::Small(bytes)) => bytes,
-            Some(Region::Mapped(map)) => map,
+            Some(SlotMemory::Small(bytes)) => bytes,
+            Some(SlotMemory::Mapped(map)) => map,
             None => &[],
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.region {
-            Some(Region::Small(bytes)) => bytes,
-            Some(Region::Mapped(map)) => map,
+            Some(SlotMemory::Small(bytes)) => bytes,
+            Some(SlotMemory::Mapped(map)) => map,
             None => &mut [],
         }
     }
@@ -333,18 +333,18 @@ impl Drop for Memory {
         let (Some(region), Some(lease)) = (self.region.take(), self.lease.take()) else { return };
         // The memory goes back before its permit does, so that whoever takes the permit finds it counted.
         match (region, lease) {
-            (Region::Small(bytes), lease) => {
-                if let Lease::Heap(heap, _) = &lease {
+            (SlotMemory::Small(bytes), lease) => {
+                if let SlotLease::Heap(heap, _) = &lease {
                     heap.freed(bytes.len() as u64);
                 }
                 drop(bytes);
                 drop(lease);
             }
-            (Region::Mapped(map), Lease::Heap(heap, permit)) => {
+            (SlotMemory::Mapped(map), SlotLease::Heap(heap, permit)) => {
                 heap.kept.lock().unwrap_or_else(PoisonError::into_inner).push(map);
                 drop(permit);
             }
-            (Region::Mapped(map), Lease::Tmp(ring, permit)) => {
+            (SlotMemory::Mapped(map), SlotLease::Tmp(ring, permit)) => {
                 ring.free.lock().unwrap_or_else(PoisonError::into_inner).push(map);
                 drop(permit);
             }
@@ -439,15 +439,15 @@ mod tests {
     /// How many slots of a file are free; `None` on the heap, where it depends on what others take.
     fn slots(ring: &Ring) -> Option<usize> {
         match &ring.source {
-            Source::Tmp(ring) => Some(ring.ready.available_permits()),
-            Source::Heap(_) | Source::None => None,
+            SlotSource::Tmp(ring) => Some(ring.ready.available_permits()),
+            SlotSource::Heap(_) | SlotSource::None => None,
         }
     }
 
     const MIB: u64 = 1 << 20;
 
     fn buffers(memory: u64, tmp: TmpLimit) -> Buffers {
-        Buffers::new(Limits { memory, tmp_dir: std::env::temp_dir(), tmp })
+        Buffers::new(BufferLimits { memory, tmp_dir: std::env::temp_dir(), tmp })
     }
 
     async fn filled(ring: &Ring, bytes: &[u8]) -> Sealed {
@@ -557,7 +557,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_refused() {
-        let limits = Limits { memory: 0, tmp_dir: "/nowhere/at/all".into(), tmp: TmpLimit::Bytes(MIB) };
+        let limits = BufferLimits { memory: 0, tmp_dir: "/nowhere/at/all".into(), tmp: TmpLimit::Bytes(MIB) };
         assert!(matches!(Buffers::new(limits).tmp(10, 1), Err(TooSmall::Tmp { .. })));
     }
 }

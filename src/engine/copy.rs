@@ -2,13 +2,13 @@
 
 use crate::engine::commit::remove::{Removed, remove};
 use crate::engine::commit::stages::Stages;
-use crate::engine::context::{Enforced, Pass, Work};
+use crate::engine::context::{Applied, AttemptResult, Context};
 use crate::engine::decide::ticket::{Ticket, WhenStopped};
-use crate::engine::fault::{Halt, stopped};
+use crate::engine::fault::{Stop, stopped};
 use crate::engine::job::{Deletes, Job, Trigger};
-use crate::engine::look::source::{self, Now};
+use crate::engine::look::source::{self, SourceNow};
 use crate::engine::notes::Notes;
-use crate::engine::report::{Fault, Outcome, Place, Proof, Report};
+use crate::engine::report::{Fault, ObjectRef, Outcome, Proof, Report};
 use crate::engine::upload::Uploads;
 use crate::mutation::{self, Mutation};
 use crate::s3::etag::ETag;
@@ -24,10 +24,10 @@ use tokio::time::Instant;
 
 /// How often an object is begun anew, because the source changed under the copy or was read wrongly, before it is given
 /// up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
-pub(crate) const PASSES: u32 = 8;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
 
 /// How many of these may be because bytes were not what they should be: the third time it is not chance.
-pub(crate) const MISMATCHES: u32 = 2;
+pub(crate) const MAX_MISMATCHES: u32 = 2;
 
 /// Copies one object and reports what became of it.
 ///
@@ -39,37 +39,37 @@ pub async fn copy(job: &Job) -> Report {
     }
     let began = Instant::now();
     let uploads = Uploads::after(&job.ongoing);
-    let work = Work { job, notes: Arc::new(Notes::default()), uploads, stages: Stages::default() };
+    let work = Context { job, notes: Arc::new(Notes::default()), uploads, stages: Stages::default() };
     let ended = tokio::select! {
         biased;
         why = job.deadline.passed() => Ok(Err(stopped(why).into())),
-        ended = caught(Box::pin(work.passes())) => ended,
+        ended = catch_panic(Box::pin(work.run_attempts())) => ended,
     };
     let until = Instant::now() + job.grace;
     let ticket = match &ended {
-        Ok(Err(Halt::Failed(fault))) if fault.may_be_resumed() => work.keep(),
-        Ok(Ok(_) | Err(Halt::Failed(_) | Halt::Again(_) | Halt::Shared(_))) | Err(_) => None,
+        Ok(Err(Stop::Failed(fault))) if fault.may_be_resumed() => work.ticket_to_keep(),
+        Ok(Ok(_) | Err(Stop::Failed(_) | Stop::Restart(_) | Stop::Contended(_))) | Err(_) => None,
     };
     if matches!(ended, Ok(Ok(_))) {
-        work.uploads.settle(job, &work.notes).await;
+        work.uploads.end_unknown(job, &work.notes).await;
     }
     if ticket.is_none() {
         // Whatever way it ended, what is open by now is not wanted any more.
-        work.uploads.leave(job, &work.notes).await;
+        work.uploads.clean_up(job, &work.notes).await;
     }
-    work.stages.leave(job, &work.notes, until).await;
+    work.stages.clean_up(job, &work.notes, until).await;
     let ended = ended.unwrap_or_else(|panic| resume_unwind(panic));
     let kept = work.notes.with(|kept| kept.clone());
-    let source = kept.source.clone().unwrap_or_else(|| job.source_place());
+    let source = kept.source.clone().unwrap_or_else(|| job.source_ref());
     let mut report = match ended {
         Ok(done) => done.report(source, job),
-        Err(Halt::Failed(fault)) => match ticket {
+        Err(Stop::Failed(fault)) => match ticket {
             Some(ticket) => work.resumable(source, *fault, ticket),
-            None => Report::failed(source, job.target_place(), *fault),
+            None => Report::failed(source, job.target_ref(), *fault),
         },
-        Err(Halt::Again(mut fault) | Halt::Shared(mut fault)) => {
+        Err(Stop::Restart(mut fault) | Stop::Contended(mut fault)) => {
             fault.message = format!("given up after several passes: {}", fault.message);
-            Report::failed(source, job.target_place(), *fault)
+            Report::failed(source, job.target_ref(), *fault)
         }
     };
     if matches!(report.outcome, Outcome::Copied | Outcome::Resumable) {
@@ -85,7 +85,7 @@ pub async fn copy(job: &Job) -> Report {
 }
 
 /// The work, or what it panicked with: a defect of ours must not leave an upload behind either.
-pub(crate) async fn caught<T>(mut work: impl Future<Output = T> + Unpin) -> Result<T, Box<dyn Any + Send>> {
+pub(crate) async fn catch_panic<T>(mut work: impl Future<Output = T> + Unpin) -> Result<T, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
@@ -93,8 +93,8 @@ pub(crate) async fn caught<T>(mut work: impl Future<Output = T> + Unpin) -> Resu
     .await
 }
 
-pub(crate) enum Done {
-    Enforced(Enforced),
+pub(crate) enum CopyResult {
+    Applied(Applied),
     Superseded {
         reason: String,
         bytes: u64,
@@ -104,10 +104,10 @@ pub(crate) enum Done {
     Gone(Option<ETag>),
 }
 
-impl Work<'_> {
+impl Context<'_> {
     /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it, and one
     /// that is not written down would be an orphan as soon as its ticket does not reach anybody.
-    fn keep(&self) -> Option<Ticket> {
+    fn ticket_to_keep(&self) -> Option<Ticket> {
         let ticket = match self.job.ongoing.when_stopped {
             WhenStopped::Keep => self.uploads.keep()?,
             WhenStopped::Abort => return None,
@@ -119,7 +119,7 @@ impl Work<'_> {
     }
 
     /// The report of work that was stopped and can be gone on with.
-    fn resumable(&self, source: Place, mut fault: Fault, ticket: Ticket) -> Report {
+    fn resumable(&self, source: ObjectRef, mut fault: Fault, ticket: Ticket) -> Report {
         if fault.class == "deadline" {
             fault.hint = Some("What was sent is kept; the next invocation goes on from there.".into());
         }
@@ -133,7 +133,7 @@ impl Work<'_> {
             buffer,
             reason: Some(format!("upload {} is kept", ticket.upload.as_str())),
             ticket: Some(Box::new(ticket)),
-            ..Report::failed(source, self.job.target_place(), fault)
+            ..Report::failed(source, self.job.target_ref(), fault)
         }
     }
 
@@ -141,50 +141,50 @@ impl Work<'_> {
     ///
     /// # Cancel safety
     /// Uploads and stages may be left.
-    async fn leave(&self) {
+    async fn clean_up(&self) {
         let until = Instant::now() + self.job.grace;
-        self.uploads.leave(self.job, &self.notes).await;
-        self.stages.leave(self.job, &self.notes, until).await;
+        self.uploads.clean_up(self.job, &self.notes).await;
+        self.stages.clean_up(self.job, &self.notes, until).await;
     }
 
     /// Passes until the target has what the source has now.
-    async fn passes(&self) -> Result<Done, Halt> {
-        let mut committed: Option<Enforced> = None;
+    async fn run_attempts(&self) -> Result<CopyResult, Stop> {
+        let mut committed: Option<Applied> = None;
         let mut removed: Option<ETag> = None;
         let mut why = Fault::new("internal", "no pass was made");
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
-        for _ in 0..PASSES {
-            let pass = match self.pass(&mut refused_pin).await {
+        for _ in 0..MAX_ATTEMPTS {
+            let pass = match self.attempt(&mut refused_pin).await {
                 Ok(pass) => pass,
-                Err(Halt::Again(fault)) => {
+                Err(Stop::Restart(fault)) => {
                     tracing::info!(key = self.job.source.key.as_str(), reason = fault.message, "begun anew");
                     // What is open belongs to the state that is gone.
-                    self.leave().await;
+                    self.clean_up().await;
                     mismatches += u32::from(fault.class == "integrity");
-                    if mismatches > MISMATCHES {
-                        return Err(Halt::Again(fault));
+                    if mismatches > MAX_MISMATCHES {
+                        return Err(Stop::Restart(fault));
                     }
                     why = *fault;
                     continue;
                 }
-                Err(Halt::Shared(fault)) => {
+                Err(Stop::Contended(fault)) => {
                     why = *fault;
                     continue;
                 }
-                Err(failed @ Halt::Failed(_)) => return Err(failed),
+                Err(failed @ Stop::Failed(_)) => return Err(failed),
             };
             let enforced = match (pass, self.job.options.deletes) {
-                (Pass::Enforced(enforced), _) => enforced,
-                (Pass::Gone, Deletes::Keep) => return self.gone(committed),
-                (Pass::Gone, Deletes::Follow) => {
-                    match self.follow(&mut removed).await {
-                        Ok(Now::Gone) => return Ok(Done::Gone(removed)),
-                        Ok(Now::Same | Now::Changed) => {
+                (AttemptResult::Applied(enforced), _) => enforced,
+                (AttemptResult::Gone, Deletes::Keep) => return self.source_gone(committed),
+                (AttemptResult::Gone, Deletes::Follow) => {
+                    match self.follow_delete(&mut removed).await {
+                        Ok(SourceNow::Gone) => return Ok(CopyResult::Gone(removed)),
+                        Ok(SourceNow::Same | SourceNow::Changed) => {
                             why =
                                 Fault::new("precondition", "the source was written again while the target was removed");
                         }
-                        Err(Halt::Again(fault)) => why = *fault,
+                        Err(Stop::Restart(fault)) => why = *fault,
                         Err(failed) => return Err(failed),
                     }
                     // Whatever an earlier pass had committed, it is not what the target has now.
@@ -194,65 +194,67 @@ impl Work<'_> {
             };
             if enforced.outcome == Outcome::Unchanged {
                 // What an earlier pass committed is what was sent, whoever has written the same since.
-                return Ok(Done::Enforced(match committed {
+                return Ok(CopyResult::Applied(match committed {
                     // Of the same state everything that was proven then still holds.
                     Some(before) if before.source.etag.is_same_state(&enforced.source.etag) => before,
                     Some(before) => {
-                        let Enforced { bytes, parts, resumed_parts, .. } = before;
-                        Enforced { outcome: Outcome::Copied, bytes, parts, resumed_parts, ..enforced }
+                        let Applied { bytes, parts, resumed_parts, .. } = before;
+                        Applied { outcome: Outcome::Copied, bytes, parts, resumed_parts, ..enforced }
                     }
                     None => enforced,
                 }));
             }
             if mutation::is_on(Mutation::NoLookAfterCommit) {
-                return Ok(Done::Enforced(enforced));
+                return Ok(CopyResult::Applied(enforced));
             }
-            match source::look(self.job, &self.notes, &enforced.source).await? {
-                Now::Same => return Ok(Done::Enforced(enforced)),
-                Now::Gone if self.job.options.deletes == Deletes::Keep => return self.gone(Some(enforced)),
+            match source::look_again(self.job, &self.notes, &enforced.source).await? {
+                SourceNow::Same => return Ok(CopyResult::Applied(enforced)),
+                SourceNow::Gone if self.job.options.deletes == Deletes::Keep => {
+                    return self.source_gone(Some(enforced));
+                }
                 // The next pass finds out what it is now, which may be nothing.
-                Now::Gone | Now::Changed => {
+                SourceNow::Gone | SourceNow::Changed => {
                     why = Fault::new("precondition", "the source changed while it was copied");
                     committed = Some(enforced);
                 }
             }
         }
-        Err(Halt::Again(Box::new(why)))
+        Err(Stop::Restart(Box::new(why)))
     }
 
     /// The source is gone, and the target follows it; then the source is looked at again.
     ///
     /// # Cancel safety
     /// Whether the target was removed is unknown.
-    async fn follow(&self, removed: &mut Option<ETag>) -> Result<Now, Halt> {
+    async fn follow_delete(&self, removed: &mut Option<ETag>) -> Result<SourceNow, Stop> {
         // What is open belongs to the state that is gone.
-        self.uploads.leave(self.job, &self.notes).await;
+        self.uploads.clean_up(self.job, &self.notes).await;
         self.notes.unpinned();
         match remove(self.job, &self.notes).await? {
             Removed::Object(etag) => *removed = Some(etag),
             // Nothing was done that a look could find outdated.
-            Removed::Nothing => return Ok(Now::Gone),
+            Removed::Nothing => return Ok(SourceNow::Gone),
         }
-        Ok(if source::is_gone(self.job, &self.notes).await? { Now::Gone } else { Now::Changed })
+        Ok(if source::is_gone(self.job, &self.notes).await? { SourceNow::Gone } else { SourceNow::Changed })
     }
 
     /// The source is gone, before or after something was committed. Nothing is removed from the target.
-    fn gone(&self, committed: Option<Enforced>) -> Result<Done, Halt> {
+    fn source_gone(&self, committed: Option<Applied>) -> Result<CopyResult, Stop> {
         let (bytes, parts) = committed.as_ref().map_or((0, 0), |enforced| (enforced.bytes, enforced.parts));
         match (self.job.trigger, committed) {
-            (Trigger::Event, None) => Ok(Done::Superseded {
+            (Trigger::Event, None) => Ok(CopyResult::Superseded {
                 reason: "the source object is gone; the target was left as it is".into(),
                 bytes,
                 parts,
             }),
-            (Trigger::Event, Some(_)) => Ok(Done::Superseded {
+            (Trigger::Event, Some(_)) => Ok(CopyResult::Superseded {
                 reason: "the source object was deleted while it was copied; the target keeps the copy".into(),
                 bytes,
                 parts,
             }),
             (Trigger::Command, Some(enforced)) => {
-                self.notes.remark("the source object was deleted after it was copied");
-                Ok(Done::Enforced(enforced))
+                self.notes.note("the source object was deleted after it was copied");
+                Ok(CopyResult::Applied(enforced))
             }
             (Trigger::Command, None) => {
                 let mut fault = Fault::new("missing", "source: there is no such object")
@@ -268,28 +270,28 @@ impl Work<'_> {
     }
 }
 
-impl Done {
-    fn report(self, source: Place, job: &Job) -> Report {
-        let target = job.target_place();
+impl CopyResult {
+    fn report(self, source: ObjectRef, job: &Job) -> Report {
+        let target = job.target_ref();
         match self {
             Self::Superseded { reason, bytes, parts } => {
                 Report { bytes, parts, reason: Some(reason), ..Report::new(Outcome::Superseded, source, target) }
             }
             Self::Gone(Some(etag)) => {
-                let target = Place { etag: Some(etag.as_str().to_owned()), ..target };
+                let target = ObjectRef { etag: Some(etag.as_str().to_owned()), ..target };
                 Report::new(Outcome::Deleted, source, target)
             }
             Self::Gone(None) => {
                 let reason = "the source object is gone, and the target has nothing to remove";
                 Report { reason: Some(reason.into()), ..Report::new(Outcome::Unchanged, source, target) }
             }
-            Self::Enforced(done) => {
+            Self::Applied(done) => {
                 let mut verified_by: Vec<Proof> = done.at_target.proofs.into_iter().chain(done.source_proofs).collect();
                 verified_by.sort_unstable();
                 verified_by.dedup();
                 let etag = done.at_target.etag;
                 let etag_preserved = etag.as_str() == done.source.etag.as_str();
-                let target = Place { etag: Some(etag.as_str().to_owned()), ..target };
+                let target = ObjectRef { etag: Some(etag.as_str().to_owned()), ..target };
                 Report {
                     bytes: done.bytes,
                     parts: done.parts,

@@ -1,7 +1,7 @@
 //! Faults of the work on an object: why an attempt ended, and what each error of a side becomes in a report.
 
 use crate::engine::decide::verify::Mismatch;
-use crate::engine::hint::{End, hint};
+use crate::engine::hint::{Side, hint};
 use crate::engine::report::Fault;
 use crate::s3::error::Class;
 use crate::wire::deadline::Stopped;
@@ -9,30 +9,30 @@ use crate::wire::error::Error;
 
 /// Why a pass over the object ended without having made the target equal.
 #[derive(Debug)]
-pub(crate) enum Halt {
+pub(crate) enum Stop {
     Failed(Box<Fault>),
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
     /// The fault is reported if that happens too often.
-    Again(Box<Fault>),
+    Restart(Box<Fault>),
     /// Somebody else goes on with the same upload and has sent a part of it once more: start again on what it has now.
-    Shared(Box<Fault>),
+    Contended(Box<Fault>),
 }
 
-impl Halt {
+impl Stop {
     /// Another state has taken the place of the one that was worked on.
     pub(crate) fn replaced(what: impl Into<String>) -> Self {
-        Self::Again(Box::new(Fault::new(Class::Precondition.name(), what)))
+        Self::Restart(Box::new(Fault::new(Class::Precondition.name(), what)))
     }
 }
 
-impl From<Fault> for Halt {
+impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Failed(Box::new(fault))
     }
 }
 
 /// A fault at one end, with its advice.
-pub(crate) fn fault_at(end: End, error: &Error) -> Fault {
+pub(crate) fn fault_at(end: Side, error: &Error) -> Fault {
     let mut fault = match error {
         Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
         // A certificate that is not trusted as well: names are answered wrongly at this border for a while, and then are not.
@@ -59,10 +59,10 @@ pub(crate) fn stopped(why: Stopped) -> Fault {
 }
 
 /// Bytes that are not what they should be: begun anew, because reading or writing them once more can mend it.
-pub(crate) fn integrity(mismatch: &Mismatch) -> Halt {
+pub(crate) fn integrity_stop(mismatch: &Mismatch) -> Stop {
     let hint = match mismatch {
         Mismatch::Source { .. } => "Nothing was written at the target; read the source object another way and compare.",
         Mismatch::Target { .. } => "The target may hold wrong bytes; compare it with the source before using it.",
     };
-    Halt::Again(Box::new(Fault::new("integrity", mismatch.to_string()).with_hint(hint)))
+    Stop::Restart(Box::new(Fault::new("integrity", mismatch.to_string()).with_hint(hint)))
 }

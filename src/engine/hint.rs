@@ -5,14 +5,14 @@ use crate::wire::error::Error;
 use crate::wire::net::connect::Distrust;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Side {
     /// Where bytes are read.
     Source,
     /// Where they are written.
     Target,
 }
 
-impl End {
+impl Side {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
@@ -22,7 +22,7 @@ impl End {
 }
 
 /// One sentence saying what to do, where one is known.
-pub(crate) fn hint(end: End, error: &Error) -> Option<String> {
+pub(crate) fn hint(end: Side, error: &Error) -> Option<String> {
     match error {
         Error::Refused { refusal, .. } => of_refusal(end, refusal),
         Error::Unconnected { source, .. } => Some(match source.distrust() {
@@ -35,12 +35,12 @@ pub(crate) fn hint(end: End, error: &Error) -> Option<String> {
     }
 }
 
-fn of_path(end: End) -> String {
+fn of_path(end: Side) -> String {
     match end {
-        End::Source => {
+        Side::Source => {
             "Check the source's endpoint and the route to it; in a VPC an S3 gateway endpoint or NAT is needed."
         }
-        End::Target => {
+        Side::Target => {
             "The border may be slow or closed; the next event or retry copies the object, and a function \
              in a VPC needs NAT to reach the target."
         }
@@ -63,22 +63,22 @@ fn of_distrust(name: &str, distrust: Distrust) -> String {
     }
 }
 
-fn of_refusal(end: End, refusal: &Refusal) -> Option<String> {
+fn of_refusal(end: Side, refusal: &Refusal) -> Option<String> {
     let name = end.name();
     let bucket = &refusal.bucket;
     Some(match (refusal.code.as_str(), end) {
         ("AccessDenied", _) if refusal.message.contains("kms:") => kms(name),
-        ("AccessDenied", End::Source) => format!(
+        ("AccessDenied", Side::Source) => format!(
             "Allow s3:GetObject, s3:GetObjectVersion, s3:GetObjectTagging and, so that an absent key is not answered with \
              403, s3:ListBucket on {bucket}."
         ),
-        ("AccessDenied", End::Target) if refusal.says_nothing() => format!(
+        ("AccessDenied", Side::Target) if refusal.has_no_code() => format!(
             "{} did not say why: allow the target's user what target-s3-policy.json lists, s3:ListBucket on {bucket} included, \
              without which an absent key is answered with 403; and see that its keys are known there: keys of aws-cn are \
              nothing in aws and the reverse.",
             refusal.operation
         ),
-        ("AccessDenied", End::Target) => format!(
+        ("AccessDenied", Side::Target) => format!(
             "Allow the target's user s3:PutObject, s3:GetObject and the others of target-s3-policy.json, and s3:ListBucket \
              on {bucket}, without which an absent key is answered with 403."
         ),
@@ -154,23 +154,23 @@ mod tests {
             let hint = hint(end, &refusal(code, message)).unwrap();
             assert!(hint.contains(expected), "{code}: {hint}");
         };
-        check(End::Target, "AccessDenied", "Access Denied", "s3:PutObject");
-        check(End::Target, "AccessDenied", "Access Denied", "s3:ListBucket");
+        check(Side::Target, "AccessDenied", "Access Denied", "s3:PutObject");
+        check(Side::Target, "AccessDenied", "Access Denied", "s3:ListBucket");
         // To a HEAD, which has no document to say more in.
-        check(End::Target, "AccessDenied", "", "s3:ListBucket");
-        check(End::Target, "AccessDenied", "", "aws-cn");
-        check(End::Source, "AccessDenied", "", "s3:ListBucket");
-        check(End::Target, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey");
-        check(End::Target, "KMS.DisabledException", "", "kms:");
-        check(End::Target, "NoSuchBucket", "", "bucket");
-        check(End::Target, "InvalidAccessKeyId", "", "aws-cn");
-        check(End::Source, "RequestTimeTooSkewed", "", "clock");
-        check(End::Source, "InvalidObjectState", "", "restore");
-        check(End::Target, "ExpiredToken", "", "renew");
-        check(End::Target, "MetadataTooLarge", "", "2 KB");
-        check(End::Source, "InvalidRequest", "The object was stored using a form of Server Side Encryption.", "SSE-C");
-        assert_eq!(hint(End::Target, &refusal("InvalidRequest", "")), None);
-        assert_eq!(hint(End::Target, &refusal("Unheard", "")), None);
+        check(Side::Target, "AccessDenied", "", "s3:ListBucket");
+        check(Side::Target, "AccessDenied", "", "aws-cn");
+        check(Side::Source, "AccessDenied", "", "s3:ListBucket");
+        check(Side::Target, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey");
+        check(Side::Target, "KMS.DisabledException", "", "kms:");
+        check(Side::Target, "NoSuchBucket", "", "bucket");
+        check(Side::Target, "InvalidAccessKeyId", "", "aws-cn");
+        check(Side::Source, "RequestTimeTooSkewed", "", "clock");
+        check(Side::Source, "InvalidObjectState", "", "restore");
+        check(Side::Target, "ExpiredToken", "", "renew");
+        check(Side::Target, "MetadataTooLarge", "", "2 KB");
+        check(Side::Source, "InvalidRequest", "The object was stored using a form of Server Side Encryption.", "SSE-C");
+        assert_eq!(hint(Side::Target, &refusal("InvalidRequest", "")), None);
+        assert_eq!(hint(Side::Target, &refusal("Unheard", "")), None);
     }
 
     #[test]
@@ -178,11 +178,11 @@ mod tests {
         let source = io::ErrorKind::TimedOut.into();
         let error = Error::Lost {
             operation: "PutObject",
-            stage: crate::wire::error::Stage::Head,
+            stage: crate::wire::error::LostAt::Head,
             source,
-            repeat: crate::s3::operation::Repeat::Traces,
+            repeat: crate::s3::operation::Idempotence::NotIdempotent,
             attempts: 3,
         };
-        assert!(hint(End::Target, &error).unwrap().contains("border"));
+        assert!(hint(Side::Target, &error).unwrap().contains("border"));
     }
 }

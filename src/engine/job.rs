@@ -1,11 +1,11 @@
 //! What is asked for, and what is noted down while it is done.
 
 use crate::engine::buffer::Buffers;
-use crate::engine::decide::plan::{EtagMode, Table};
-use crate::engine::decide::staging::Limits;
-use crate::engine::decide::ticket::{Ledger, Ticket, WhenStopped};
-use crate::engine::notes::Meter;
-use crate::engine::report::Place;
+use crate::engine::decide::plan::{EtagMode, PartSizeTable};
+use crate::engine::decide::staging::StagingLimits;
+use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
+use crate::engine::notes::Progress;
+use crate::engine::report::ObjectRef;
 use crate::s3::{Bucket, Key};
 use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::client::call::Client;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// One end of a copy.
 #[derive(Clone)]
-pub struct Side {
+pub struct ObjectClient {
     /// How to reach it.
     pub client: Client,
     /// The bucket.
@@ -53,15 +53,15 @@ pub struct Options {
     /// What is asked of the target's ETag.
     pub etag: EtagMode,
     /// From which sizes on an object is staged to keep its ETag.
-    pub staging: Limits,
+    pub staging: StagingLimits,
     /// By which table it is cut.
-    pub(crate) table: Table,
+    pub(crate) table: PartSizeTable,
     /// The user's own part size.
     pub part_size: Option<u64>,
     /// Where parts wait.
     pub buffering: Buffering,
     /// Parts under way at most, being read or being sent.
-    pub parts_under_way: usize,
+    pub parts_in_flight: usize,
     /// `x-amz-storage-class` at the target.
     pub(crate) storage_class: Option<String>,
     /// The KMS key at the target.
@@ -83,9 +83,9 @@ pub enum Trigger {
 #[derive(Clone)]
 pub struct Job {
     /// Where it is.
-    pub source: Side,
+    pub source: ObjectClient,
     /// Where it goes.
-    pub target: Side,
+    pub target: ObjectClient,
     /// How.
     pub options: Options,
     /// Its size as an event told it: never believed, but it saves a round trip when it is right.
@@ -99,7 +99,7 @@ pub struct Job {
     /// Where parts wait.
     pub buffers: Arc<Buffers>,
     /// Shown while it goes on.
-    pub meter: Arc<Meter>,
+    pub progress: Arc<Progress>,
     /// What came before, and what is left for later.
     pub ongoing: Ongoing,
 }
@@ -114,23 +114,23 @@ pub struct Ongoing {
     /// What becomes of an upload that cannot be finished.
     pub when_stopped: WhenStopped,
     /// Where open uploads are written down.
-    pub ledger: Option<Arc<dyn Ledger>>,
+    pub ledger: Option<Arc<dyn UploadJournal>>,
 }
 
 impl Job {
     /// The source as reports name it, before anything is known of it.
-    pub(crate) fn source_place(&self) -> Place {
-        place(&self.source)
+    pub(crate) fn source_ref(&self) -> ObjectRef {
+        object_ref(&self.source)
     }
 
     /// The target as reports name it, before anything is known of it.
-    pub(crate) fn target_place(&self) -> Place {
-        place(&self.target)
+    pub(crate) fn target_ref(&self) -> ObjectRef {
+        object_ref(&self.target)
     }
 }
 
-pub(crate) fn place(side: &Side) -> Place {
-    Place { bucket: side.bucket.as_str().to_owned(), key: side.key.as_str().to_owned(), ..Place::default() }
+pub(crate) fn object_ref(side: &ObjectClient) -> ObjectRef {
+    ObjectRef { bucket: side.bucket.as_str().to_owned(), key: side.key.as_str().to_owned(), ..ObjectRef::default() }
 }
 
 impl Job {

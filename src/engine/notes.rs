@@ -2,7 +2,7 @@
 
 use crate::engine::decide::checksum::left_behind;
 use crate::engine::decide::plan::Plan;
-use crate::engine::report::{BufferKind, NotCarried, Place};
+use crate::engine::report::{BufferKind, NotCarried, ObjectRef};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::sums::Checksum;
 use crate::wire::client::attempt::Attempts;
@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// How far it is.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct Progress {
     total: AtomicU64,
     sent: AtomicU64,
-    under_way: AtomicU32,
+    in_flight: AtomicU32,
 }
 
-impl Meter {
+impl Progress {
     /// Bytes of the object, 0 until known.
     pub fn total(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
@@ -29,8 +29,8 @@ impl Meter {
     }
 
     /// Parts under way.
-    pub fn under_way(&self) -> u32 {
-        self.under_way.load(Ordering::Relaxed)
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     pub(crate) fn begin(&self, total: u64) {
@@ -38,22 +38,22 @@ impl Meter {
         self.sent.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn arrived(&self, bytes: u64) {
+    pub(crate) fn add_sent(&self, bytes: u64) {
         self.sent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn enter(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
+    pub(crate) fn part_started(self: &Arc<Self>) -> InFlightGuard {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlightGuard(Arc::clone(self))
     }
 }
 
 /// A part under way, until it is dropped.
-pub(crate) struct UnderWay(Arc<Meter>);
+pub(crate) struct InFlightGuard(Arc<Progress>);
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -62,13 +62,13 @@ pub(crate) struct Notes {
     pub(crate) retries: AtomicU32,
     pub(crate) hedges: AtomicU32,
     pub(crate) streamed: AtomicU32,
-    landed: Landed,
-    kept: Mutex<Kept>,
+    landed: UploadCounts,
+    remarks: Mutex<Remarks>,
 }
 
 /// Parts that came to be in the upload that is open.
 #[derive(Debug, Default)]
-pub(crate) struct Landed {
+pub(crate) struct UploadCounts {
     bytes: AtomicU64,
     parts: AtomicU32,
     resumed: AtomicU32,
@@ -76,8 +76,8 @@ pub(crate) struct Landed {
 
 /// The part of the notes that goes into the report as it is.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Kept {
-    pub(crate) source: Option<Place>,
+pub(crate) struct Remarks {
+    pub(crate) source: Option<ObjectRef>,
     pub(crate) buffer: Option<BufferKind>,
     pub(crate) not_carried: Vec<NotCarried>,
     /// What is true of the state that is worked on.
@@ -86,12 +86,12 @@ pub(crate) struct Kept {
 }
 
 impl Notes {
-    pub(crate) fn with<T>(&self, write: impl FnOnce(&mut Kept) -> T) -> T {
-        write(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn with<T>(&self, write: impl FnOnce(&mut Remarks) -> T) -> T {
+        write(&mut self.remarks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Remarks something once.
-    pub(crate) fn remark(&self, reason: impl Into<String>) {
+    pub(crate) fn note(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.with(|kept| {
             if !kept.reasons.contains(&reason) {
@@ -101,7 +101,7 @@ impl Notes {
     }
 
     /// Remarks something once that happened at the target, and is not undone by beginning anew.
-    pub(crate) fn remark_for_good(&self, reason: impl Into<String>) {
+    pub(crate) fn note_permanent(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.with(|kept| {
             if !kept.history.contains(&reason) {
@@ -121,8 +121,8 @@ impl Notes {
     }
 
     /// Begins another pass over this state of the source: what was noted of another is not of this one.
-    pub(crate) fn pinned(&self, place: Place, head: &ObjectHead) {
-        let place = Place {
+    pub(crate) fn pinned(&self, place: ObjectRef, head: &ObjectHead) {
+        let place = ObjectRef {
             version_id: head.version.as_ref().map(|version| version.as_str().to_owned()),
             etag: Some(head.etag.as_str().to_owned()),
             size: Some(head.size),
@@ -130,7 +130,7 @@ impl Notes {
         };
         self.with(|kept| {
             let history = std::mem::take(&mut kept.history);
-            *kept = Kept { source: Some(place), buffer: kept.buffer, history, ..Kept::default() };
+            *kept = Remarks { source: Some(place), buffer: kept.buffer, history, ..Remarks::default() };
         });
     }
 
@@ -152,13 +152,13 @@ impl Notes {
 
     /// Bytes and parts that were sent into the upload that is open, and parts of it that were there before.
     pub(crate) fn in_upload(&self) -> (u64, u32, u32) {
-        let Landed { bytes, parts, resumed } = &self.landed;
+        let UploadCounts { bytes, parts, resumed } = &self.landed;
         (bytes.load(Ordering::Relaxed), parts.load(Ordering::Relaxed), resumed.load(Ordering::Relaxed))
     }
 
     /// Nothing is pinned any more: what was noted of the state that is gone is not of its being gone.
     pub(crate) fn unpinned(&self) {
-        self.with(|kept| *kept = Kept { history: std::mem::take(&mut kept.history), ..Kept::default() });
+        self.with(|kept| *kept = Remarks { history: std::mem::take(&mut kept.history), ..Remarks::default() });
     }
 
     pub(crate) fn count(&self, attempts: &Attempts) {

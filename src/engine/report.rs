@@ -186,7 +186,7 @@ impl Fault {
 
 /// One side of the copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ObjectRef {
     /// The bucket.
     pub(crate) bucket: String,
     /// The key.
@@ -205,9 +205,9 @@ pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
     /// The source.
-    pub source: Place,
+    pub source: ObjectRef,
     /// The target; its version and size are not reported.
-    pub target: Place,
+    pub target: ObjectRef,
     /// Bytes that were sent and count at the target.
     pub bytes: u64,
     /// Parts that were sent; 1 for a single PUT.
@@ -238,7 +238,7 @@ pub struct Report {
 
 impl Report {
     /// A report of work that has not begun: nothing sent, nothing proven.
-    pub(crate) fn new(outcome: Outcome, source: Place, target: Place) -> Self {
+    pub(crate) fn new(outcome: Outcome, source: ObjectRef, target: ObjectRef) -> Self {
         Self {
             outcome,
             source,
@@ -259,7 +259,7 @@ impl Report {
         }
     }
 
-    pub(crate) fn failed(source: Place, target: Place, fault: Fault) -> Self {
+    pub(crate) fn failed(source: ObjectRef, target: ObjectRef, fault: Fault) -> Self {
         Self { fault: Some(Box::new(fault)), ..Self::new(Outcome::Failed, source, target) }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The names and the order of a report's fields are a contract: scripts outside the project read them.
 
-use crate::engine::report::{Fault, Place, Proof, Report};
+use crate::engine::report::{Fault, ObjectRef, Proof, Report};
 use crate::events::disposition::is_failure;
 use crate::events::refusal::NotAccepted;
 use crate::events::ticket::ticket_json;
@@ -104,7 +104,7 @@ fn plain_json(report: &Report) -> Value {
 }
 
 /// A key is never empty, so an empty one stands for none: events that were refused or ignored may name no object.
-fn key_of(place: &Place) -> Option<&str> {
+fn key_of(place: &ObjectRef) -> Option<&str> {
     Some(place.key.as_str()).filter(|key| !key.is_empty())
 }
 
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use crate::engine::report::{BufferKind, NotCarried, Outcome};
 
-    fn place(bucket: &str) -> Place {
-        Place { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..Place::default() }
+    fn place(bucket: &str) -> ObjectRef {
+        ObjectRef { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..ObjectRef::default() }
     }
 
     fn copied() -> Report {
@@ -141,7 +141,7 @@ mod tests {
             buffer: Some(BufferKind::Memory),
             etag_preserved: true,
             verified_by: vec![Proof::ETag, Proof::Crc64Nvme, Proof::SourceETag],
-            ..Report::new(Outcome::Copied, Place { size: Some(123), ..place("a") }, place("b"))
+            ..Report::new(Outcome::Copied, ObjectRef { size: Some(123), ..place("a") }, place("b"))
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_report_without_an_object_has_null_keys() {
-        let json = report_json(&Report::new(Outcome::Ignored, Place::default(), Place::default()));
+        let json = report_json(&Report::new(Outcome::Ignored, ObjectRef::default(), ObjectRef::default()));
         assert_eq!((&json["source"]["key"], &json["target"]["key"]), (&Value::Null, &Value::Null));
     }
 

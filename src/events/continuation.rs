@@ -4,14 +4,14 @@
 
 use crate::events::refusal::NotAccepted;
 use crate::events::ticket::{read_ticket, ticket_json};
-use crate::events::{Continued, Task, expect_bucket, text};
+use crate::events::{Continuation, Task, expect_bucket, text};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 
 pub(crate) const OP: &str = "continue";
 
 /// The message that leaves a task to another invocation.
-pub fn continuation(source: &Bucket, key: &Key, size: Option<u64>, time_ms: Option<i64>, at: &Continued) -> Value {
+pub fn continuation(source: &Bucket, key: &Key, size: Option<u64>, time_ms: Option<i64>, at: &Continuation) -> Value {
     json!({
         "op": OP,
         "bucket": source.as_str(),
@@ -33,7 +33,7 @@ pub(crate) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> 
         size_hint: value.get("size").and_then(Value::as_u64),
         event_time_ms: value.get("event_time_ms").and_then(Value::as_i64),
         event: OP.to_owned(),
-        continued: Some(Box::new(Continued {
+        continued: Some(Box::new(Continuation {
             // One that cannot be read, of another version of this program, is none: the object is copied from the start.
             ticket: value.get("ticket").and_then(read_ticket),
             fruitless: u32::try_from(fruitless).unwrap_or(u32::MAX),
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn what_is_left_is_found() {
         let key = Key::new("a+b %20/é//").unwrap();
-        let at = Continued { ticket: None, fruitless: 2 };
+        let at = Continuation { ticket: None, fruitless: 2 };
         let payload = continuation(&bucket(), &key, Some(7), Some(9), &at).to_string();
         let expected = Task::Reconcile {
             key,
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn one_about_another_bucket_or_about_nothing_is_refused() {
         let key = Key::new("k").unwrap();
-        let foreign = continuation(&Bucket::new("other").unwrap(), &key, None, None, &Continued::default());
+        let foreign = continuation(&Bucket::new("other").unwrap(), &key, None, None, &Continuation::default());
         assert!(matches!(read(&foreign, &bucket()), Err(NotAccepted::ForeignBucket { .. })));
         for bad in [json!({ "op": OP }), json!({ "op": OP, "bucket": "a-bucket" })] {
             assert!(matches!(read(&bad, &bucket()), Err(NotAccepted::Missing { .. })), "{bad}");

@@ -76,14 +76,14 @@ fn away(receives: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::report::Place;
+    use crate::engine::report::ObjectRef;
 
     fn failed(class: &'static str) -> Report {
-        Report::failed(Place::default(), Place::default(), Fault::new(class, "it did not work"))
+        Report::failed(ObjectRef::default(), ObjectRef::default(), Fault::new(class, "it did not work"))
     }
 
     fn of(outcome: Outcome) -> Report {
-        Report::new(outcome, Place::default(), Place::default())
+        Report::new(outcome, ObjectRef::default(), ObjectRef::default())
     }
 
     #[test]

@@ -38,26 +38,26 @@ pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<
     let Some(records) = records.as_array() else {
         return Err(NotAccepted::unknown(format!("{} as `Records`", kind(records))));
     };
-    match records.first().map(Origin::of) {
+    match records.first().map(RecordSource::of) {
         None => Err(NotAccepted::unknown("an empty list of records")),
-        Some(Origin::S3) => {
+        Some(RecordSource::S3) => {
             Ok(Invocation::Notifications(records.iter().map(|record| notification(record, source)).collect()))
         }
-        Some(Origin::Sqs) => {
+        Some(RecordSource::Sqs) => {
             let messages: Result<_, _> = records.iter().map(|record| message(record, source, depth)).collect();
             Ok(Invocation::Messages(messages?))
         }
-        Some(Origin::Other(name)) => Err(NotAccepted::unknown(name)),
+        Some(RecordSource::Other(name)) => Err(NotAccepted::unknown(name)),
     }
 }
 
-enum Origin {
+enum RecordSource {
     S3,
     Sqs,
     Other(String),
 }
 
-impl Origin {
+impl RecordSource {
     fn of(record: &Value) -> Self {
         // SNS alone writes the name with a capital.
         match text(record, "/eventSource").or_else(|| text(record, "/EventSource")) {
@@ -72,10 +72,10 @@ impl Origin {
 }
 
 fn notification(record: &Value, source: &Bucket) -> Item {
-    match Origin::of(record) {
-        Origin::S3 => notification::read(record, source),
-        Origin::Sqs => Err(NotAccepted::unknown("an SQS message among S3's records")),
-        Origin::Other(name) => Err(NotAccepted::unknown(name)),
+    match RecordSource::of(record) {
+        RecordSource::S3 => notification::read(record, source),
+        RecordSource::Sqs => Err(NotAccepted::unknown("an SQS message among S3's records")),
+        RecordSource::Other(name) => Err(NotAccepted::unknown(name)),
     }
 }
 

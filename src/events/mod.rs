@@ -64,7 +64,7 @@ pub(crate) struct Delivery {
 
 /// Where an earlier invocation left an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Continued {
+pub struct Continuation {
     /// The upload to go on with; without one the object was only sent on, to have an invocation of its own.
     pub ticket: Option<Ticket>,
     /// How many invocations in a row came no further.
@@ -85,7 +85,7 @@ pub enum Task {
         /// The event's own name, such as `Object Created` or `ObjectCreated:Put`.
         event: String,
         /// Where an earlier invocation left it, if one did.
-        continued: Option<Box<Continued>>,
+        continued: Option<Box<Continuation>>,
     },
     /// Nothing: an event that says nothing about content.
     Ignored {

@@ -2,7 +2,7 @@
 //!
 //! Foreign text is shown quoted and cut short: it ends up in logs and in callers' error messages.
 
-use crate::engine::report::{Fault, Place, Report};
+use crate::engine::report::{Fault, ObjectRef, Report};
 use crate::s3::{Bucket, Invalid};
 use thiserror::Error;
 
@@ -67,7 +67,7 @@ impl NotAccepted {
 
     /// The report of a record that was refused. It has no key, whose place stays empty.
     pub(crate) fn report(&self, source: &Bucket, target: &Bucket) -> Report {
-        let place = |bucket: &Bucket| Place { bucket: bucket.to_string(), ..Place::default() };
+        let place = |bucket: &Bucket| ObjectRef { bucket: bucket.to_string(), ..ObjectRef::default() };
         Report::failed(place(source), place(target), self.fault())
     }
 

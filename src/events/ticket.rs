@@ -4,7 +4,7 @@
 //! ticket that cannot be read is no ticket, and the object is copied from the start.
 
 use crate::engine::decide::plan::Layout;
-use crate::engine::decide::ticket::{Pin, Ticket};
+use crate::engine::decide::ticket::{SourcePin, Ticket};
 use crate::s3::UploadId;
 use crate::s3::etag::ETag;
 use crate::s3::operation::Precondition;
@@ -15,16 +15,16 @@ use serde_json::Value;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct TicketJson {
     version: u32,
     upload_id: String,
-    source: Source,
-    layout: Parts,
-    condition: Condition,
+    source: SourceJson,
+    layout: LayoutJson,
+    condition: ConditionJson,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Source {
+struct SourceJson {
     etag: String,
     version_id: Option<String>,
     size: u64,
@@ -34,33 +34,33 @@ struct Source {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Parts {
+enum LayoutJson {
     Even { part: u64, size: u64 },
     Uneven(Vec<u64>),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Condition {
+enum ConditionJson {
     IfAbsent,
     IfMatch(String),
 }
 
 /// A ticket as JSON.
 pub fn ticket_json(ticket: &Ticket) -> Value {
-    let Pin { etag, version, size, last_modified, style } = ticket.pin.clone();
-    let written = Written {
+    let SourcePin { etag, version, size, last_modified, style } = ticket.pin.clone();
+    let written = TicketJson {
         version: VERSION,
         upload_id: ticket.upload.as_str().to_owned(),
-        source: Source { etag, version_id: version, size, last_modified, style },
+        source: SourceJson { etag, version_id: version, size, last_modified, style },
         layout: match ticket.layout.clone() {
-            Layout::Even { part, size } => Parts::Even { part, size },
-            Layout::Uneven(lengths) => Parts::Uneven(lengths),
+            Layout::Even { part, size } => LayoutJson::Even { part, size },
+            Layout::Uneven(lengths) => LayoutJson::Uneven(lengths),
         },
         condition: match &ticket.condition {
-            Precondition::IfAbsent => Condition::IfAbsent,
+            Precondition::IfAbsent => ConditionJson::IfAbsent,
             // Quoted, since what is read is unquoted once: a text can have quotes of its own.
-            Precondition::IfMatch(etag) => Condition::IfMatch(etag.quoted()),
+            Precondition::IfMatch(etag) => ConditionJson::IfMatch(etag.quoted()),
         },
     };
     serde_json::json!(written)
@@ -68,20 +68,20 @@ pub fn ticket_json(ticket: &Ticket) -> Value {
 
 /// Reads one; `None` if it is none, or of another version.
 pub fn read_ticket(value: &Value) -> Option<Ticket> {
-    let Written { version, upload_id, source, layout, condition } = Written::deserialize(value).ok()?;
-    let Source { etag, version_id, size, last_modified, style } = source;
+    let TicketJson { version, upload_id, source, layout, condition } = TicketJson::deserialize(value).ok()?;
+    let SourceJson { etag, version_id, size, last_modified, style } = source;
     let layout = match layout {
-        Parts::Even { part: 0, .. } => return None,
-        Parts::Even { part, size } => Layout::Even { part, size },
-        Parts::Uneven(lengths) => Layout::Uneven(lengths),
+        LayoutJson::Even { part: 0, .. } => return None,
+        LayoutJson::Even { part, size } => Layout::Even { part, size },
+        LayoutJson::Uneven(lengths) => Layout::Uneven(lengths),
     };
     let ticket = Ticket {
         upload: UploadId::new(&upload_id).ok()?,
-        pin: Pin { etag, version: version_id, size, last_modified, style },
+        pin: SourcePin { etag, version: version_id, size, last_modified, style },
         layout,
         condition: match condition {
-            Condition::IfAbsent => Precondition::IfAbsent,
-            Condition::IfMatch(etag) => Precondition::IfMatch(ETag::listed(&etag)),
+            ConditionJson::IfAbsent => Precondition::IfAbsent,
+            ConditionJson::IfMatch(etag) => Precondition::IfMatch(ETag::listed(&etag)),
         },
     };
     (version == VERSION).then_some(ticket)
@@ -93,7 +93,7 @@ mod tests {
     use serde_json::json;
 
     fn ticket(layout: Layout, condition: Precondition) -> Ticket {
-        let pin = Pin {
+        let pin = SourcePin {
             etag: "0cc175b9c0f1b6a831c399e269772661-2".into(),
             version: Some("v".into()),
             size: 20,

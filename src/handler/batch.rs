@@ -4,8 +4,8 @@ use crate::engine::report::{Outcome, Report};
 use crate::events::answer::Answer;
 use crate::events::continuation::continuation;
 use crate::events::disposition::{Disposition, delay};
-use crate::events::{Continued, Delivery, Item, Message, Task};
-use crate::handler::{Function, Told};
+use crate::events::{Continuation, Delivery, Item, Message, Task};
+use crate::handler::{Function, Measurement};
 use crate::queue::{QueueArn, QueueError};
 use crate::s3::{Key, UploadId};
 use crate::telemetry;
@@ -47,7 +47,7 @@ impl Function {
     ) -> Vec<Report> {
         let began = Instant::now();
         let wanted = self.expect(&items);
-        let left = self.look_at_left(&items, queue, deadline).await;
+        let left = self.find_leftovers(&items, queue, deadline).await;
         let is_alone = items.len() == 1;
         let mut reports: Vec<Option<Report>> = vec![None; items.len()];
         let (mut first, mut last) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ impl Function {
         }
         let reports: Vec<Report> = reports.into_iter().flatten().collect();
         if wanted > 0 {
-            (self.on_told)(Told::Invocation(&telemetry::Invocation {
+            (self.metrics)(Measurement::Invocation(&telemetry::InvocationMetrics {
                 bytes: reports.iter().map(|report| report.bytes).sum(),
                 seconds: began.elapsed().as_secs_f64(),
                 source_window: self.source.window(),
@@ -86,13 +86,14 @@ impl Function {
         if !self.settings.filter.includes(key.as_str()) {
             return None;
         }
-        let body = continuation(&self.settings.source.bucket, key, *size_hint, *event_time_ms, &Continued::default());
+        let body =
+            continuation(&self.settings.source.bucket, key, *size_hint, *event_time_ms, &Continuation::default());
         if !self.sent(queue, &body, Duration::ZERO, deadline).await {
             return None;
         }
-        let report = Report::new(Outcome::HandedOver, self.source_place(Some(key)), self.target_place(None));
+        let report = Report::new(Outcome::HandedOver, self.source_ref(Some(key)), self.target_ref(None));
         let report = Report { reason: Some("sent on, to have an invocation of its own".to_owned()), ..report };
-        self.told(&report, None);
+        self.record_report(&report, None);
         Some(report)
     }
 
@@ -106,7 +107,7 @@ impl Function {
     ) -> Option<&'a str> {
         let mut undone = Vec::with_capacity(reports.len());
         for (item, report) in message.items.iter().zip(reports) {
-            if !self.goes_on_elsewhere(item, report, queue, deadline).await {
+            if !self.continued_elsewhere(item, report, queue, deadline).await {
                 undone.push(report.clone());
             }
         }
@@ -116,26 +117,26 @@ impl Function {
             (Disposition::Done, _) => None,
             (Disposition::Later(_) | Disposition::Dead, None) => Some(&message.id),
             (Disposition::Later(time), Some((delivery, queue))) => {
-                let hiding = self.queues.hide(queue, &delivery.receipt, time);
-                self.done("a message could not be asked for later", hiding, deadline).await;
+                let hiding = self.queues.delay(queue, &delivery.receipt, time);
+                self.carried_out("a message could not be asked for later", hiding, deadline).await;
                 Some(&message.id)
             }
             (Disposition::Dead, Some((delivery, queue))) => {
-                let is_buried = self.buried(delivery, queue, &undone, deadline).await;
+                let is_buried = self.dead_lettered(delivery, queue, &undone, deadline).await;
                 if is_buried { None } else { Some(&message.id) }
             }
         }
     }
 
-    async fn buried(&self, delivery: &Delivery, queue: &QueueArn, undone: &[Report], deadline: Instant) -> bool {
+    async fn dead_lettered(&self, delivery: &Delivery, queue: &QueueArn, undone: &[Report], deadline: Instant) -> bool {
         let fault = undone.iter().find_map(|report| report.fault.as_deref());
         let (class, why) = fault.map_or(("internal", ""), |fault| (fault.class, fault.message.as_str()));
-        let burying = self.queues.bury(queue, &delivery.body, class, why);
-        self.done("a message could not be put aside", burying, deadline).await
+        let burying = self.queues.dead_letter(queue, &delivery.body, class, why);
+        self.carried_out("a message could not be put aside", burying, deadline).await
     }
 
     /// Leaves an object that can be gone on with to another invocation. True if there is nothing more to do about it here.
-    async fn goes_on_elsewhere(
+    async fn continued_elsewhere(
         &self,
         item: &Item,
         report: &Report,
@@ -146,7 +147,7 @@ impl Function {
         let (Some(ticket), Some(queue)) = (&report.ticket, queue) else { return false };
         let before = continued.as_ref().map_or(0, |continued| continued.fruitless);
         let fruitless = if report.bytes == 0 { before.saturating_add(1) } else { 0 };
-        let at = Continued { ticket: Some(ticket.as_ref().clone()), fruitless };
+        let at = Continuation { ticket: Some(ticket.as_ref().clone()), fruitless };
         let size = report.source.size.or(*size_hint);
         let body = continuation(&self.settings.source.bucket, key, size, *event_time_ms, &at);
         if !self.sent(queue, &body, delay(report, fruitless), deadline).await {
@@ -168,14 +169,15 @@ impl Function {
 
     /// Puts a message into the queue. False if that cannot be said to have been done.
     pub(crate) async fn sent(&self, queue: &QueueArn, body: &Value, delay: Duration, deadline: Instant) -> bool {
-        let is_sent = self.done("a message could not be sent", self.queues.send(queue, body, delay), deadline).await;
+        let is_sent =
+            self.carried_out("a message could not be sent", self.queues.send(queue, body, delay), deadline).await;
         if is_sent {
             info!(key = body["key"].as_str(), fruitless = body["fruitless"].as_u64(), "left to another invocation");
         }
         is_sent
     }
 
-    async fn done(
+    async fn carried_out(
         &self,
         what: &'static str,
         doing: impl Future<Output = Result<(), QueueError>>,

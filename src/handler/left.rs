@@ -3,12 +3,12 @@
 //! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the queue, so
 //! that nothing waits for chance to bring the key to this sandbox again.
 
-use crate::engine::decide::ticket::{Ledger, Ticket, WhenStopped};
+use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::job::Ongoing;
 use crate::events::continuation::continuation;
-use crate::events::{Continued, Item, Task};
+use crate::events::{Continuation, Item, Task};
 use crate::handler::Function;
-use crate::journal::{Before, Entry, Named, Names};
+use crate::journal::{CopyName, Entry, ObjectName, PriorRun};
 use crate::queue::QueueArn;
 use crate::s3::endpoint::Endpoint;
 use crate::s3::{Bucket, Key};
@@ -23,12 +23,12 @@ const FRUITLESS: u32 = 3;
 
 /// Entries of the journal that nobody has taken yet, by the source's key.
 #[derive(Default)]
-pub(crate) struct Left(Mutex<BTreeMap<String, (Entry, Before)>>);
+pub(crate) struct Leftovers(Mutex<BTreeMap<String, (Entry, PriorRun)>>);
 
-impl Left {
+impl Leftovers {
     /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no place
     /// then. The next invocation finds it again.
-    fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, Before)> {
+    fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, PriorRun)> {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, before) = left.get(key.as_str())?;
         let is_another =
@@ -39,7 +39,12 @@ impl Left {
 
 impl Function {
     /// Looks at what was left, keeps what these records go on with, and leaves the rest to the queue.
-    pub(crate) async fn look_at_left(&self, items: &[Item], queue: Option<&QueueArn>, deadline: Instant) -> Arc<Left> {
+    pub(crate) async fn find_leftovers(
+        &self,
+        items: &[Item],
+        queue: Option<&QueueArn>,
+        deadline: Instant,
+    ) -> Arc<Leftovers> {
         let journal = self.journal.clone();
         // The usual case costs one look at a folder that is not there.
         let found = tokio::task::spawn_blocking(move || journal.left()).await;
@@ -57,7 +62,7 @@ impl Function {
                 Ok(Task::Ignored { .. }) | Err(_) => None,
             })
             .collect();
-        let left = Left::default();
+        let left = Leftovers::default();
         for (entry, before) in found {
             let names = entry.names().clone();
             let Ok(key) = Key::new(&names.source.key) else { continue };
@@ -69,7 +74,7 @@ impl Function {
                 left.0.lock().unwrap_or_else(PoisonError::into_inner).insert(names.source.key, (entry, before));
             } else if let (Some(queue), Some(ticket)) = (queue, before.ticket) {
                 let size = ticket.pin.size;
-                let at = Continued { ticket: Some(ticket), fruitless: 0 };
+                let at = Continuation { ticket: Some(ticket), fruitless: 0 };
                 let body = continuation(&self.settings.source.bucket, &key, Some(size), None, &at);
                 if self.sent(queue, &body, Duration::ZERO, deadline).await {
                     let _ = entry.ended();
@@ -80,25 +85,31 @@ impl Function {
     }
 
     /// What came before for a key, and where it is written down what comes now.
-    pub(crate) fn ongoing(&self, key: &Key, target: &Key, left: &Left, continued: Option<&Continued>) -> Ongoing {
+    pub(crate) fn ongoing(
+        &self,
+        key: &Key,
+        target: &Key,
+        left: &Leftovers,
+        continued: Option<&Continuation>,
+    ) -> Ongoing {
         let fruitless = continued.map_or(0, |continued| continued.fruitless);
         let when_stopped = if fruitless < FRUITLESS { WhenStopped::Keep } else { WhenStopped::Abort };
         let brought = continued.and_then(|continued| continued.ticket.clone());
-        let (ledger, before): (Arc<dyn Ledger>, Before) = match left.take(key, brought.as_ref()) {
+        let (ledger, before): (Arc<dyn UploadJournal>, PriorRun) = match left.take(key, brought.as_ref()) {
             Some((entry, before)) => (Arc::new(entry), before),
-            None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), Before::default()),
+            None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), PriorRun::default()),
         };
         Ongoing { ticket: brought.or(before.ticket), intended: before.intended, when_stopped, ledger: Some(ledger) }
     }
 
     /// A pair of objects as the journal names it.
-    pub(crate) fn names(&self, key: &Key, target: &str) -> Names {
-        let named = |endpoint: &Endpoint, bucket: &Bucket, key: &str| Named {
+    pub(crate) fn names(&self, key: &Key, target: &str) -> CopyName {
+        let named = |endpoint: &Endpoint, bucket: &Bucket, key: &str| ObjectName {
             endpoint: endpoint.locate(bucket, None).authority(),
             bucket: bucket.to_string(),
             key: key.to_owned(),
         };
-        Names {
+        CopyName {
             source: named(&self.settings.source.endpoint, &self.settings.source.bucket, key.as_str()),
             target: named(&self.settings.target.endpoint, &self.settings.target.bucket, target),
         }

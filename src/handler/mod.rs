@@ -7,21 +7,21 @@ mod batch;
 mod left;
 pub(crate) mod sweep;
 
-use crate::engine::buffer::{Buffers, Limits, TmpLimit};
+use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use crate::engine::copy::copy;
-use crate::engine::decide::plan::Table;
+use crate::engine::decide::plan::PartSizeTable;
 use crate::engine::decide::reserved;
 use crate::engine::decide::staging;
-use crate::engine::hint::End;
-use crate::engine::job::{Buffering, Job, Ongoing, Options, Side, Trigger};
-use crate::engine::notes::Meter;
+use crate::engine::hint::Side;
+use crate::engine::job::{Buffering, Job, ObjectClient, Ongoing, Options, Trigger};
+use crate::engine::notes::Progress;
 use crate::engine::pace::adaptive::Adaptive;
-use crate::engine::pace::admission::Governed;
+use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::Bounds;
-use crate::engine::report::{Fault, Outcome, Place, Report};
+use crate::engine::report::{Fault, ObjectRef, Outcome, Report};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
-use crate::handler::left::Left;
+use crate::handler::left::Leftovers;
 use crate::journal::Journal;
 use crate::queue::Queues;
 use crate::s3::Key;
@@ -31,9 +31,9 @@ use crate::sync::sweep::DEFAULT_AGE;
 use crate::telemetry;
 use crate::wire::client::call::{Client, Config};
 use crate::wire::deadline::Deadline;
-use crate::wire::keys::{Fixed, Kept};
+use crate::wire::keys::{CachedKeys, Fixed};
 use crate::wire::net::connect::Connect;
-use crate::wire::net::host_limits::Room;
+use crate::wire::net::host_limits::HostLimits;
 use crate::wire::sdk;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,48 +56,48 @@ const TMP_SHARE: u64 = 90;
 
 /// What is worth telling whoever keeps metrics.
 #[derive(Debug, Clone, Copy)]
-pub enum Told<'a> {
+pub enum Measurement<'a> {
     /// What became of an object, with the milliseconds since 1970 at which its event happened.
     Object(&'a Report, Option<i64>),
     /// What an invocation came to.
-    Invocation(&'a telemetry::Invocation),
+    Invocation(&'a telemetry::InvocationMetrics),
 }
 
-pub(crate) type OnTold = Box<dyn Fn(Told<'_>) + Send + Sync>;
+pub(crate) type MetricsSink = Box<dyn Fn(Measurement<'_>) + Send + Sync>;
 
 /// What the function is given besides its settings. Lambda's has the default; a test that breaks the world cannot wait for
 /// minutes, nor move gigabytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
     /// By which table objects are cut.
-    pub table: Table,
+    pub table: PartSizeTable,
     /// What becomes of each client's patience.
     pub patience: fn(Config) -> Config,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { table: Table::V1, patience: std::convert::identity }
+        Self { table: PartSizeTable::V1, patience: std::convert::identity }
     }
 }
 
 /// The function's state between invocations.
 pub struct Function {
     settings: FunctionSettings,
-    table: Table,
+    table: PartSizeTable,
     source: Client,
     target: Client,
     buffers: Arc<Buffers>,
     records: Arc<Semaphore>,
-    parts_under_way: usize,
+    parts_in_flight: usize,
     queues: Queues,
     journal: Journal,
-    on_told: OnTold,
+    metrics: MetricsSink,
 }
 
 impl Function {
     /// A function that has not connected to anything yet.
-    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_told: OnTold) -> Arc<Self> {
+    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_told: MetricsSink) -> Arc<Self> {
         Self::tuned(settings, connector, on_told, Tuning::default())
     }
 
@@ -105,11 +105,11 @@ impl Function {
     pub fn tuned(
         settings: FunctionSettings,
         connector: &Arc<dyn Connect>,
-        on_told: OnTold,
+        on_told: MetricsSink,
         tuning: Tuning,
     ) -> Arc<Self> {
         let Tuning { table, patience } = tuning;
-        let room = Room::of_this_machine();
+        let room = HostLimits::of_this_machine();
         let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
         let fixed = Fixed(settings.source_credentials.clone());
         let source = Client::new(
@@ -117,7 +117,7 @@ impl Function {
             settings.source.endpoint.clone(),
             settings.source.region.clone(),
             Arc::new(fixed),
-            Arc::new(Governed::new("source", Adaptive::new(at_source))),
+            Arc::new(Admission::new("source", Adaptive::new(at_source))),
             Arc::clone(connector),
         );
         let secrets = secrets::client(
@@ -130,11 +130,11 @@ impl Function {
             patience(Config::new("target", at_target.most)),
             settings.target.endpoint.clone(),
             settings.target.region.clone(),
-            Arc::new(Kept::new(Secret::new(secrets, &settings.secret_id))),
-            Arc::new(Governed::new("target", Adaptive::new(at_target))),
+            Arc::new(CachedKeys::new(Secret::new(secrets, &settings.secret_id))),
+            Arc::new(Admission::new("target", Adaptive::new(at_target))),
             Arc::clone(connector),
         );
-        let limits = Limits {
+        let limits = BufferLimits {
             memory: settings.heap_budget,
             tmp_dir: settings.tmp_dir.clone(),
             tmp: TmpLimit::ShareOfFree(TMP_SHARE),
@@ -149,7 +149,18 @@ impl Function {
             sdk::Transport::new(Arc::clone(connector)),
         );
         let journal = Journal::new(settings.tmp_dir.join("xpsync-uploads"));
-        Arc::new(Self { settings, table, source, target, buffers, records, parts_under_way, queues, journal, on_told })
+        Arc::new(Self {
+            settings,
+            table,
+            source,
+            target,
+            buffers,
+            records,
+            parts_in_flight: parts_under_way,
+            queues,
+            journal,
+            metrics: on_told,
+        })
     }
 
     /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
@@ -180,7 +191,7 @@ impl Function {
             Ok(invocation) => invocation,
             Err(refused) => {
                 let report = refused.report(&self.settings.source.bucket, &self.settings.target.bucket);
-                self.told(&report, None);
+                self.record_report(&report, None);
                 return Answer::of_one(&report);
             }
         };
@@ -217,14 +228,14 @@ impl Function {
     }
 
     /// Works on records, each in a task of its own, and reports in their order.
-    async fn records(self: &Arc<Self>, items: Vec<Item>, left: &Arc<Left>, deadline: Instant) -> Vec<Report> {
-        let tasks: Vec<(Place, Option<i64>, JoinHandle<Report>)> = items
+    async fn records(self: &Arc<Self>, items: Vec<Item>, left: &Arc<Leftovers>, deadline: Instant) -> Vec<Report> {
+        let tasks: Vec<(ObjectRef, Option<i64>, JoinHandle<Report>)> = items
             .into_iter()
             .map(|item| {
                 let (place, time) = match &item {
-                    Ok(Task::Reconcile { key, event_time_ms, .. }) => (self.source_place(Some(key)), *event_time_ms),
-                    Ok(Task::Ignored { key, .. }) => (self.source_place(key.as_ref()), None),
-                    Err(_) => (self.source_place(None), None),
+                    Ok(Task::Reconcile { key, event_time_ms, .. }) => (self.source_ref(Some(key)), *event_time_ms),
+                    Ok(Task::Ignored { key, .. }) => (self.source_ref(key.as_ref()), None),
+                    Err(_) => (self.source_ref(None), None),
                 };
                 let (function, left) = (Arc::clone(self), Arc::clone(left));
                 (place, time, tokio::spawn(async move { function.record(item, &left, deadline).await }))
@@ -235,15 +246,15 @@ impl Function {
             let report = task.await.unwrap_or_else(|panic| {
                 let fault = Fault::new("internal", format!("the task of this record ended without a report: {panic}"))
                     .with_hint("This is a defect of xpsync; please report it with the log of this invocation.");
-                Report::failed(place, self.target_place(None), fault)
+                Report::failed(place, self.target_ref(None), fault)
             });
-            self.told(&report, time);
+            self.record_report(&report, time);
             reports.push(report);
         }
         reports
     }
 
-    async fn record(&self, item: Item, left: &Left, deadline: Instant) -> Report {
+    async fn record(&self, item: Item, left: &Leftovers, deadline: Instant) -> Report {
         let (key, size_hint, continued) = match item {
             Err(refused) => return refused.report(&self.settings.source.bucket, &self.settings.target.bucket),
             Ok(Task::Ignored { what, key }) => {
@@ -258,7 +269,7 @@ impl Function {
             Ok(target_key) => target_key,
             Err(invalid) => {
                 let fault = Fault::new("configuration", format!("with TARGET_PREFIX before it: {invalid}"));
-                return Report::failed(self.source_place(Some(&key)), self.target_place(None), fault);
+                return Report::failed(self.source_ref(Some(&key)), self.target_ref(None), fault);
             }
         };
         if target_key.as_str().starts_with(reserved::PREFIX) {
@@ -274,7 +285,7 @@ impl Function {
     fn with_secret(&self, mut report: Report) -> Report {
         if let Some(fault) = &mut report.fault
             && matches!(fault.status, Some(400 | 403))
-            && fault.message.starts_with(End::Target.name())
+            && fault.message.starts_with(Side::Target.name())
             && let Some(hint) = &mut fault.hint
         {
             hint.push_str(&format!(" The keys are those of the secret `{}`.", self.settings.secret_id));
@@ -285,15 +296,19 @@ impl Function {
     fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant, ongoing: Ongoing) -> Job {
         let margin = margin(deadline);
         Job {
-            source: Side { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
-            target: Side { client: self.target.clone(), bucket: self.settings.target.bucket.clone(), key: target_key },
+            source: ObjectClient { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
+            target: ObjectClient {
+                client: self.target.clone(),
+                bucket: self.settings.target.bucket.clone(),
+                key: target_key,
+            },
             options: Options {
                 etag: self.settings.etag_mode,
-                staging: staging::Limits::of(&self.table),
+                staging: staging::StagingLimits::of(&self.table),
                 table: self.table,
                 part_size: None,
                 buffering: Buffering::Auto(self.settings.memory_threshold),
-                parts_under_way: self.parts_under_way,
+                parts_in_flight: self.parts_in_flight,
                 storage_class: self.settings.storage_class.clone(),
                 kms_key: self.settings.kms_key.clone(),
                 deletes: self.settings.deletes,
@@ -303,27 +318,27 @@ impl Function {
             deadline: Deadline::at(deadline).earlier(margin),
             grace: margin / 4 * 3,
             buffers: Arc::clone(&self.buffers),
-            meter: Arc::new(Meter::default()),
+            progress: Arc::new(Progress::default()),
             ongoing,
         }
     }
 
     fn ignored(&self, key: Option<&Key>, reason: String) -> Report {
-        let report = Report::new(Outcome::Ignored, self.source_place(key), self.target_place(None));
+        let report = Report::new(Outcome::Ignored, self.source_ref(key), self.target_ref(None));
         Report { reason: Some(reason), ..report }
     }
 
-    fn source_place(&self, key: Option<&Key>) -> Place {
+    fn source_ref(&self, key: Option<&Key>) -> ObjectRef {
         let key = key.map(|key| key.as_str().to_owned()).unwrap_or_default();
-        Place { bucket: self.settings.source.bucket.to_string(), key, ..Place::default() }
+        ObjectRef { bucket: self.settings.source.bucket.to_string(), key, ..ObjectRef::default() }
     }
 
-    fn target_place(&self, key: Option<&Key>) -> Place {
+    fn target_ref(&self, key: Option<&Key>) -> ObjectRef {
         let key = key.map(|key| key.as_str().to_owned()).unwrap_or_default();
-        Place { bucket: self.settings.target.bucket.to_string(), key, ..Place::default() }
+        ObjectRef { bucket: self.settings.target.bucket.to_string(), key, ..ObjectRef::default() }
     }
 
-    fn told(&self, report: &Report, event_time_ms: Option<i64>) {
+    fn record_report(&self, report: &Report, event_time_ms: Option<i64>) {
         let json = report_json(report).to_string();
         match report.outcome {
             Outcome::Failed | Outcome::Resumable => {
@@ -338,7 +353,7 @@ impl Function {
                 info!(outcome = report.outcome.name(), key = report.source.key, report = json, "report");
             }
         }
-        (self.on_told)(Told::Object(report, event_time_ms));
+        (self.metrics)(Measurement::Object(report, event_time_ms));
     }
 }
 

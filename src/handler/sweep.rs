@@ -3,7 +3,7 @@
 use crate::engine::report::Fault;
 use crate::events::answer::{Answer, fault_json};
 use crate::handler::{Function, margin};
-use crate::sync::sweep::{Counts, Found, Mode, Sweep, Swept, sweep};
+use crate::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
 use crate::wire::deadline::Deadline;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -31,9 +31,11 @@ impl Function {
             deadline: Deadline::at(deadline).earlier(margin),
             grace: margin / 4 * 3,
         };
-        let told = |found: Found<'_>| match found {
-            Found::Upload(open) => info!(key = open.key.as_str(), upload = open.upload.as_str(), "sweeps an upload"),
-            Found::Stage(stage) => info!(key = stage.key.as_str(), version = stage.version.as_str(), "sweeps a stage"),
+        let told = |found: Finding<'_>| match found {
+            Finding::Upload(open) => info!(key = open.key.as_str(), upload = open.upload.as_str(), "sweeps an upload"),
+            Finding::Stage(stage) => {
+                info!(key = stage.key.as_str(), version = stage.version.as_str(), "sweeps a stage")
+            }
         };
         let swept = sweep(&work, &told).await;
         let json = swept_json(&work, &swept);

@@ -2,7 +2,7 @@
 
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key};
 use http::{Method, StatusCode};
@@ -19,9 +19,9 @@ impl Operation for HeadBucket {
     const NAME: &'static str = "HeadBucket";
     const METHOD: Method = Method::HEAD;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = Option<String>;
 
     fn bucket(&self) -> &Bucket {
@@ -101,9 +101,9 @@ impl Operation for ListObjectsV2 {
     const NAME: &'static str = "ListObjectsV2";
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ObjectPage;
 
     fn bucket(&self) -> &Bucket {

@@ -9,8 +9,8 @@ use crate::s3::encryption::Encryption;
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Headers, Query, Unreadable, is_full_object, path_of};
 use crate::s3::multipart::name_part;
-use crate::s3::object::put::{Style, Written};
-use crate::s3::operation::{Answer, Operation, Pace, Precondition, Repeat};
+use crate::s3::object::put::{ObjectOptions, Written};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, ByteRange, Key, PartNumber, UploadId, VersionId};
 use http::{Method, StatusCode};
@@ -88,16 +88,16 @@ pub struct CopyObject {
     /// Which checksum it stores.
     pub summed: Summed,
     /// What the copy is given.
-    pub style: Style,
+    pub style: ObjectOptions,
 }
 
 impl Operation for CopyObject {
     const NAME: &'static str = "CopyObject";
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Traces;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Slow;
+    const IDEMPOTENCE: Idempotence = Idempotence::NotIdempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Slow;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {
@@ -150,9 +150,9 @@ impl Operation for UploadPartCopy {
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
     // A part copied twice replaces itself.
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Slow;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Slow;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {
@@ -202,7 +202,7 @@ mod tests {
             source: source("my/image ü+?%.jpg"),
             precondition: None,
             summed: Summed::Crc64Nvme,
-            style: Style::default(),
+            style: ObjectOptions::default(),
         }
     }
 

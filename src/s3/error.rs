@@ -4,7 +4,7 @@
 //! S3 API reference and from the retry tables of AWS's SDKs.
 
 use crate::s3::message::{Head, Unreadable};
-use crate::s3::operation::{Answer, Operation, Repeat};
+use crate::s3::operation::{Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use serde::Deserialize;
 use std::time::Duration;
@@ -126,7 +126,7 @@ impl Refusal {
         };
         let code = if document.code.is_empty() { code_of(status) } else { document.code };
         let delete_marker = head.text("x-amz-delete-marker") == Some("true");
-        let repeat = O::REPEAT;
+        let repeat = O::IDEMPOTENCE;
         Self {
             operation: O::NAME,
             bucket: operation.bucket().as_str().to_owned(),
@@ -145,7 +145,7 @@ impl Refusal {
     }
 
     /// Whether it says no more than that it refuses: the answer to a HEAD, which has no document to name a code in.
-    pub(crate) fn says_nothing(&self) -> bool {
+    pub(crate) fn has_no_code(&self) -> bool {
         matches!(self.status, 400 | 403) && self.message.is_empty()
     }
 
@@ -184,7 +184,7 @@ fn code_of(status: u16) -> String {
     .to_owned()
 }
 
-fn classify(status: u16, code: &str, repeat: Repeat) -> Class {
+fn classify(status: u16, code: &str, repeat: Idempotence) -> Class {
     match code {
         "SlowDown"
         | "Throttling"
@@ -209,8 +209,8 @@ fn classify(status: u16, code: &str, repeat: Repeat) -> Class {
         | "ServiceUnavailable" => Class::Transient,
         // "Amazon S3 error best practices": an InternalError may or may not have been carried out.
         "InternalError" | "InternalErrors" => match repeat {
-            Repeat::Same => Class::Transient,
-            Repeat::Traces => Class::Ambiguous,
+            Idempotence::Idempotent => Class::Transient,
+            Idempotence::NotIdempotent => Class::Ambiguous,
         },
         "PreconditionFailed" | "ConditionalRequestConflict" => Class::Precondition,
         "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload" => Class::Missing,
@@ -218,8 +218,8 @@ fn classify(status: u16, code: &str, repeat: Repeat) -> Class {
         _ => match (status, repeat) {
             (429, _) => Class::Throttled,
             (503, _) => Class::Transient,
-            (500 | 502 | 504, Repeat::Same) => Class::Transient,
-            (500 | 502 | 504, Repeat::Traces) => Class::Ambiguous,
+            (500 | 502 | 504, Idempotence::Idempotent) => Class::Transient,
+            (500 | 502 | 504, Idempotence::NotIdempotent) => Class::Ambiguous,
             (412, _) => Class::Precondition,
             (404, _) => Class::Missing,
             _ => Class::Refused,
@@ -266,9 +266,9 @@ pub fn read<O: Operation>(operation: &O, head: &Head, body: &[u8]) -> Result<O::
     if !O::ACCEPTS.contains(&head.status) {
         return Err(refused());
     }
-    match O::ANSWER {
-        Answer::Stream => {}
-        Answer::Head | Answer::Document => {
+    match O::REPLY_IN {
+        ReplyIn::Stream => {}
+        ReplyIn::Head | ReplyIn::Document => {
             if xml::root(body).as_deref() == Some("Error") {
                 return Err(refused());
             }

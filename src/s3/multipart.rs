@@ -9,8 +9,8 @@ use crate::s3::crc64::Crc64;
 use crate::s3::encryption::Encryption;
 use crate::s3::etag::ETag;
 use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable, is_full_object};
-use crate::s3::object::put::{Style, Written};
-use crate::s3::operation::{Answer, Operation, Pace, Precondition, Repeat};
+use crate::s3::object::put::{ObjectOptions, Written};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub struct CreateMultipartUpload {
     /// The key.
     pub key: Key,
     /// What the object will be given.
-    pub style: Style,
+    pub style: ObjectOptions,
 }
 
 #[derive(Deserialize)]
@@ -38,9 +38,9 @@ impl Operation for CreateMultipartUpload {
     const NAME: &'static str = "CreateMultipartUpload";
     const METHOD: Method = Method::POST;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Traces;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::NotIdempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = UploadId;
 
     fn bucket(&self) -> &Bucket {
@@ -94,9 +94,9 @@ impl Operation for UploadPart {
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
     // A part sent twice replaces itself.
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {
@@ -185,9 +185,9 @@ impl Operation for CompleteMultipartUpload {
     const NAME: &'static str = "CompleteMultipartUpload";
     const METHOD: Method = Method::POST;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Traces;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Slow;
+    const IDEMPOTENCE: Idempotence = Idempotence::NotIdempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Slow;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {
@@ -240,9 +240,9 @@ impl Operation for AbortMultipartUpload {
     const NAME: &'static str = "AbortMultipartUpload";
     const METHOD: Method = Method::DELETE;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::NO_CONTENT, StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ();
 
     fn bucket(&self) -> &Bucket {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     fn create() -> CreateMultipartUpload {
-        CreateMultipartUpload { bucket: bucket(), key: key(), style: Style::default() }
+        CreateMultipartUpload { bucket: bucket(), key: key(), style: ObjectOptions::default() }
     }
 
     /// "CreateMultipartUpload", sample response.

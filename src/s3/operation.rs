@@ -16,18 +16,18 @@ pub trait Operation: Send + Sync {
     /// The statuses that can mean it was done.
     const ACCEPTS: &'static [StatusCode];
     /// What a second sending can find.
-    const REPEAT: Repeat;
+    const IDEMPOTENCE: Idempotence;
     /// Where a reply that was accepted by its status keeps what it says.
-    const ANSWER: Answer;
+    const REPLY_IN: ReplyIn;
     /// How long it may take S3 to begin answering.
-    const PACE: Pace;
+    const ANSWER_TIME: AnswerTime;
     /// The constants as one value.
     const INFO: OperationInfo = OperationInfo {
         name: Self::NAME,
         method: Self::METHOD,
-        repeat: Self::REPEAT,
-        answer: Self::ANSWER,
-        pace: Self::PACE,
+        idempotence: Self::IDEMPOTENCE,
+        reply_in: Self::REPLY_IN,
+        answer_time: Self::ANSWER_TIME,
     };
     /// What it answers with.
     type Reply: Send;
@@ -59,11 +59,11 @@ pub struct OperationInfo {
     /// [`Operation::METHOD`].
     pub(crate) method: Method,
     /// [`Operation::REPEAT`].
-    pub(crate) repeat: Repeat,
+    pub(crate) idempotence: Idempotence,
     /// [`Operation::ANSWER`].
-    pub(crate) answer: Answer,
+    pub(crate) reply_in: ReplyIn,
     /// [`Operation::PACE`].
-    pub(crate) pace: Pace,
+    pub(crate) answer_time: AnswerTime,
 }
 
 /// A request of any operation as a value: what takes an [`Operation`] is compiled once for each, what takes this once.
@@ -95,16 +95,16 @@ impl<'a> Request<'a> {
 
 /// What sending an operation twice can find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
+pub enum Idempotence {
     /// The same as once.
-    Same,
+    Idempotent,
     /// Its own traces: a refusal after an unanswered attempt may mean that the attempt was carried out.
-    Traces,
+    NotIdempotent,
 }
 
 /// Where an accepted reply keeps what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum ReplyIn {
     /// In the headers; the body is bytes of an object, left to the caller.
     Stream,
     /// In the headers; a body is not expected, and one whose root is `Error` is an error.
@@ -115,7 +115,7 @@ pub enum Answer {
 
 /// How long S3 may think before the first byte of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum AnswerTime {
     /// Lookups and parts.
     Prompt,
     /// Complete "could take several minutes" to answer.

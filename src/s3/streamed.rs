@@ -4,7 +4,7 @@ use crate::s3::aws_chunked;
 use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable};
 use crate::s3::multipart::{UploadPart, name_part};
 use crate::s3::object::put::Written;
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use http::{Method, StatusCode};
 
@@ -49,9 +49,9 @@ impl Operation for StreamedPart {
     const NAME: &'static str = UploadPart::NAME;
     const METHOD: Method = UploadPart::METHOD;
     const ACCEPTS: &'static [StatusCode] = UploadPart::ACCEPTS;
-    const REPEAT: Repeat = UploadPart::REPEAT;
-    const ANSWER: Answer = UploadPart::ANSWER;
-    const PACE: Pace = UploadPart::PACE;
+    const IDEMPOTENCE: Idempotence = UploadPart::IDEMPOTENCE;
+    const REPLY_IN: ReplyIn = UploadPart::REPLY_IN;
+    const ANSWER_TIME: AnswerTime = UploadPart::ANSWER_TIME;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {

@@ -7,7 +7,7 @@ use crate::s3::bucket::{decoded, is_url};
 use crate::s3::crc64::Crc64;
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use http::{Method, StatusCode};
@@ -74,9 +74,9 @@ impl Operation for ListParts {
     const NAME: &'static str = "ListParts";
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = PartPage;
 
     fn bucket(&self) -> &Bucket {
@@ -190,9 +190,9 @@ impl Operation for ListMultipartUploads {
     const NAME: &'static str = "ListMultipartUploads";
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = UploadPage;
 
     fn bucket(&self) -> &Bucket {

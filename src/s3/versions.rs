@@ -4,7 +4,7 @@
 
 use crate::s3::bucket::{decoded, is_url};
 use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::uploads::iso_date;
 use crate::s3::xml;
 use crate::s3::{Bucket, Invalid, Key, VersionId};
@@ -87,9 +87,9 @@ impl Operation for ListObjectVersions {
     const NAME: &'static str = "ListObjectVersions";
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = VersionPage;
 
     fn bucket(&self) -> &Bucket {

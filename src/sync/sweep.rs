@@ -6,14 +6,14 @@
 
 use crate::engine::decide::reserved;
 use crate::engine::fault::fault_at;
-use crate::engine::hint::End;
-use crate::engine::job::Side;
+use crate::engine::hint::Side;
+use crate::engine::job::ObjectClient;
 use crate::engine::report::Fault;
 use crate::engine::upload::abort::abort;
 use crate::s3::error::Class;
 use crate::s3::multipart::CreateMultipartUpload;
 use crate::s3::object::delete::DeleteObject;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::uploads::{ListMultipartUploads, OpenUpload};
 use crate::s3::versions::{ListObjectVersions, ListedVersion};
 use crate::s3::{Bucket, Key, UploadId};
@@ -65,7 +65,7 @@ pub struct Sweep {
 
 /// Something that is swept, or would be.
 #[derive(Debug, Clone, Copy)]
-pub enum Found<'a> {
+pub enum Finding<'a> {
     /// An upload.
     Upload(&'a OpenUpload),
     /// A version under the reserved prefix.
@@ -107,8 +107,8 @@ pub struct Swept {
 /// # Cancel safety
 /// Not to be dropped before it is done: our own probe may be left open, which a later sweep finds. It ends by itself, at
 /// its deadline and its grace.
-pub async fn sweep(sweep: &Sweep, tell: &(dyn Fn(Found<'_>) + Sync)) -> Swept {
-    let work = Work { sweep, tell, probe: Mutex::default(), swept: Mutex::default() };
+pub async fn sweep(sweep: &Sweep, tell: &(dyn Fn(Finding<'_>) + Sync)) -> Swept {
+    let work = SweepRun { sweep, tell, probe: Mutex::default(), swept: Mutex::default() };
     let ended = tokio::select! {
         biased;
         why = sweep.deadline.passed() => Err(stopped(why)),
@@ -134,7 +134,7 @@ fn stopped(why: Stopped) -> Box<Fault> {
 
 /// What the target answered, as a fault with its advice.
 fn refused(error: &Error) -> Box<Fault> {
-    Box::new(fault_at(End::Target, error))
+    Box::new(fault_at(Side::Target, error))
 }
 
 /// Who we are at the target, and what time it is there.
@@ -143,15 +143,15 @@ struct Ours {
     now: i64,
 }
 
-struct Work<'a> {
+struct SweepRun<'a> {
     sweep: &'a Sweep,
-    tell: &'a (dyn Fn(Found<'_>) + Sync),
+    tell: &'a (dyn Fn(Finding<'_>) + Sync),
     /// Our own upload, while it is open.
     probe: Mutex<Option<UploadId>>,
     swept: Mutex<Swept>,
 }
 
-impl Work<'_> {
+impl SweepRun<'_> {
     fn note(&self, note: impl FnOnce(&mut Swept)) {
         note(&mut self.swept.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -160,8 +160,8 @@ impl Work<'_> {
         Attempts::new(Persistence::Control, &self.sweep.deadline)
     }
 
-    fn at(&self, key: Key) -> Side {
-        Side { client: self.sweep.client.clone(), bucket: self.sweep.bucket.clone(), key }
+    fn at(&self, key: Key) -> ObjectClient {
+        ObjectClient { client: self.sweep.client.clone(), bucket: self.sweep.bucket.clone(), key }
     }
 
     fn probe_key() -> Result<Key, Box<Fault>> {
@@ -189,7 +189,8 @@ impl Work<'_> {
     /// An upload may be left open: the probe once it is known, and the one of a request that was cut off.
     async fn who_we_are(&self) -> Result<Option<Ours>, Box<Fault>> {
         let (client, bucket, key) = (&self.sweep.client, &self.sweep.bucket, Self::probe_key()?);
-        let create = CreateMultipartUpload { bucket: bucket.clone(), key: key.clone(), style: Style::default() };
+        let create =
+            CreateMultipartUpload { bucket: bucket.clone(), key: key.clone(), style: ObjectOptions::default() };
         let begun = client.call(&create, &mut self.attempts()).await.map_err(|error| refused(&error))?;
         *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun.clone());
         let mut list = ListMultipartUploads { bucket: bucket.clone(), prefix: key.as_str().to_owned(), after: None };
@@ -254,7 +255,7 @@ impl Work<'_> {
     }
 
     async fn abort_one(&self, upload: &OpenUpload) {
-        (self.tell)(Found::Upload(upload));
+        (self.tell)(Finding::Upload(upload));
         let done = match self.sweep.mode {
             Mode::Dry => Ok(()),
             Mode::Act => abort(&self.at(upload.key.clone()), &upload.upload).await,
@@ -296,7 +297,7 @@ impl Work<'_> {
 
     /// Deletes a version for good: a delete marker upon a stage would keep its bytes, and their price.
     async fn delete_one(&self, version: &ListedVersion) {
-        (self.tell)(Found::Stage(version));
+        (self.tell)(Finding::Stage(version));
         let operation = DeleteObject {
             bucket: self.sweep.bucket.clone(),
             key: version.key.clone(),

@@ -1,7 +1,7 @@
 //! What a call can come to besides a reply.
 
 use crate::s3::error::{Class, Refusal};
-use crate::s3::operation::Repeat;
+use crate::s3::operation::Idempotence;
 use crate::wire::keys::KeysError;
 use crate::wire::net::connect::ConnectError;
 use std::io;
@@ -35,12 +35,12 @@ pub enum Error {
         /// What was sent.
         operation: &'static str,
         /// How far it came.
-        stage: Stage,
+        stage: LostAt,
         /// Why.
         #[source]
         source: io::Error,
         /// What sending it again can find.
-        repeat: Repeat,
+        repeat: Idempotence,
         /// How often the request was sent.
         attempts: u32,
     },
@@ -59,7 +59,7 @@ pub enum Error {
 
 /// How far a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum LostAt {
     /// Waiting on a connection that had been used before, without a byte of an answer.
     Reused,
     /// Sending it, or waiting for the first byte of the answer.
@@ -67,33 +67,33 @@ pub enum Stage {
     /// Reading the answer.
     Body,
     /// Understanding the answer, which came whole.
-    Sense,
+    Reading,
 }
 
-impl Stage {
+impl LostAt {
     fn doing(self) -> &'static str {
         match self {
             Self::Reused => "waiting on a kept connection",
             Self::Head => "sending or waiting for the answer",
             Self::Body => "reading the answer",
-            Self::Sense => "understanding the answer",
+            Self::Reading => "understanding the answer",
         }
     }
 }
 
 impl Error {
     /// A read that broke; whoever made the call says of what.
-    pub(crate) fn lost(stage: Stage, source: io::Error) -> Self {
-        Self::Lost { operation: "GetObject", stage, source, repeat: Repeat::Same, attempts: 1 }
+    pub(crate) fn lost(stage: LostAt, source: io::Error) -> Self {
+        Self::Lost { operation: "GetObject", stage, source, repeat: Idempotence::Idempotent, attempts: 1 }
     }
 
     /// A body that was not what its head announced.
     pub(crate) fn body(source: io::Error) -> Self {
-        Self::lost(Stage::Body, source)
+        Self::lost(LostAt::Body, source)
     }
 
     /// The same, said to be of this operation.
-    pub(crate) fn of(self, name: &'static str, repeats: Repeat, sent: u32) -> Self {
+    pub(crate) fn for_operation(self, name: &'static str, repeats: Idempotence, sent: u32) -> Self {
         match self {
             Self::Refused { refusal, .. } => Self::Refused { refusal, attempts: sent },
             Self::Unconnected { source, .. } => Self::Unconnected { source, operation: name, attempts: sent },
@@ -109,15 +109,15 @@ impl Error {
         match self {
             Self::Refused { refusal, .. } => refusal.class,
             Self::Unconnected { source, .. } if source.may_pass() => Class::Transient,
-            Self::Lost { repeat: Repeat::Traces, .. } => Class::Ambiguous,
-            Self::Lost { repeat: Repeat::Same, .. } => Class::Transient,
+            Self::Lost { repeat: Idempotence::NotIdempotent, .. } => Class::Ambiguous,
+            Self::Lost { repeat: Idempotence::Idempotent, .. } => Class::Transient,
             Self::Unconnected { .. } | Self::Keys(_) | Self::Unsendable { .. } => Class::Refused,
         }
     }
 
     /// Whether the server answered, again and again, with what is no answer to the question: it does not know it.
-    pub fn makes_no_sense(&self) -> bool {
-        matches!(self, Self::Lost { stage: Stage::Sense, .. })
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Lost { stage: LostAt::Reading, .. })
     }
 
     /// What S3 said, if it said something.

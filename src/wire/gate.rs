@@ -11,7 +11,7 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What an attempt came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum RequestOutcome {
     /// To an answer that is not about load, a refusal included.
     Answered,
     /// To being asked for less.
@@ -22,9 +22,9 @@ pub enum Came {
 
 /// What the gate is told about an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct RequestResult {
     /// What it came to.
-    pub came: Came,
+    pub outcome: RequestOutcome,
     /// From the permit to the end of the answer.
     pub elapsed: Duration,
 }
@@ -32,7 +32,7 @@ pub struct Told {
 /// The permission to have one request under way, until it is dropped.
 pub trait Permit: Send + Sync {
     /// Tells what the attempt came to. An attempt that was given up tells nothing.
-    fn tell(&mut self, told: Told);
+    fn record(&mut self, told: RequestResult);
 }
 
 /// Gives permits.
@@ -68,21 +68,21 @@ pub trait Gate: Send + Sync {
 
 /// A gate that is always open, for control calls outside a copy and for tests.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Open;
+pub struct AlwaysOpen;
 
-struct Free;
+struct FreePermit;
 
-impl Permit for Free {
-    fn tell(&mut self, _: Told) {}
+impl Permit for FreePermit {
+    fn record(&mut self, _: RequestResult) {}
 }
 
-impl Gate for Open {
+impl Gate for AlwaysOpen {
     fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async { self.admit() })
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        Box::new(Free)
+        Box::new(FreePermit)
     }
 
     fn try_enter(&self) -> Option<Box<dyn Permit>> {

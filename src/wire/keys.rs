@@ -40,18 +40,18 @@ const KEPT_FOR: Duration = Duration::from_secs(300);
 const ENDING: Duration = Duration::from_secs(60);
 
 /// Fetched credentials: fetched once for all who wait, kept, and fetched again when they are old or were refused.
-pub(crate) struct Kept<F> {
+pub(crate) struct CachedKeys<F> {
     place: F,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<CachedEntry>>,
 }
 
-struct Held {
+struct CachedEntry {
     credentials: Credentials,
     // By wall clock: a sandbox may have been frozen for longer.
     since: SystemTime,
 }
 
-impl Held {
+impl CachedEntry {
     fn is_fresh(&self, now: SystemTime) -> bool {
         let young = now.duration_since(self.since).is_ok_and(|age| age < KEPT_FOR);
         let lasting = self.credentials.expiry().is_none_or(|end| now + ENDING < end);
@@ -59,20 +59,20 @@ impl Held {
     }
 }
 
-impl<F: Fetch> Kept<F> {
+impl<F: Fetch> CachedKeys<F> {
     /// Credentials that have not been fetched.
     pub(crate) fn new(place: F) -> Self {
         Self { place, held: Mutex::default() }
     }
 
-    async fn fetched(&self, held: &mut Option<Held>) -> Result<Credentials, KeysError> {
+    async fn fetched(&self, held: &mut Option<CachedEntry>) -> Result<Credentials, KeysError> {
         let credentials = self.place.fetch().await?;
-        *held = Some(Held { credentials: credentials.clone(), since: SystemTime::now() });
+        *held = Some(CachedEntry { credentials: credentials.clone(), since: SystemTime::now() });
         Ok(credentials)
     }
 }
 
-impl<F: Fetch> Keys for Kept<F> {
+impl<F: Fetch> Keys for CachedKeys<F> {
     fn current(&self) -> Boxed<'_, Result<Credentials, KeysError>> {
         Box::pin(async {
             let mut held = self.held.lock().await;
@@ -115,7 +115,7 @@ fn differ(a: &Credentials, b: &Credentials) -> bool {
 }
 
 /// Keys that are fetched before a request asks for them. Dropped, it is given up.
-pub(crate) struct Ahead {
+pub(crate) struct Prefetch {
     // By wall clock: a frozen sandbox's time may stand still while the other side gives the fetch up.
     since: SystemTime,
     task: JoinHandle<()>,
@@ -124,7 +124,7 @@ pub(crate) struct Ahead {
 /// A fetch takes milliseconds. One that is older and not over was frozen, and who waits for it may wait for a time-out.
 const AHEAD_FOR: Duration = Duration::from_secs(3);
 
-impl Ahead {
+impl Prefetch {
     /// Begins to fetch. What goes wrong is found out and reported by the request that asks for the keys.
     pub(crate) fn begin(keys: Arc<dyn Keys>) -> Self {
         let task = tokio::spawn(async move {
@@ -144,7 +144,7 @@ impl Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -185,8 +185,8 @@ mod tests {
         }
     }
 
-    fn kept(rotates: u32) -> Kept<Place> {
-        Kept::new(Place { fetched: AtomicU32::new(0), rotates })
+    fn kept(rotates: u32) -> CachedKeys<Place> {
+        CachedKeys::new(Place { fetched: AtomicU32::new(0), rotates })
     }
 
     #[tokio::test]
@@ -230,8 +230,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_fetch_that_was_frozen_is_given_up_and_keeps_nobody_waiting() {
-        let keys: Arc<Kept<Frozen>> = Arc::new(Kept::new(Frozen::default()));
-        let ahead = Ahead::begin(Arc::<Kept<Frozen>>::clone(&keys));
+        let keys: Arc<CachedKeys<Frozen>> = Arc::new(CachedKeys::new(Frozen::default()));
+        let ahead = Prefetch::begin(Arc::<CachedKeys<Frozen>>::clone(&keys));
         tokio::task::yield_now().await;
         assert_eq!((keys.place.0.load(Ordering::SeqCst), ahead.is_over()), (1, false));
         let since = ahead.since;
@@ -247,12 +247,12 @@ mod tests {
         let held = |age, ends: Option<u64>| {
             let expiry = ends.map(|seconds| now + Duration::from_secs(seconds));
             let credentials = Credentials::new("AK", "SK", None, expiry, "test");
-            Held { credentials, since: now - Duration::from_secs(age) }.is_fresh(now)
+            CachedEntry { credentials, since: now - Duration::from_secs(age) }.is_fresh(now)
         };
         assert!(held(0, None) && held(299, Some(61)));
         assert!(!held(300, None) && !held(0, Some(60)));
         let future =
-            Held { credentials: Credentials::from_keys("AK", "SK", None), since: now + Duration::from_secs(1) };
+            CachedEntry { credentials: Credentials::from_keys("AK", "SK", None), since: now + Duration::from_secs(1) };
         assert!(!future.is_fresh(now), "a clock that was set back makes the age unknown");
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::s3::endpoint::Scheme;
 use crate::wire::body::outgoing::{Load, Outgoing};
-use crate::wire::gate::Open;
+use crate::wire::gate::AlwaysOpen;
 use crate::wire::net::connect::{Connect, Origin};
 use crate::wire::net::pool::Pool;
 use aws_smithy_runtime_api::client::http::{
@@ -122,7 +122,7 @@ impl Transport {
         // These requests are few and far between: a connection of its own cannot have gone stale.
         let mut connection = self.0.fresh(&origin, None).await.map_err(Uncarried::lost)?;
         connection.sender.ready().await.map_err(Uncarried::lost)?;
-        let body = Outgoing::new(Load::Whole(body), Arc::new(Open), Arc::default(), None);
+        let body = Outgoing::new(Load::Whole(body), Arc::new(AlwaysOpen), Arc::default(), None);
         let response =
             connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(Uncarried::lost)?;
         let (parts, body) = response.into_parts();

@@ -2,7 +2,7 @@
 
 use crate::s3::call::Call;
 use crate::s3::refusal::Refusal;
-use crate::s3::request::Ask;
+use crate::s3::request::RequestContext;
 use crate::store::content::Checksum;
 use crate::store::multipart::LAST_PART;
 use crate::store::object::{Encryption, Object};
@@ -112,13 +112,13 @@ pub(crate) fn part_number(call: &Call) -> Result<u16, Refusal> {
 }
 
 /// The upload that an address names.
-pub(crate) fn which<'a>(ask: &Ask<'a>) -> Result<UploadRef<'a>, Refusal> {
+pub(crate) fn which<'a>(ask: &RequestContext<'a>) -> Result<UploadRef<'a>, Refusal> {
     let id = ask.call.get("uploadId").filter(|id| !id.is_empty()).ok_or_else(|| Refusal::of("NoSuchUpload"))?;
     Ok(UploadRef { bucket: &ask.call.bucket, key: &ask.call.key, id })
 }
 
 /// A number of the query that is not negative.
-pub(crate) fn number(ask: &Ask<'_>, name: &'static str) -> Result<Option<i32>, Refusal> {
+pub(crate) fn number(ask: &RequestContext<'_>, name: &'static str) -> Result<Option<i32>, Refusal> {
     let Some(text) = ask.call.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
     text.parse().ok().filter(|number| *number >= 0).map(Some).ok_or_else(|| {
         Refusal::of("InvalidArgument")

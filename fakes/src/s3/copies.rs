@@ -7,7 +7,7 @@
 use crate::s3::answer::{VERSION_ID, encryption, http_date, insert, part_number, which, write_encryption};
 use crate::s3::policy::denied;
 use crate::s3::refusal::Refusal;
-use crate::s3::request::Ask;
+use crate::s3::request::RequestContext;
 use crate::store::attributes::Attributes;
 use crate::store::conditions::{WriteCondition, check_copy_source};
 use crate::store::content::{Algorithm, Content, Digest, Intake};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 const LARGEST: u64 = 5 << 30;
 
 /// CopyObject.
-pub(crate) async fn object(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn object(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let source = Source::of(&ask)?;
     let copied = source.find(&ask)?;
     let (headers, call) = (ask.headers, ask.call);
@@ -96,7 +96,7 @@ pub(crate) async fn object(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// UploadPartCopy.
-pub(crate) async fn part(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn part(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let source = Source::of(&ask)?;
     let copied = source.find(&ask)?;
     let (number, which) = (part_number(ask.call)?, which(&ask)?);
@@ -147,7 +147,7 @@ struct Source {
 }
 
 impl Source {
-    fn of(ask: &Ask<'_>) -> Result<Self, Refusal> {
+    fn of(ask: &RequestContext<'_>) -> Result<Self, Refusal> {
         let unreadable = || {
             Refusal::of("InvalidArgument")
                 .because("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
@@ -166,7 +166,7 @@ impl Source {
     }
 
     /// The object, if the caller may read it and it is what the request's conditions say.
-    fn find(&self, ask: &Ask<'_>) -> Result<Arc<Object>, Refusal> {
+    fn find(&self, ask: &RequestContext<'_>) -> Result<Arc<Object>, Refusal> {
         let (bucket, key) = (&self.bucket, &self.key);
         ask.store.bucket(bucket)?;
         let action = if self.version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };

@@ -2,7 +2,7 @@
 
 use crate::s3::answer::{document, insert, number};
 use crate::s3::refusal::Refusal;
-use crate::s3::request::Ask;
+use crate::s3::request::RequestContext;
 use crate::store::object::{BucketConfig, Entry};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +24,7 @@ pub(crate) fn encode(text: &str, url: bool) -> String {
 }
 
 /// CreateBucket, for scripts; a bucket that is there stays as it is.
-pub(crate) fn create_bucket(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn create_bucket(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     if ask.store.bucket(&ask.call.bucket).is_err() {
         ask.store.create_bucket(&ask.call.bucket, BucketConfig::default());
     }
@@ -34,7 +34,7 @@ pub(crate) fn create_bucket(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// HeadBucket.
-pub(crate) fn head_bucket(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn head_bucket(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     ask.store.bucket(&ask.call.bucket)?;
     let mut reply = Response::new(Body::empty());
     insert(reply.headers_mut(), HeaderName::from_static("x-amz-bucket-region"), ask.region);
@@ -43,14 +43,14 @@ pub(crate) fn head_bucket(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// GetBucketVersioning.
-pub(crate) fn versioning(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn versioning(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let versioned = ask.store.bucket(&ask.call.bucket)?.versioned;
     let status = versioned.then(|| dto::BucketVersioningStatus::from_static("Enabled"));
     document(&GetBucketVersioningOutput { status, ..Default::default() })
 }
 
 /// ListObjectsV2. A page counts keys and common prefixes alike.
-pub(crate) fn objects(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn objects(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let prefix = ask.call.get("prefix").unwrap_or_default();
     let delimiter = ask.call.get("delimiter").unwrap_or_default();
     let start_after = ask.call.get("start-after").filter(|_| !ask.call.query.contains("continuation-token"));
@@ -127,7 +127,7 @@ pub(crate) fn objects(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// ListObjectVersions, ordered by key and then from the newest version to the oldest.
-pub(crate) fn versions(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn versions(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let prefix = ask.call.get("prefix").unwrap_or_default();
     let key_marker = ask.call.get("key-marker").unwrap_or_default();
     let id_marker = ask.call.get("version-id-marker").filter(|_| !key_marker.is_empty()).unwrap_or_default();

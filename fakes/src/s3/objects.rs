@@ -7,7 +7,7 @@ use crate::s3::answer::{
 use crate::s3::call::Operation;
 use crate::s3::policy::denied;
 use crate::s3::refusal::Refusal;
-use crate::s3::request::{Ask, whole_body};
+use crate::s3::request::{RequestContext, whole_body};
 use crate::store::attributes::{Attributes, checked_tags};
 use crate::store::conditions::{WriteCondition, check_read};
 use crate::store::content::{Algorithm, Checksum, Content, Digest, Intake};
@@ -27,7 +27,7 @@ use std::sync::Arc;
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
 
 /// GetObject and HeadObject: the same answer but for the bytes.
-pub(crate) fn read(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn read(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let object = current(ask)?;
     if object.encryption == Encryption::Customer {
         // "Using server-side encryption with customer-provided keys": nobody else learns more than that.
@@ -102,7 +102,7 @@ struct Chosen {
 }
 
 impl Chosen {
-    fn of(ask: &Ask<'_>, object: &Object) -> Result<Self, Refusal> {
+    fn of(ask: &RequestContext<'_>, object: &Object) -> Result<Self, Refusal> {
         let len = object.content.len();
         // S3 serves the whole object where it does not understand the range, several ranges included.
         let range = ask.header(RANGE.as_str()).and_then(|text| dto::Range::parse(text).ok());
@@ -167,7 +167,7 @@ pub(crate) fn parts(object: &Object) -> impl Iterator<Item = (u16, &Checksum, Ra
 
 /// The object that a read means, or S3's answer for there being none. Who may not list may not learn that a key is
 /// absent either.
-fn current(ask: &Ask<'_>) -> Result<Arc<Object>, Refusal> {
+fn current(ask: &RequestContext<'_>) -> Result<Arc<Object>, Refusal> {
     let (bucket, key) = (&ask.call.bucket, &ask.call.key);
     let may_know = |refusal: Refusal| {
         if ask.policy.grants("s3:ListBucket", bucket, "") { refusal } else { denied("s3:ListBucket", bucket, "") }
@@ -196,7 +196,7 @@ fn current(ask: &Ask<'_>) -> Result<Arc<Object>, Refusal> {
 }
 
 /// PutObject. What can be refused without the body is, before it is read.
-pub(crate) async fn put(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn put(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let attributes = Attributes::from_request(ask.headers)?;
     let condition = WriteCondition::of(ask.headers)?;
     let encryption = encryption(ask.headers);
@@ -219,7 +219,7 @@ pub(crate) async fn put(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// DeleteObject: 204 whether anything was there or not.
-pub(crate) fn delete(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn delete(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let condition = WriteCondition::of(ask.headers)?;
     let deleted = ask.store.remove(&ask.call.bucket, &ask.call.key, ask.call.version(), &condition)?;
     let mut reply = Response::new(Body::empty());
@@ -234,7 +234,7 @@ pub(crate) fn delete(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// GetObjectTagging.
-pub(crate) fn tags(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn tags(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let object = current(ask)?;
     let tag_set = object.attributes.tags.iter();
     let tag_set = tag_set.map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect();
@@ -244,7 +244,7 @@ pub(crate) fn tags(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// PutObjectTagging.
-pub(crate) async fn put_tags(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn put_tags(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let (store, call) = (ask.store, ask.call);
     let tagging: Tagging = parse(&whole_body(ask.body, DOCUMENT_LIMIT).await?)?;
     let tags = tagging.tag_set.into_iter();
@@ -265,7 +265,7 @@ pub(crate) enum Proof {
 }
 
 /// Takes a body in and compares it with everything the client said about it.
-pub(crate) async fn receive(ask: Ask<'_>) -> Result<(Content, Digest, Proof), Refusal> {
+pub(crate) async fn receive(ask: RequestContext<'_>) -> Result<(Content, Digest, Proof), Refusal> {
     let said =
         |name: &str| ask.headers.contains_key(name) || ask.header("x-amz-trailer").is_some_and(|value| value == name);
     let named = Algorithm::ALL.into_iter().find(|algorithm| said(algorithm.header()));

@@ -33,7 +33,7 @@ impl Shared {
 }
 
 /// What an operation is given.
-pub(crate) struct Ask<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) store: &'a Store,
     pub(crate) policy: &'a Policy,
     pub(crate) region: &'a str,
@@ -43,7 +43,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) trailers: Option<TrailingHeaders>,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> RequestContext<'a> {
     /// A header's value, if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())

@@ -14,7 +14,7 @@ use crate::s3::keys::check;
 use crate::s3::listing;
 use crate::s3::objects;
 use crate::s3::refusal::Refusal;
-use crate::s3::request::{Ask, Shared};
+use crate::s3::request::{RequestContext, Shared};
 use crate::s3::uploads;
 use crate::store::object::random;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, SERVER};
@@ -155,7 +155,7 @@ fn show_form(headers: &mut HeaderMap) {
     }
 }
 
-async fn perform(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+async fn perform(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let call = ask.call;
     if call.operation == Operation::Unknown {
         return Err(Refusal::of("NotImplemented"));
@@ -241,7 +241,7 @@ impl S3Route for Route {
             let Some(call) = request.extensions.get::<Call>() else {
                 return Err(S3Error::new(S3ErrorCode::InternalError));
             };
-            let ask = Ask {
+            let ask = RequestContext {
                 store: &self.0.store,
                 policy: &self.0.policy,
                 region: &self.0.region,

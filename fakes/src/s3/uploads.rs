@@ -6,7 +6,7 @@ use crate::s3::answer::{
 use crate::s3::listing::encode;
 use crate::s3::objects::{Proof, receive};
 use crate::s3::refusal::Refusal;
-use crate::s3::request::{Ask, whole_body};
+use crate::s3::request::{RequestContext, whole_body};
 use crate::store::attributes::Attributes;
 use crate::store::conditions::{WriteCondition, bare};
 use crate::store::upload::{CompleteUpload, CreateUpload, NamedPart, Upload};
@@ -20,7 +20,7 @@ use s3s::dto::{
 const ACCOUNT: &str = "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be";
 
 /// CreateMultipartUpload.
-pub(crate) fn create(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn create(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let create = CreateUpload {
         attributes: Attributes::from_request(ask.headers)?,
         algorithm: ask.header("x-amz-checksum-algorithm").map(str::to_ascii_uppercase),
@@ -52,7 +52,7 @@ pub(crate) fn create(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// UploadPart. An upload that is gone is refused before the body is read, and again after it.
-pub(crate) async fn put_part(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn put_part(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let (store, call) = (ask.store, ask.call);
     let number = part_number(call)?;
     let which = which(&ask)?;
@@ -69,7 +69,7 @@ pub(crate) async fn put_part(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// CompleteMultipartUpload.
-pub(crate) async fn complete(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn complete(ask: RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let (store, call) = (ask.store, ask.call);
     let which = which(&ask)?;
     let size = match ask.header("x-amz-mp-object-size").map(str::parse) {
@@ -107,7 +107,7 @@ pub(crate) async fn complete(ask: Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// AbortMultipartUpload.
-pub(crate) fn abort(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn abort(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     ask.store.abort_upload(which(ask)?)?;
     let mut reply = Response::new(Body::empty());
     *reply.status_mut() = StatusCode::NO_CONTENT;
@@ -115,7 +115,7 @@ pub(crate) fn abort(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// ListParts.
-pub(crate) fn parts(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn parts(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     let marker = number(ask, "part-number-marker")?.unwrap_or(0);
     let max = number(ask, "max-parts")?.unwrap_or(1_000).min(1_000);
     let (upload, parts, more) =
@@ -149,7 +149,7 @@ pub(crate) fn parts(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
 }
 
 /// ListMultipartUploads, ordered by key and then by time of beginning.
-pub(crate) fn uploads(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn uploads(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     ask.store.bucket(&ask.call.bucket)?;
     let prefix = ask.call.get("prefix").unwrap_or_default();
     let key_marker = ask.call.get("key-marker").unwrap_or_default();
@@ -212,7 +212,7 @@ fn owner() -> Owner {
 }
 
 /// The answer to GetBucketLocation: empty for us-east-1, as ever.
-pub(crate) fn location(ask: &Ask<'_>) -> Result<Response<Body>, Refusal> {
+pub(crate) fn location(ask: &RequestContext<'_>) -> Result<Response<Body>, Refusal> {
     ask.store.bucket(&ask.call.bucket)?;
     let region = if ask.region == "us-east-1" { "" } else { ask.region };
     let text = format!(

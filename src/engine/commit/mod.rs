@@ -9,11 +9,11 @@ pub(crate) mod stages;
 use crate::engine::decide::sameness::{Sameness, headers_agree, sameness};
 use crate::engine::decide::verify::{self, Expected};
 use crate::engine::decide::{Decision, decide};
-use crate::engine::fault::{Halt, fault_at, integrity};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at, integrity_stop};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
-use crate::engine::look::source::{self, Now};
-use crate::engine::look::target::{see, see_head};
+use crate::engine::look::source::{self, SourceNow};
+use crate::engine::look::target::{head, look};
 use crate::engine::notes::Notes;
 use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
@@ -27,16 +27,16 @@ use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 
 /// How often a condition is decided anew before somebody else is held to be winning on purpose.
-pub(crate) const DECISIONS: u32 = 8;
+pub(crate) const MAX_DECISIONS: u32 = 8;
 
 /// What the target has after a commit, or had before it.
 #[derive(Debug, Clone)]
-pub(crate) struct AtTarget {
+pub(crate) struct TargetState {
     pub(crate) etag: ETag,
     pub(crate) proofs: Vec<Proof>,
 }
 
-impl AtTarget {
+impl TargetState {
     /// What is there already, and what shows that it is the source's content.
     pub(crate) fn unchanged(seen: &ObjectHead, by: Sameness) -> Self {
         let proofs = match by {
@@ -49,50 +49,50 @@ impl AtTarget {
 }
 
 /// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
-pub(crate) fn learn(job: &Job, etag: &ETag) {
+pub(crate) fn learn_etag_kind(job: &Job, etag: &ETag) {
     if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
         job.target.client.quirks().expect_opaque_etags();
     }
 }
 
 /// Holds what the target says after a commit against what was sent, asking it again where the answer was not enough.
-pub(crate) async fn prove(
+pub(crate) async fn prove_target(
     job: &Job,
     notes: &Notes,
     sent: &Expected,
     etag: ETag,
     crc: Option<Crc64>,
-) -> Result<AtTarget, Halt> {
-    learn(job, &etag);
-    let answered = verify::target(sent, &etag, crc).map_err(|mismatch| integrity(&mismatch))?;
+) -> Result<TargetState, Stop> {
+    learn_etag_kind(job, &etag);
+    let answered = verify::target(sent, &etag, crc).map_err(|mismatch| integrity_stop(&mismatch))?;
     if !answered.is_empty() && !etag.as_str().is_empty() {
-        return Ok(AtTarget { etag, proofs: answered });
+        return Ok(TargetState { etag, proofs: answered });
     }
-    let Some(head) = see_head(job, notes).await? else {
-        return Err(Halt::replaced("the target was removed as soon as it was written"));
+    let Some(head) = head(job, notes).await? else {
+        return Err(Stop::replaced("the target was removed as soon as it was written"));
     };
     if head.size != sent.size {
-        return Err(Halt::replaced("the target was replaced as soon as it was written"));
+        return Err(Stop::replaced("the target was replaced as soon as it was written"));
     }
-    let proofs = verify::target(sent, &head.etag, head.crc).map_err(|mismatch| integrity(&mismatch))?;
+    let proofs = verify::target(sent, &head.etag, head.crc).map_err(|mismatch| integrity_stop(&mismatch))?;
     if proofs.is_empty() {
-        notes.remark("the target shows neither an ETag made of MD5 nor a CRC64NVME, so its content is not proven");
+        notes.note("the target shows neither an ETag made of MD5 nor a CRC64NVME, so its content is not proven");
     }
-    Ok(AtTarget { etag: head.etag, proofs })
+    Ok(TargetState { etag: head.etag, proofs })
 }
 
 /// What a refused or unanswered commit turned out to be.
-pub(crate) enum Settled {
+pub(crate) enum Resolution {
     /// It was carried out after all.
     Ours(ObjectHead),
     /// The target has the source's content already, from somebody else.
     Unchanged(ObjectHead, Sameness),
     /// It may be tried again under the condition as it is now.
-    Write,
+    Retry,
 }
 
 /// A commit that was refused, or not answered to the end.
-pub(crate) struct Attempted<'a> {
+pub(crate) struct FailedCommit<'a> {
     /// The source's state that was to be written.
     pub(crate) source: &'a ObjectHead,
     pub(crate) sent: &'a Expected,
@@ -102,7 +102,7 @@ pub(crate) struct Attempted<'a> {
 }
 
 /// The condition of a commit, as often as it is decided.
-pub(crate) struct Condition {
+pub(crate) struct CommitCondition {
     pub(crate) now: Precondition,
     decisions: u32,
 }
@@ -112,7 +112,7 @@ pub(crate) fn asked(condition: &Precondition) -> Option<Precondition> {
     Some(condition.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites))
 }
 
-impl Condition {
+impl CommitCondition {
     pub(crate) fn new(now: Precondition) -> Self {
         Self { now, decisions: 0 }
     }
@@ -122,55 +122,60 @@ impl Condition {
     }
 
     /// Looks at the target after a commit that was refused, or not answered to the end, and decides.
-    pub(crate) async fn settle(&mut self, job: &Job, notes: &Notes, attempted: Attempted<'_>) -> Result<Settled, Halt> {
-        let Attempted { source, sent, written, error, attempts } = attempted;
+    pub(crate) async fn resolve(
+        &mut self,
+        job: &Job,
+        notes: &Notes,
+        attempted: FailedCommit<'_>,
+    ) -> Result<Resolution, Stop> {
+        let FailedCommit { source, sent, written, error, attempts } = attempted;
         self.decisions += 1;
-        let seen = see(job, notes, source).await?;
+        let seen = look(job, notes, source).await?;
         if attempts.unanswered()
             && let Some(seen) = &seen
-            && sent.is(seen)
+            && sent.matches(seen)
             && headers_agree(written, &seen.attributes)
             && (sameness(source, seen) == Sameness::Different || written.tags == seen.attributes.tags)
         {
-            return Ok(Settled::Ours(seen.clone()));
+            return Ok(Resolution::Ours(seen.clone()));
         }
         let may_decide = match error.class() {
-            Class::Precondition | Class::Missing => self.decisions < DECISIONS,
+            Class::Precondition | Class::Missing => self.decisions < MAX_DECISIONS,
             Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => false,
         };
         if !may_decide {
-            return Err(fault_at(End::Target, &error).into());
+            return Err(fault_at(Side::Target, &error).into());
         }
         let next = match decide(source, seen.as_ref()) {
             Decision::Unchanged(by) => match seen {
-                Some(seen) => return Ok(Settled::Unchanged(seen, by)),
-                None => return Err(fault_at(End::Target, &error).into()),
+                Some(seen) => return Ok(Resolution::Unchanged(seen, by)),
+                None => return Err(fault_at(Side::Target, &error).into()),
             },
             Decision::Write(next) => next,
         };
         if next == self.now && error.code() == Some("PreconditionFailed") && matches!(next, Precondition::IfMatch(_)) {
-            learn_spelling(job, &error)?;
+            learn_etag_form(job, &error)?;
         }
         // The one who changed the target may have copied what the source has become since.
-        if source::look(job, notes, source).await? != Now::Same {
-            return Err(Halt::replaced("the source was replaced while the target was written by somebody else"));
+        if source::look_again(job, notes, source).await? != SourceNow::Same {
+            return Err(Stop::replaced("the source was replaced while the target was written by somebody else"));
         }
         self.now = next;
-        Ok(Settled::Write)
+        Ok(Resolution::Retry)
     }
 }
 
 /// The very ETag that the target has was refused: this server compares it with our quotes.
-pub(crate) fn learn_spelling(job: &Job, error: &Error) -> Result<(), Halt> {
-    if job.target.client.quirks().spells_etags_bare() {
-        return Err(fault_at(End::Target, error).into());
+pub(crate) fn learn_etag_form(job: &Job, error: &Error) -> Result<(), Stop> {
+    if job.target.client.quirks().unquoted_if_match() {
+        return Err(fault_at(Side::Target, error).into());
     }
-    job.target.client.quirks().spell_etags_bare();
+    job.target.client.quirks().use_unquoted_if_match();
     Ok(())
 }
 
 pub(crate) enum Committed {
-    Written(AtTarget),
+    Written(TargetState),
     /// Somebody had written the same before.
-    Unchanged(AtTarget, Sameness),
+    Unchanged(TargetState, Sameness),
 }

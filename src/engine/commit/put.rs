@@ -1,13 +1,13 @@
 //! An object that goes in one PUT.
 
 use crate::engine::buffer::Sealed;
-use crate::engine::commit::{self, AtTarget, Attempted, Committed, Condition, Settled, prove};
-use crate::engine::decide::checksum::{self, ETags};
+use crate::engine::commit::{self, CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
+use crate::engine::decide::checksum::{self, TargetETags};
 use crate::engine::decide::plan::Plan;
 use crate::engine::decide::sameness::{carried, with_record};
 use crate::engine::decide::verify::Expected;
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
 use crate::s3::attributes::Attributes;
@@ -15,7 +15,7 @@ use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::{PutObject, Style};
+use crate::s3::object::put::{ObjectOptions, PutObject};
 use crate::s3::object::tagging::PutObjectTagging;
 use crate::s3::operation::Precondition;
 use crate::s3::sums::Checksum;
@@ -24,13 +24,13 @@ use crate::s3::sums::Checksum;
 /// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.
 const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
-pub(crate) struct Putting {
-    condition: Condition,
+pub(crate) struct PutRequest {
+    condition: CommitCondition,
     checksum: Checksum,
-    style: Style,
+    style: ObjectOptions,
 }
 
-impl Putting {
+impl PutRequest {
     /// Decides it for bytes that are held against the source already.
     pub(crate) fn new(
         job: &Job,
@@ -43,19 +43,19 @@ impl Putting {
         let made = sealed.digests();
         let checksum = checksum::by_put(source, made, etags);
         let keeps_etag = made.md5.is_some_and(|md5| ETag::of_content(md5).proves_same_content(&source.etag));
-        let mut style = styled(job, source, keeps_etag, seen, etags, Some(made.crc));
+        let mut style = options_with(job, source, keeps_etag, seen, etags, Some(made.crc));
         if checksum::tells_content(checksum) {
-            style.attributes = attributes(source, Record::Needless);
+            style.attributes = attributes(source, SourceRecord::Omit);
         }
-        Self { condition: Condition::new(condition), checksum, style }
+        Self { condition: CommitCondition::new(condition), checksum, style }
     }
 
     /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given took
     /// the place of the one that proves them. Once for each target.
     fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
-        commit::learn(job, &etag);
+        commit::learn_etag_kind(job, &etag);
         self.checksum = Checksum::Crc64Nvme(sent.crc);
-        self.style.attributes = attributes(source, Record::Of(Some(sent.crc)));
+        self.style.attributes = attributes(source, SourceRecord::Include(Some(sent.crc)));
         self.condition.now = Precondition::IfMatch(etag);
     }
 
@@ -73,8 +73,8 @@ pub(crate) async fn put(
     notes: &Notes,
     source: &ObjectHead,
     sealed: &Sealed,
-    mut putting: Putting,
-) -> Result<Committed, Halt> {
+    mut putting: PutRequest,
+) -> Result<Committed, Stop> {
     let sent = Expected::of_put(sealed.digests());
     loop {
         let operation = PutObject {
@@ -95,68 +95,73 @@ pub(crate) async fn put(
                     putting.prove_by_crc(job, source, &sent, written.etag);
                     continue;
                 }
-                job.meter.arrived(sent.size);
+                job.progress.add_sent(sent.size);
                 putting.note_left_behind(notes, source);
-                return Ok(Committed::Written(prove(job, notes, &sent, written.etag, written.crc).await?));
+                return Ok(Committed::Written(prove_target(job, notes, &sent, written.etag, written.crc).await?));
             }
             Err(error) => error,
         };
         if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-            return Err(fault_at(End::Target, &error).into());
+            return Err(fault_at(Side::Target, &error).into());
         }
         let attempted =
-            Attempted { source, sent: &sent, written: &putting.style.attributes, error, attempts: &attempts };
-        match putting.condition.settle(job, notes, attempted).await? {
-            Settled::Ours(seen) => {
+            FailedCommit { source, sent: &sent, written: &putting.style.attributes, error, attempts: &attempts };
+        match putting.condition.resolve(job, notes, attempted).await? {
+            Resolution::Ours(seen) => {
                 if checksum::hides_proof(putting.checksum, &seen.etag) {
                     putting.prove_by_crc(job, source, &sent, seen.etag);
                     continue;
                 }
-                job.meter.arrived(sent.size);
+                job.progress.add_sent(sent.size);
                 putting.note_left_behind(notes, source);
-                return Ok(Committed::Written(prove(job, notes, &sent, seen.etag, seen.crc).await?));
+                return Ok(Committed::Written(prove_target(job, notes, &sent, seen.etag, seen.crc).await?));
             }
-            Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
-            Settled::Write => {}
+            Resolution::Unchanged(seen, by) => return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by)),
+            Resolution::Retry => {}
         }
     }
 }
 
 /// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows from
 /// both sides, and not from what this process has learned.
-pub(crate) fn style(job: &Job, source: &ObjectHead, keeps_etag: bool, seen: Option<&ObjectHead>) -> Style {
-    styled(job, source, keeps_etag, seen, etags(job, seen), None)
-}
-
-/// What the new object is given. The source is recorded where a second look could not show otherwise that the target has
-/// its content: neither by an ETag that will be the same nor by a checksum that both sides store.
-fn styled(
+pub(crate) fn object_options(
     job: &Job,
     source: &ObjectHead,
     keeps_etag: bool,
     seen: Option<&ObjectHead>,
-    etags: ETags,
-    sent: Option<Crc64>,
-) -> Style {
-    // A target that was seen without a checksum is not expected to show one of the next object.
-    let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
-    let shown = shows_crc || (keeps_etag && etags == ETags::Digests);
-    let record = if shown { Record::Needless } else { Record::Of(sent) };
-    let attributes = attributes(source, record);
-    Style { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
+) -> ObjectOptions {
+    options_with(job, source, keeps_etag, seen, configured_etags(job, seen), None)
 }
 
-enum Record {
-    Needless,
+/// What the new object is given. The source is recorded where a second look could not show otherwise that the target has
+/// its content: neither by an ETag that will be the same nor by a checksum that both sides store.
+fn options_with(
+    job: &Job,
+    source: &ObjectHead,
+    keeps_etag: bool,
+    seen: Option<&ObjectHead>,
+    etags: TargetETags,
+    sent: Option<Crc64>,
+) -> ObjectOptions {
+    // A target that was seen without a checksum is not expected to show one of the next object.
+    let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
+    let shown = shows_crc || (keeps_etag && etags == TargetETags::Digests);
+    let record = if shown { SourceRecord::Omit } else { SourceRecord::Include(sent) };
+    let attributes = attributes(source, record);
+    ObjectOptions { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
+}
+
+enum SourceRecord {
+    Omit,
     /// With the CRC64NVME of what is sent, if that is known by now.
-    Of(Option<Crc64>),
+    Include(Option<Crc64>),
 }
 
 /// The attributes that go with the request that makes the object.
-fn attributes(source: &ObjectHead, record: Record) -> Attributes {
+fn attributes(source: &ObjectHead, record: SourceRecord) -> Attributes {
     let mut attributes = match record {
-        Record::Needless => carried(&source.attributes),
-        Record::Of(crc) => with_record(source, crc),
+        SourceRecord::Omit => carried(&source.attributes),
+        SourceRecord::Include(crc) => with_record(source, crc),
     };
     if tags_go_apart(source) {
         attributes.tags.clear();
@@ -175,7 +180,7 @@ fn tags_go_apart(source: &ObjectHead) -> bool {
 ///
 /// # Cancel safety
 /// Whether the tags were written is unknown.
-pub(crate) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Halt> {
+pub(crate) async fn put_tags(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<(), Stop> {
     if !tags_go_apart(source) {
         return Ok(());
     }
@@ -191,20 +196,20 @@ pub(crate) async fn tag(job: &Job, notes: &Notes, source: &ObjectHead) -> Result
     match answer {
         Ok(()) => Ok(()),
         Err(error) if error.class() == Class::Missing => {
-            Err(Halt::replaced("the target was removed before it had its tags"))
+            Err(Stop::replaced("the target was removed before it had its tags"))
         }
-        Err(error) => Err(fault_at(End::Target, &error).into()),
+        Err(error) => Err(fault_at(Side::Target, &error).into()),
     }
 }
 
 /// What is to be expected of the new object's ETag, from what this process has learned as well.
-pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
     let learned = seen.is_none() && job.target.client.quirks().expects_opaque_etags();
-    if learned { ETags::Opaque } else { etags(job, seen) }
+    if learned { TargetETags::Opaque } else { configured_etags(job, seen) }
 }
 
 /// What is to be expected of the new object's ETag, from what was asked for and what is there.
-fn etags(job: &Job, seen: Option<&ObjectHead>) -> ETags {
+fn configured_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
     let is_opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
-    if is_opaque { ETags::Opaque } else { ETags::Digests }
+    if is_opaque { TargetETags::Opaque } else { TargetETags::Digests }
 }

@@ -11,15 +11,15 @@
 //! A server that refuses such copies is sent the bytes.
 
 use crate::engine::commit::put;
-use crate::engine::commit::{AtTarget, Committed, asked, prove};
-use crate::engine::context::{Enforced, Work};
+use crate::engine::commit::{Committed, TargetState, asked, prove_target};
+use crate::engine::context::{Applied, Context};
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, SourceLayout};
 use crate::engine::decide::sameness::{Sameness, sameness};
 use crate::engine::decide::verify::{self, Expected, Mismatch};
 use crate::engine::decide::{Decision, decide};
-use crate::engine::fault::{Halt, fault_at, integrity};
-use crate::engine::hint::End;
-use crate::engine::look::layout::{self, Between, Held};
+use crate::engine::fault::{Stop, fault_at, integrity_stop};
+use crate::engine::hint::Side;
+use crate::engine::look::layout::{self, KnownObject, MiddleParts};
 use crate::engine::look::source;
 use crate::engine::look::target;
 use crate::engine::report::Outcome;
@@ -31,7 +31,7 @@ use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::operation::Precondition;
 use crate::wire::error::Error;
 
@@ -42,7 +42,7 @@ const ANY_PART: u64 = 512 << 20;
 enum Shape {
     Whole,
     /// Within the boundaries of one of the two ends.
-    PartsOf(End),
+    PartsOf(Side),
     Parts(Layout),
 }
 
@@ -57,7 +57,12 @@ pub(crate) struct Recopy {
 }
 
 /// The decision, where the source's ETag is asked for: the same content under another digest is not what was asked for.
-pub(crate) fn insist(decision: Decision, mode: EtagMode, source: &ObjectHead, seen: Option<&ObjectHead>) -> Decision {
+pub(crate) fn require_etag(
+    decision: Decision,
+    mode: EtagMode,
+    source: &ObjectHead,
+    seen: Option<&ObjectHead>,
+) -> Decision {
     match (decision, mode, seen) {
         (Decision::Unchanged(Sameness::Crc64Nvme), EtagMode::Preserve, Some(seen))
             if is_digest(&source.etag) && is_digest(&seen.etag) =>
@@ -82,10 +87,10 @@ pub(crate) fn plan(source: &ObjectHead, seen: &ObjectHead, mode: EtagMode, kms_k
         return None;
     }
     let (end, etag) = match mode {
-        EtagMode::Preserve if is_digest(&source.etag) => (End::Source, source.etag.clone()),
+        EtagMode::Preserve if is_digest(&source.etag) => (Side::Source, source.etag.clone()),
         // The same parts make the same ETag, and the source is nearer.
-        _ if source.etag.proves_same_content(&seen.etag) => (End::Source, seen.etag.clone()),
-        EtagMode::Preserve | EtagMode::Auto | EtagMode::Any => (End::Target, seen.etag.clone()),
+        _ if source.etag.proves_same_content(&seen.etag) => (Side::Source, seen.etag.clone()),
+        EtagMode::Preserve | EtagMode::Auto | EtagMode::Any => (Side::Target, seen.etag.clone()),
     };
     let shape = match etag.kind() {
         ETagKind::Multipart(..) if stays_plain => Shape::PartsOf(end),
@@ -111,15 +116,15 @@ fn is_digest(etag: &ETag) -> bool {
 }
 
 /// What is copied onto itself, and what it becomes.
-struct Onto<'a> {
+struct SelfCopy<'a> {
     source: &'a ObjectHead,
     seen: &'a ObjectHead,
     from: CopySource,
     condition: Precondition,
-    style: Style,
+    style: ObjectOptions,
 }
 
-impl Work<'_> {
+impl Context<'_> {
     /// Copies the object at the target onto itself; `None` if its bytes have to be sent after all, which nothing stands in
     /// the way of.
     ///
@@ -131,10 +136,10 @@ impl Work<'_> {
         seen: &ObjectHead,
         condition: &Precondition,
         recopy: &Recopy,
-    ) -> Result<Option<Enforced>, Halt> {
+    ) -> Result<Option<Applied>, Stop> {
         let job = self.job;
         let keeps_etag = recopy.etag.proves_same_content(&source.etag);
-        let onto = Onto {
+        let onto = SelfCopy {
             source,
             seen,
             from: CopySource {
@@ -144,7 +149,7 @@ impl Work<'_> {
                 if_match: seen.etag.clone(),
             },
             condition: condition.clone(),
-            style: put::style(job, source, keeps_etag, Some(seen)),
+            style: put::object_options(job, source, keeps_etag, Some(seen)),
         };
         let parts = match &recopy.shape {
             Shape::Whole => None,
@@ -159,10 +164,10 @@ impl Work<'_> {
             Some(layout) => self.copy_parts_onto(&onto, recopy, &layout).await?,
         };
         if let Some(committed) = &committed {
-            self.tag(source, committed).await?;
+            self.tag_apart(source, committed).await?;
         }
         Ok(committed.map(|committed| match committed {
-            Committed::Written(at_target) => Enforced {
+            Committed::Written(at_target) => Applied {
                 source: Box::new(source.clone()),
                 outcome: Outcome::Copied,
                 at_target,
@@ -176,22 +181,22 @@ impl Work<'_> {
     }
 
     /// Where the parts of one end's object begin and end, if it says so and S3 takes such parts.
-    async fn boundaries(&self, end: End, onto: &Onto<'_>) -> Result<Option<Layout>, Halt> {
+    async fn boundaries(&self, end: Side, onto: &SelfCopy<'_>) -> Result<Option<Layout>, Stop> {
         let (job, notes) = (self.job, &self.notes);
         let layout = match (end, job.options.etag) {
-            (End::Source, EtagMode::Preserve) => match source::layout(job, notes, onto.source).await? {
+            (Side::Source, EtagMode::Preserve) => match source::layout(job, notes, onto.source).await? {
                 SourceLayout::Parts(layout) => Some(layout),
                 SourceLayout::Single | SourceLayout::Unknown => None,
             },
-            (End::Source | End::Target, _) => {
-                let head = if end == End::Source { onto.source } else { onto.seen };
-                layout::layout(job, notes, Held { end, head }, Between::Even, PART_MAX).await?
+            (Side::Source | Side::Target, _) => {
+                let head = if end == Side::Source { onto.source } else { onto.seen };
+                layout::layout(job, notes, KnownObject { end, head }, MiddleParts::AssumeEven, PART_MAX).await?
             }
         };
         Ok(layout.filter(|layout| layout.makes(onto.source.size, &job.options.table)))
     }
 
-    async fn copy_onto(&self, onto: &Onto<'_>, recopy: &Recopy) -> Result<Option<Committed>, Halt> {
+    async fn copy_onto(&self, onto: &SelfCopy<'_>, recopy: &Recopy) -> Result<Option<Committed>, Stop> {
         let (job, notes) = (self.job, &self.notes);
         let operation = CopyObject {
             bucket: job.target.bucket.clone(),
@@ -210,18 +215,18 @@ impl Work<'_> {
                 let at_target = match recopy.crc {
                     Some(crc) => {
                         let sent = Expected { size, etag: Some(recopy.etag.clone()), crc, stored: Vec::new() };
-                        prove(job, notes, &sent, written.etag, written.crc).await?
+                        prove_target(job, notes, &sent, written.etag, written.crc).await?
                     }
                     // Neither side had a checksum to expect, so the ETag shows the content or nothing does.
                     None => {
                         let sent =
                             Expected { size, etag: Some(recopy.etag.clone()), crc: Crc64::EMPTY, stored: Vec::new() };
                         let proofs =
-                            verify::target(&sent, &written.etag, None).map_err(|mismatch| integrity(&mismatch))?;
+                            verify::target(&sent, &written.etag, None).map_err(|mismatch| integrity_stop(&mismatch))?;
                         if proofs.is_empty() {
-                            notes.remark("the target's ETag has become opaque, so its content is not proven");
+                            notes.note("the target's ETag has become opaque, so its content is not proven");
                         }
-                        AtTarget { etag: written.etag, proofs }
+                        TargetState { etag: written.etag, proofs }
                     }
                 };
                 return Ok(Some(Committed::Written(at_target)));
@@ -231,10 +236,10 @@ impl Work<'_> {
         if error.class() == Class::Refused && !attempts.unanswered() {
             return Ok(self.send_instead(&error));
         }
-        let now = target::see(job, notes, onto.source).await?;
-        let decision = insist(decide(onto.source, now.as_ref()), job.options.etag, onto.source, now.as_ref());
+        let now = target::look(job, notes, onto.source).await?;
+        let decision = require_etag(decide(onto.source, now.as_ref()), job.options.etag, onto.source, now.as_ref());
         if let (Decision::Unchanged(by), Some(now)) = (&decision, &now) {
-            let at_target = AtTarget::unchanged(now, *by);
+            let at_target = TargetState::unchanged(now, *by);
             return Ok(Some(match attempts.unanswered() {
                 true => Committed::Written(at_target),
                 false => Committed::Unchanged(at_target, *by),
@@ -247,18 +252,18 @@ impl Work<'_> {
             // A condition that holds was refused: this server reads it in another way.
             Class::Refused | Class::Precondition | Class::Missing if as_it_was => Ok(self.send_instead(&error)),
             Class::Precondition | Class::Missing | Class::Refused => {
-                Err(Halt::replaced("the target was changed while it was copied onto itself"))
+                Err(Stop::replaced("the target was changed while it was copied onto itself"))
             }
-            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Target, &error).into()),
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Target, &error).into()),
         }
     }
 
     async fn copy_parts_onto(
         &self,
-        onto: &Onto<'_>,
+        onto: &SelfCopy<'_>,
         recopy: &Recopy,
         layout: &Layout,
-    ) -> Result<Option<Committed>, Halt> {
+    ) -> Result<Option<Committed>, Stop> {
         let (job, notes) = (self.job, &self.notes);
         let upload = self.uploads.begin_bare(job, notes, &onto.style).await?;
         let parts: Vec<PartCopy> =
@@ -266,14 +271,16 @@ impl Work<'_> {
         let copied = match copy_parts(job, notes, &upload, (&onto.from, onto.seen.size), &parts).await? {
             Ok(copied) => copied,
             Err(error) => {
-                self.uploads.leave(job, notes).await;
+                self.uploads.clean_up(job, notes).await;
                 return match error.class() {
                     Class::Refused => Ok(self.send_instead(&error)),
-                    Class::Transient if error.makes_no_sense() => Ok(self.send_instead(&error)),
+                    Class::Transient if error.is_unreadable() => Ok(self.send_instead(&error)),
                     Class::Missing | Class::Precondition => {
-                        Err(Halt::replaced("the target was changed while it was copied onto itself"))
+                        Err(Stop::replaced("the target was changed while it was copied onto itself"))
                     }
-                    Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Target, &error).into()),
+                    Class::Throttled | Class::Transient | Class::Ambiguous => {
+                        Err(fault_at(Side::Target, &error).into())
+                    }
                 };
             }
         };
@@ -281,13 +288,13 @@ impl Work<'_> {
         let is_wanted = made.as_ref().is_none_or(|made| !is_digest(&recopy.etag) || *made == recopy.etag);
         let named = part_copies::named(&copied).zip(part_copies::crc(&copied)).filter(|_| is_wanted);
         let Some((named, crc)) = named else {
-            self.uploads.leave(job, notes).await;
-            notes.remark("a copy of the target onto itself did not come out as it was, so its bytes were sent");
+            self.uploads.clean_up(job, notes).await;
+            notes.note("a copy of the target onto itself did not come out as it was, so its bytes were sent");
             return Ok(None);
         };
         if let Some(known) = recopy.crc.filter(|known| *known != crc) {
             let (expected, found) = (known.header(), crc.header());
-            return Err(integrity(&Mismatch::Target { what: "checksum", expected, found }));
+            return Err(integrity_stop(&Mismatch::Target { what: "checksum", expected, found }));
         }
         let etag = made.unwrap_or_else(|| recopy.etag.clone());
         let sent = Expected { size: onto.source.size, etag: Some(etag), crc, stored: Vec::new() };
@@ -304,7 +311,7 @@ impl Work<'_> {
     }
 
     fn send_instead(&self, error: &Error) -> Option<Committed> {
-        self.notes.remark(format!("the bytes were sent, because a copy at the target was refused: {error}"));
+        self.notes.note(format!("the bytes were sent, because a copy at the target was refused: {error}"));
         None
     }
 }
@@ -330,10 +337,10 @@ mod tests {
     fn one_copy_makes_the_etag_of_a_single_put_and_parts_that_of_parts() {
         let (single, parts) = (object(GIB, MD5, None), object(GIB, &format!("{MD5}-2"), None));
         assert_eq!(shape(&single, &single, EtagMode::Auto), Some(Shape::Whole));
-        assert_eq!(shape(&parts, &parts, EtagMode::Auto), Some(Shape::PartsOf(End::Source)));
+        assert_eq!(shape(&parts, &parts, EtagMode::Auto), Some(Shape::PartsOf(Side::Source)));
         let crc = Some(Crc64::of(b"x"));
         let (single, parts) = (object(GIB, MD5, crc), object(GIB, &format!("{MD5}-2"), crc));
-        assert_eq!(shape(&single, &parts, EtagMode::Auto), Some(Shape::PartsOf(End::Target)));
+        assert_eq!(shape(&single, &parts, EtagMode::Auto), Some(Shape::PartsOf(Side::Target)));
         assert_eq!(shape(&parts, &single, EtagMode::Auto), Some(Shape::Whole));
     }
 
@@ -364,14 +371,14 @@ mod tests {
         let crc = Some(Crc64::of(b"x"));
         let (single, parts) = (object(GIB, MD5, crc), object(GIB, &format!("{MD5}-2"), crc));
         assert_eq!(shape(&single, &parts, EtagMode::Preserve), Some(Shape::Whole));
-        assert_eq!(shape(&parts, &single, EtagMode::Preserve), Some(Shape::PartsOf(End::Source)));
+        assert_eq!(shape(&parts, &single, EtagMode::Preserve), Some(Shape::PartsOf(Side::Source)));
         let decision = || decide(&single, Some(&parts));
         assert_eq!(decision(), Decision::Unchanged(Sameness::Crc64Nvme));
-        assert_eq!(insist(decision(), EtagMode::Auto, &single, Some(&parts)), decision());
-        let insisted = insist(decision(), EtagMode::Preserve, &single, Some(&parts));
+        assert_eq!(require_etag(decision(), EtagMode::Auto, &single, Some(&parts)), decision());
+        let insisted = require_etag(decision(), EtagMode::Preserve, &single, Some(&parts));
         assert_eq!(insisted, Decision::Write(Precondition::IfMatch(parts.etag.clone())));
         let opaque = head(GIB, MD5, Encryption::Kms(None), crc);
         let unchanged = Decision::Unchanged(Sameness::Crc64Nvme);
-        assert_eq!(insist(unchanged.clone(), EtagMode::Preserve, &opaque, Some(&parts)), unchanged);
+        assert_eq!(require_etag(unchanged.clone(), EtagMode::Preserve, &opaque, Some(&parts)), unchanged);
     }
 }

@@ -3,13 +3,13 @@
 //! Whether it is gone was believed by a GET; here it is asked once more between the look at the target and the delete, so
 //! that the ETag which the delete is bound to was seen while the source was still gone.
 
-use crate::engine::commit::{DECISIONS, learn_spelling};
-use crate::engine::decide::{Removal, Tried, removal};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::commit::{MAX_DECISIONS, learn_etag_form};
+use crate::engine::decide::{PriorDelete, Removal, removal};
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::look::source;
-use crate::engine::look::target::{is_absent, see_head};
+use crate::engine::look::target::{head, is_absent};
 use crate::engine::notes::Notes;
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
@@ -25,25 +25,25 @@ pub(crate) enum Removed {
 }
 
 /// A delete that was refused, or not answered to the end.
-struct Attempted {
+struct FailedDelete {
     etag: ETag,
     error: Error,
-    tried: Tried,
+    tried: PriorDelete,
 }
 
 /// Removes the target's object under its ETag, deciding anew while the target changes.
 ///
 /// # Cancel safety
 /// The request's connection is closed; whether it was carried out is unknown.
-pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
-    let mut before: Option<Attempted> = None;
-    for _ in 0..DECISIONS {
-        let seen = see_head(job, notes).await?;
+pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Stop> {
+    let mut before: Option<FailedDelete> = None;
+    for _ in 0..MAX_DECISIONS {
+        let seen = head(job, notes).await?;
         if seen.is_none() && !is_absent(job, notes).await? {
             // It came between the two looks.
             continue;
         }
-        let tried = before.as_ref().map_or(Tried::No, |before| before.tried);
+        let tried = before.as_ref().map_or(PriorDelete::No, |before| before.tried);
         let etag = match (removal(tried, seen.as_ref()), before.take()) {
             (Removal::Nothing, _) | (Removal::Done, None) => return Ok(Removed::Nothing),
             (Removal::Done, Some(before)) => return Ok(Removed::Object(before.etag)),
@@ -54,7 +54,7 @@ pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
             (Removal::Remove(etag), None) => etag,
         };
         if !source::is_gone(job, notes).await? {
-            return Err(Halt::replaced("the source was written again before the target was removed"));
+            return Err(Stop::replaced("the source was written again before the target was removed"));
         }
         let operation = DeleteObject {
             bucket: job.target.bucket.clone(),
@@ -68,28 +68,28 @@ pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Halt> {
         notes.count(&attempts);
         let Err(error) = answer else { return Ok(Removed::Object(etag)) };
         if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-            return Err(fault_at(End::Target, &error).into());
+            return Err(fault_at(Side::Target, &error).into());
         }
-        let tried = if attempts.unanswered() { Tried::Unanswered } else { Tried::No };
-        before = Some(Attempted { etag, error, tried });
+        let tried = if attempts.unanswered() { PriorDelete::Unanswered } else { PriorDelete::No };
+        before = Some(FailedDelete { etag, error, tried });
     }
     Err(match before {
-        Some(Attempted { error, .. }) => fault_at(End::Target, &error).into(),
-        None => Halt::replaced("the target came and went while it was looked at"),
+        Some(FailedDelete { error, .. }) => fault_at(Side::Target, &error).into(),
+        None => Stop::replaced("the target came and went while it was looked at"),
     })
 }
 
-impl Attempted {
+impl FailedDelete {
     /// Whether what is there now may be removed after this.
-    fn allows_another(self, job: &Job, now: &ETag) -> Result<(), Halt> {
+    fn allows_another(self, job: &Job, now: &ETag) -> Result<(), Stop> {
         match self.error.class() {
             // "Conditional deletes": 412 another ETag, 409 a conflicting request, 404 nothing there.
             Class::Precondition | Class::Missing => {}
             Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => {
-                return Err(fault_at(End::Target, &self.error).into());
+                return Err(fault_at(Side::Target, &self.error).into());
             }
         }
         let of_this = self.error.code() == Some("PreconditionFailed") && self.etag.is_same_state(now);
-        if of_this { learn_spelling(job, &self.error) } else { Ok(()) }
+        if of_this { learn_etag_form(job, &self.error) } else { Ok(()) }
     }
 }

@@ -8,18 +8,18 @@
 //! its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the source's ETag.
 
 use crate::engine::commit::put;
-use crate::engine::commit::{AtTarget, Attempted, Committed, Condition, Settled, prove};
-use crate::engine::context::{Enforced, Wanted, Work};
-use crate::engine::decide::checksum::ETags;
+use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
+use crate::engine::context::{Applied, Context, PendingWrite};
+use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
 use crate::engine::decide::staging::Stage;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
-use crate::engine::fault::{Halt, fault_at, integrity};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at, integrity_stop};
+use crate::engine::hint::Side;
 use crate::engine::job::Buffering;
 use crate::engine::notes;
 use crate::engine::parts::buffering;
-use crate::engine::parts::part::Parts;
+use crate::engine::parts::part::PartContext;
 use crate::engine::parts::send::send_parts;
 use crate::engine::report::{BufferKind, Fault, Proof};
 use crate::engine::upload::Completion;
@@ -29,14 +29,14 @@ use crate::s3::copy::{CopyObject, CopySource, Summed};
 use crate::s3::error::Class;
 use crate::s3::etag::{ETag, ETagKind};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::operation::Precondition;
 use crate::s3::sums::{Stored, Sum};
 use crate::s3::{ByteRange, UploadId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-struct Made {
+struct StagedObject {
     from: CopySource,
     digests: Vec<Digests>,
     all_md5: bool,
@@ -44,18 +44,18 @@ struct Made {
 }
 
 /// What was sent, over all stages.
-struct Tally {
+struct StagedTotals {
     digests: Vec<Digests>,
     all_md5: bool,
     kind: BufferKind,
 }
 
-impl Tally {
+impl StagedTotals {
     fn new() -> Self {
         Self { digests: Vec::new(), all_md5: true, kind: BufferKind::Streamed }
     }
 
-    fn add(&mut self, made: &Made) {
+    fn add(&mut self, made: &StagedObject) {
         self.digests.extend(&made.digests);
         self.all_md5 &= made.all_md5;
         self.kind = made.kind;
@@ -72,24 +72,24 @@ fn in_order(etag: &ETag) -> Option<Stored> {
     Some(Stored { sum: Sum::Md5(md5), parts })
 }
 
-impl Work<'_> {
+impl Context<'_> {
     /// An object of a single PUT: one stage, copied as a whole.
     ///
     /// # Cancel safety
     /// Uploads and stages are left to [`Work::leave`]; whether the last copy was carried out is unknown.
-    pub(crate) async fn staged_whole(&self, wanted: &Wanted<'_>, stage: &Stage) -> Result<Enforced, Halt> {
+    pub(crate) async fn staged_whole(&self, wanted: &PendingWrite<'_>, stage: &Stage) -> Result<Applied, Stop> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stage.pieces.len());
         let made = self.stage(head, stage).await?;
-        let mut tally = Tally::new();
+        let mut tally = StagedTotals::new();
         tally.add(&made);
         let whole = Expected::of_parts(&tally.digests);
         let own = if head.crc.is_some() { None } else { self.proof_copy(&made.from).await? };
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
-        let style = put::style(job, head, made.all_md5, wanted.seen);
+        let style = put::object_options(job, head, made.all_md5, wanted.seen);
         let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let committed = self.copy_whole(wanted, made.from, &sent, &style).await?;
-        self.tag(head, &committed).await?;
+        self.tag_apart(head, &committed).await?;
         Ok(self.finished(head, committed, source_proofs, &tally).await)
     }
 
@@ -97,19 +97,19 @@ impl Work<'_> {
     ///
     /// # Cancel safety
     /// Uploads and stages are left to [`Work::leave`]; whether the upload was completed is unknown.
-    pub(crate) async fn staged_parts(&self, wanted: &Wanted<'_>, stages: &[Stage]) -> Result<Enforced, Halt> {
+    pub(crate) async fn staged_parts(&self, wanted: &PendingWrite<'_>, stages: &[Stage]) -> Result<Applied, Stop> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stages.iter().map(|stage| stage.pieces.len()).sum());
-        let mut tally = Tally::new();
+        let mut tally = StagedTotals::new();
         let mut copied: Vec<CopiedPart> = Vec::new();
-        let mut begun: Option<(UploadId, Style)> = None;
+        let mut begun: Option<(UploadId, ObjectOptions)> = None;
         for stage in stages {
             let made = self.stage(head, stage).await?;
             let (upload, _) = match &begun {
                 Some(begun) => begun,
                 // When there is something to put into it, and it has shown whether the target keeps digests.
                 None => {
-                    let style = put::style(job, head, made.all_md5, wanted.seen);
+                    let style = put::object_options(job, head, made.all_md5, wanted.seen);
                     begun.insert((self.uploads.begin_bare(job, &self.notes, &style).await?, style))
                 }
             };
@@ -127,7 +127,7 @@ impl Work<'_> {
         let completion =
             Completion { source: head, upload: &upload, parts: &parts, sent: &sent, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
-        self.tag(head, &committed).await?;
+        self.tag_apart(head, &committed).await?;
         Ok(self.finished(head, committed, source_proofs, &tally).await)
     }
 
@@ -137,7 +137,7 @@ impl Work<'_> {
         target.client.warm(&target.bucket, wanted);
     }
 
-    async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<Made, Halt> {
+    async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<StagedObject, Stop> {
         let mut job = self.stages.name(self.job)?;
         // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be resident
         // beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
@@ -148,9 +148,9 @@ impl Work<'_> {
         let planned = Plan::Parts(lengths);
         let ring = buffering::ring(&job, &self.notes, stage.bytes(), &planned, true).await?;
         let kind = ring.kind();
-        let style = Style::default();
+        let style = ObjectOptions::default();
         let upload = self.stages.uploads.begin_bare(&job, &self.notes, &style).await?;
-        let parts = Parts {
+        let parts = PartContext {
             job: job.clone(),
             notes: Arc::clone(&self.notes),
             pinned: head.clone(),
@@ -159,14 +159,14 @@ impl Work<'_> {
             listed: BTreeMap::new(),
             ring,
         };
-        let kinds = verify::kinds(head, &SourceLayout::Unknown, &planned, ETags::Digests);
+        let kinds = verify::kinds(head, &SourceLayout::Unknown, &planned, TargetETags::Digests);
         let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
             job.target.client.quirks().expect_opaque_etags();
-            return Err(Halt::replaced("the target was found to make opaque ETags, so nothing is gained by a stage"));
+            return Err(Stop::replaced("the target was found to make opaque ETags, so nothing is gained by a stage"));
         }
-        let (digests, named) = (sent.digests(), sent.named());
+        let (digests, named) = (sent.digests(), sent.completed_parts());
         let made = Expected::of_parts(&digests);
         let completion = Completion {
             source: head,
@@ -180,7 +180,7 @@ impl Work<'_> {
             Committed::Written(at) => at.etag,
             // Of two that were begun, as a server that completes twice may have them.
             Committed::Unchanged(at, _) => {
-                self.stages.uploads.leave(&job, &self.notes).await;
+                self.stages.uploads.clean_up(&job, &self.notes).await;
                 at.etag
             }
         };
@@ -190,11 +190,11 @@ impl Work<'_> {
             version: None,
             if_match: etag,
         };
-        Ok(Made { from, digests, all_md5: sent.all_md5, kind })
+        Ok(StagedObject { from, digests, all_md5: sent.all_md5, kind })
     }
 
     /// Copies a stage's parts into the upload, and holds each against the pieces that make it.
-    async fn copy_stage(&self, upload: &UploadId, stage: &Stage, made: &Made) -> Result<Vec<CopiedPart>, Halt> {
+    async fn copy_stage(&self, upload: &UploadId, stage: &Stage, made: &StagedObject) -> Result<Vec<CopiedPart>, Stop> {
         let start = stage.start();
         let mut copies = Vec::with_capacity(stage.parts.len());
         for part in &stage.parts {
@@ -205,10 +205,10 @@ impl Work<'_> {
         let copied = copy_parts(self.job, &self.notes, upload, (&made.from, stage.bytes()), &copies).await?;
         let mut copied = copied.map_err(|error| match error.class() {
             Class::Missing | Class::Precondition => {
-                Halt::replaced("a stage or the upload was removed by somebody else")
+                Stop::replaced("a stage or the upload was removed by somebody else")
             }
             Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => {
-                fault_at(End::Target, &error).into()
+                fault_at(Side::Target, &error).into()
             }
         })?;
         let mut digests = made.digests.as_slice();
@@ -220,14 +220,14 @@ impl Work<'_> {
             let found = *copied.crc.get_or_insert(expected);
             if found != expected {
                 let (expected, found) = (expected.header(), found.header());
-                return Err(integrity(&Mismatch::Target { what: "copied part's checksum", expected, found }));
+                return Err(integrity_stop(&Mismatch::Target { what: "copied part's checksum", expected, found }));
             }
         }
         Ok(copied)
     }
 
     /// The ETag that a copy of the stage has, seen on one that nobody reads; `None` where it is not a digest.
-    async fn proof_copy(&self, from: &CopySource) -> Result<Option<ETag>, Halt> {
+    async fn proof_copy(&self, from: &CopySource) -> Result<Option<ETag>, Stop> {
         let job = self.stages.name(self.job)?;
         let operation = CopyObject {
             bucket: job.target.bucket.clone(),
@@ -235,25 +235,25 @@ impl Work<'_> {
             source: from.clone(),
             precondition: None,
             summed: Summed::Crc64Nvme,
-            style: Style::default(),
+            style: ObjectOptions::default(),
         };
         let mut attempts = job.part();
         let answer = job.target.client.call(&operation, &mut attempts).await;
         self.notes.count(&attempts);
-        let etag = answer.map_err(|error| fault_at(End::Target, &error))?.etag;
+        let etag = answer.map_err(|error| fault_at(Side::Target, &error))?.etag;
         Ok(Some(etag).filter(|etag| etag.proves_same_content(etag)))
     }
 
     /// Copies the stage to where it belongs, deciding anew while the target changes.
     async fn copy_whole(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &PendingWrite<'_>,
         from: CopySource,
         sent: &Expected,
-        style: &Style,
-    ) -> Result<Committed, Halt> {
+        style: &ObjectOptions,
+    ) -> Result<Committed, Stop> {
         let (job, notes) = (self.job, &self.notes);
-        let mut condition = Condition::new(wanted.condition.clone());
+        let mut condition = CommitCondition::new(wanted.condition.clone());
         loop {
             let operation = CopyObject {
                 bucket: job.target.bucket.clone(),
@@ -268,26 +268,28 @@ impl Work<'_> {
             notes.count(&attempts);
             let error = match answer {
                 Ok(written) => {
-                    return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
+                    return Ok(Committed::Written(prove_target(job, notes, sent, written.etag, written.crc).await?));
                 }
                 Err(error) => error,
             };
             if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-                return Err(fault_at(End::Target, &error).into());
+                return Err(fault_at(Side::Target, &error).into());
             }
             let (is_missing, before) = (error.class() == Class::Missing, condition.now.clone());
             let attempted =
-                Attempted { source: wanted.head, sent, written: &style.attributes, error, attempts: &attempts };
-            match condition.settle(job, notes, attempted).await? {
-                Settled::Ours(seen) => {
-                    return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
+                FailedCommit { source: wanted.head, sent, written: &style.attributes, error, attempts: &attempts };
+            match condition.resolve(job, notes, attempted).await? {
+                Resolution::Ours(seen) => {
+                    return Ok(Committed::Written(prove_target(job, notes, sent, seen.etag, seen.crc).await?));
                 }
-                Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
+                Resolution::Unchanged(seen, by) => {
+                    return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by));
+                }
                 // What is missing is not the target, which is as it was.
-                Settled::Write if is_missing && condition.now == before => {
-                    return Err(Halt::replaced("a stage was removed by somebody else"));
+                Resolution::Retry if is_missing && condition.now == before => {
+                    return Err(Stop::replaced("a stage was removed by somebody else"));
                 }
-                Settled::Write => {}
+                Resolution::Retry => {}
             }
         }
     }
@@ -298,14 +300,14 @@ impl Work<'_> {
         head: &ObjectHead,
         committed: Committed,
         mut source_proofs: Vec<Proof>,
-        tally: &Tally,
-    ) -> Enforced {
+        tally: &StagedTotals,
+    ) -> Applied {
         self.stages.remove(self.job, &self.notes).await;
         if let Committed::Written(at_target) = &committed {
             if at_target.etag.proves_same_content(&head.etag) {
                 source_proofs.push(Proof::SourceETag);
             } else {
-                self.notes.remark("the target's encryption makes its ETags opaque: the source's could not be kept");
+                self.notes.note("the target's encryption makes its ETags opaque: the source's could not be kept");
             }
         }
         if let Committed::Written(_) = &committed {
@@ -313,7 +315,7 @@ impl Work<'_> {
             notes::note(&self.notes, head, &Plan::Parts(Layout::Uneven(lengths)), None);
         }
         let pieces = u32::try_from(tally.digests.len()).unwrap_or(u32::MAX);
-        let mut enforced = self.enforced(head, committed, source_proofs, pieces, tally.kind);
+        let mut enforced = self.applied(head, committed, source_proofs, pieces, tally.kind);
         if tally.all_md5 && enforced.outcome == crate::engine::report::Outcome::Copied {
             enforced.at_target.proofs.push(Proof::PartMd5);
         }

@@ -6,7 +6,7 @@
 //! left behind is a sweep's, which finds it under the prefix by its age.
 
 use crate::engine::decide::reserved::PREFIX;
-use crate::engine::fault::Halt;
+use crate::engine::fault::Stop;
 use crate::engine::job::{Job, Ongoing};
 use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
@@ -40,7 +40,7 @@ impl Stages {
     ///
     /// # Errors
     /// A fault of our own, if the name is no key.
-    pub(crate) fn name(&self, job: &Job) -> Result<Job, Halt> {
+    pub(crate) fn name(&self, job: &Job) -> Result<Job, Stop> {
         let name = format!("{PREFIX}stages/{:032x}", fastrand::u128(..));
         let key = Key::new(&name).map_err(|error| Fault::new("internal", error.to_string()))?;
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
@@ -54,7 +54,7 @@ impl Stages {
     pub(crate) async fn remove(&self, job: &Job, notes: &Notes) {
         for key in self.left() {
             if let Err(error) = remove(job, &key).await {
-                notes.remark_for_good(format!("stage {key} could not be removed: {error}"));
+                notes.note_permanent(format!("stage {key} could not be removed: {error}"));
             }
             self.left.lock().unwrap_or_else(PoisonError::into_inner).retain(|left| *left != key);
         }
@@ -64,14 +64,14 @@ impl Stages {
     ///
     /// # Cancel safety
     /// An upload and stages may be left.
-    pub(crate) async fn leave(&self, job: &Job, notes: &Arc<Notes>, until: Instant) {
+    pub(crate) async fn clean_up(&self, job: &Job, notes: &Arc<Notes>, until: Instant) {
         let Some(last) = self.left().pop() else { return };
         let mut at_stage = at(job, last);
         at_stage.grace = until.saturating_duration_since(Instant::now());
-        self.uploads.leave(&at_stage, notes).await;
+        self.uploads.clean_up(&at_stage, notes).await;
         if timeout_at(until, self.remove(job, notes)).await.is_err() {
             for key in self.left() {
-                notes.remark_for_good(format!("stage {key} could not be removed within {:?}", job.grace));
+                notes.note_permanent(format!("stage {key} could not be removed within {:?}", job.grace));
             }
         }
     }

@@ -13,20 +13,20 @@ use crate::s3::sums::{Checksum, Sum};
 
 /// What is known of the ETags at the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ETags {
+pub(crate) enum TargetETags {
     /// Nothing says that they are opaque; if they are, the answer shows it, and the object is written once more.
     Digests,
     Opaque,
 }
 
 /// What a single PUT names. The digests are held against the source already.
-pub(crate) fn by_put(source: &ObjectHead, made: &Digests, etags: ETags) -> Checksum {
+pub(crate) fn by_put(source: &ObjectHead, made: &Digests, etags: TargetETags) -> Checksum {
     let own = source.stored.filter(|stored| stored.parts.is_none() && source.crc.is_none()).map(|stored| stored.sum);
     match etags {
-        ETags::Digests if own.is_some() && own == made.sum => {
+        TargetETags::Digests if own.is_some() && own == made.sum => {
             own.map_or(Checksum::Crc64Nvme(made.crc), Checksum::Other)
         }
-        ETags::Digests | ETags::Opaque => Checksum::Crc64Nvme(made.crc),
+        TargetETags::Digests | TargetETags::Opaque => Checksum::Crc64Nvme(made.crc),
     }
 }
 
@@ -95,11 +95,11 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let (made, sum) = (digests(algorithm), Sum::of(algorithm, b"a"));
             let source = source(Stored::full(sum));
-            assert_eq!(by_put(&source, &made, ETags::Digests), Checksum::Other(sum));
+            assert_eq!(by_put(&source, &made, TargetETags::Digests), Checksum::Other(sum));
             assert_eq!(left_behind(&source, &PUT, Some(Checksum::Other(sum))), None);
-            assert_eq!(by_put(&source, &made, ETags::Opaque), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(by_put(&source, &made, TargetETags::Opaque), Checksum::Crc64Nvme(made.crc));
             let stores_both = ObjectHead { crc: Some(made.crc), ..source };
-            assert_eq!(by_put(&stores_both, &made, ETags::Digests), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(by_put(&stores_both, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     fn what_was_not_computed_or_is_another_value_is_not_given() {
         let other = source(Stored::full(Sum::of(Algorithm::Sha256, b"b")));
         for made in [Digests::of(b"a"), digests(Algorithm::Sha256), digests(Algorithm::Crc32)] {
-            assert_eq!(by_put(&other, &made, ETags::Digests), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(by_put(&other, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
         }
     }
 

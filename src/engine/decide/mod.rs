@@ -45,7 +45,7 @@ pub(crate) enum Removal {
 
 /// How an earlier attempt to remove ended, if there was one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tried {
+pub(crate) enum PriorDelete {
     /// None was made, or it was certainly not carried out.
     No,
     /// It was not answered to the end.
@@ -54,11 +54,11 @@ pub(crate) enum Tried {
 
 /// Decides what is left to remove. What is at the key goes, whoever wrote it: that the target equals the source is the
 /// promise, and the ETag seen keeps it from taking what nobody has looked at.
-pub(crate) fn removal(tried: Tried, seen: Option<&ObjectHead>) -> Removal {
+pub(crate) fn removal(tried: PriorDelete, seen: Option<&ObjectHead>) -> Removal {
     match (tried, seen) {
         (_, Some(seen)) => Removal::Remove(seen.etag.clone()),
-        (Tried::Unanswered, None) => Removal::Done,
-        (Tried::No, None) => Removal::Nothing,
+        (PriorDelete::Unanswered, None) => Removal::Done,
+        (PriorDelete::No, None) => Removal::Nothing,
     }
 }
 
@@ -104,10 +104,10 @@ pub(crate) mod tests {
     #[test]
     fn what_is_seen_is_removed_and_an_unanswered_removal_of_what_is_gone_was_ours() {
         let seen = head(1, A, Encryption::None, None);
-        for tried in [Tried::No, Tried::Unanswered] {
+        for tried in [PriorDelete::No, PriorDelete::Unanswered] {
             assert_eq!(removal(tried, Some(&seen)), Removal::Remove(seen.etag.clone()));
         }
-        assert_eq!(removal(Tried::No, None), Removal::Nothing);
-        assert_eq!(removal(Tried::Unanswered, None), Removal::Done);
+        assert_eq!(removal(PriorDelete::No, None), Removal::Nothing);
+        assert_eq!(removal(PriorDelete::Unanswered, None), Removal::Done);
     }
 }

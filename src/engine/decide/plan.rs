@@ -18,7 +18,7 @@ const PARTS_MAX: u64 = PartNumber::MAX as u64;
 /// Where one way of sending ends and the next begins, in bytes. [`Table::V1`] is the one that objects are sent by; a server
 /// whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
+pub struct PartSizeTable {
     /// Up to here the conditional PUT goes first, without a look at the target.
     pub put_first: u64,
     /// Above this an object goes in parts.
@@ -31,7 +31,7 @@ pub struct Table {
     pub step: u64,
 }
 
-impl Table {
+impl PartSizeTable {
     /// Version 1.
     pub const V1: Self = Self {
         // A new small object costs the border one round trip, and one that is there already costs its body once.
@@ -136,12 +136,12 @@ impl Layout {
     }
 
     /// Whether S3 takes these parts, and they make an object of so many bytes.
-    pub(crate) fn makes(&self, size: u64, table: &Table) -> bool {
+    pub(crate) fn makes(&self, size: u64, table: &PartSizeTable) -> bool {
         self.size() == size && self.is_allowed(table) && self.ranges().len() == self.count()
     }
 
     /// Whether S3 takes these parts.
-    fn is_allowed(&self, table: &Table) -> bool {
+    fn is_allowed(&self, table: &PartSizeTable) -> bool {
         let count = self.count() as u64;
         let all_but_last = match self {
             Self::Even { part, .. } => count <= 1 || *part >= table.part_min,
@@ -204,7 +204,7 @@ pub enum Unplannable {
 /// # Errors
 /// [`Unplannable`].
 pub fn plan(
-    table: &Table,
+    table: &PartSizeTable,
     size: u64,
     source: &SourceLayout,
     mode: EtagMode,
@@ -223,12 +223,12 @@ pub fn plan(
 }
 
 /// Whether the source's layout is taken over for the sake of its ETag.
-fn is_kept(table: &Table, size: u64, layout: &Layout) -> bool {
+fn is_kept(table: &PartSizeTable, size: u64, layout: &Layout) -> bool {
     let may_be_sent = layout.size() == size && layout.is_allowed(table);
     size > table.single_put && may_be_sent && layout.largest() <= table.kept_part
 }
 
-fn preserved(table: &Table, size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
+fn preserved(table: &PartSizeTable, size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
     match source {
         SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
         SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
@@ -240,7 +240,7 @@ fn preserved(table: &Table, size: u64, source: &SourceLayout) -> Result<Plan, Un
 
 /// By version 1 of the table: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards connections,
 /// up to 10,000 of them; then as small as 10,000 allow, in whole MiB.
-fn by_table(table: &Table, size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+fn by_table(table: &PartSizeTable, size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
     let needed = size.div_ceil(PARTS_MAX).div_ceil(table.step) * table.step;
     let part = match part_size {
         None if size <= table.single_put => return Ok(Plan::Put { size }),
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn the_table_grows_so_that_ten_thousand_parts_suffice() {
         let check = |size: u64, expected: (u64, usize)| {
-            let plan = plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
+            let plan = plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
             assert_eq!(parts(&plan), expected, "{size}");
         };
         check(0, (0, 0));
@@ -291,7 +291,7 @@ mod tests {
         check(1 << 40, (105 * MIB, 9_987));
         check(OBJECT_MAX, (PART_MAX, 10_000));
         assert_eq!(
-            plan(&Table::V1, OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
+            plan(&PartSizeTable::V1, OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
             Err(Unplannable::TooLarge(OBJECT_MAX + 1))
         );
     }
@@ -300,7 +300,7 @@ mod tests {
     fn the_sources_own_layout_is_kept_up_to_64_mib() {
         let even = |part, size| SourceLayout::Parts(Layout::Even { part, size });
         let check = |size, source: SourceLayout, expected| {
-            assert_eq!(parts(&plan(&Table::V1, size, &source, EtagMode::Auto, None).unwrap()), expected);
+            assert_eq!(parts(&plan(&PartSizeTable::V1, size, &source, EtagMode::Auto, None).unwrap()), expected);
         };
         check(100 * MIB, even(8 * MIB, 100 * MIB), (8 * MIB, 13));
         check(640 * MIB, even(64 * MIB, 640 * MIB), (64 * MIB, 10));
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn preserving_keeps_the_layout_or_refuses() {
-        let plan = |size, source: &SourceLayout| plan(&Table::V1, size, source, EtagMode::Preserve, None);
+        let plan = |size, source: &SourceLayout| plan(&PartSizeTable::V1, size, source, EtagMode::Preserve, None);
         assert_eq!(plan(5 << 30, &SourceLayout::Single), Ok(Plan::Put { size: 5 << 30 }));
         assert!(plan((5 << 30) + 1, &SourceLayout::Single).is_err());
         let giant = Layout::Even { part: 1 << 30, size: 3 << 30 };
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_users_part_size_is_held_against_the_limits() {
-        let plan = |size, part| plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, Some(part));
+        let plan = |size, part| plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, Some(part));
         assert_eq!(parts(&plan(20 * MIB, 8 * MIB).unwrap()), (8 * MIB, 3));
         assert_eq!(parts(&plan(8 * MIB, 8 * MIB).unwrap()), (8 * MIB, 0));
         assert_eq!(plan(20 * MIB, MIB), Err(Unplannable::PartSize(MIB)));
@@ -351,10 +351,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_plan_covers_the_object_within_s3s_limits(size in 0..=OBJECT_MAX) {
-            match plan(&Table::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
-                Plan::Put { size: all } => prop_assert!(all == size && size <= Table::V1.single_put),
+            match plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
+                Plan::Put { size: all } => prop_assert!(all == size && size <= PartSizeTable::V1.single_put),
                 Plan::Parts(layout) => {
-                    prop_assert!(layout.is_allowed(&Table::V1));
+                    prop_assert!(layout.is_allowed(&PartSizeTable::V1));
                     let ranges = layout.ranges();
                     prop_assert_eq!(ranges.len(), layout.count());
                     prop_assert_eq!(ranges[0].start(), 0);

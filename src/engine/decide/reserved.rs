@@ -17,7 +17,7 @@ pub(crate) fn refused(job: &Job) -> Option<Report> {
         return None;
     }
     let why = format!("keys under {PREFIX} are reserved at the target");
-    let (source, target) = (job.source_place(), job.target_place());
+    let (source, target) = (job.source_ref(), job.target_ref());
     Some(match job.trigger {
         Trigger::Event => Report { reason: Some(why), ..Report::new(Outcome::Ignored, source, target) },
         Trigger::Command => Report::failed(source, target, Fault::new("configuration", why)),

@@ -5,13 +5,13 @@
 //! without a byte crossing: by one CopyObject, whose copy has the ETag of a single PUT, or by UploadPartCopy with the
 //! source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every plan.
 
-use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, SourceLayout, Table, Unplannable};
+use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, PartSizeTable, SourceLayout, Unplannable};
 use crate::s3::ByteRange;
 use crate::s3::etag::{ETag, ETagKind};
 
 /// From which sizes on pieces are staged, and in which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct StagingLimits {
     /// The largest object that goes in one PUT.
     pub put: u64,
     /// The largest part of the source's layout that is sent as it is.
@@ -22,23 +22,23 @@ pub struct Limits {
     pub stage: u64,
 }
 
-impl Limits {
+impl StagingLimits {
     /// One PUT and one part as they are without preserving: more than one connection of a lossy path moves in minutes, or
     /// a small function holds. Pieces of the table's smallest parts. A stage is at most what one CopyObject takes; it is
     /// removed before the next is begun, so that no more than 5 GiB are stored twice.
-    pub(crate) fn of(table: &Table) -> Self {
+    pub(crate) fn of(table: &PartSizeTable) -> Self {
         Self { put: table.single_put, part: table.kept_part, piece: table.part_min, stage: PART_MAX }
     }
 }
 
-impl Default for Limits {
+impl Default for StagingLimits {
     fn default() -> Self {
-        Self::of(&Table::V1)
+        Self::of(&PartSizeTable::V1)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Route {
     /// As [`crate::engine::decide::plan::plan`] has it for this mode.
     Direct(EtagMode),
     /// By one stage, copied as a whole.
@@ -53,12 +53,12 @@ pub(crate) struct Stage {
     /// What is sent to it, as ranges of the source.
     pub(crate) pieces: Vec<ByteRange>,
     /// The source's own parts that are in it, as ranges of the source.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<StagedPart>,
 }
 
 /// A part of the source's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct StagedPart {
     /// Its place among all, counted from 0.
     pub(crate) index: usize,
     /// Its bytes.
@@ -81,54 +81,54 @@ pub(crate) enum Target {
 ///
 /// # Errors
 /// [`Unplannable::NotPreservable`] for layouts that S3 takes from nobody.
-pub(crate) fn way(
+pub(crate) fn route(
     etag: &ETag,
     size: u64,
     layout: &SourceLayout,
     mode: EtagMode,
     target: Target,
-    limits: Limits,
-    table: &Table,
-) -> Result<Way, Unplannable> {
+    limits: StagingLimits,
+    table: &PartSizeTable,
+) -> Result<Route, Unplannable> {
     let largest = match (mode, layout) {
         (EtagMode::Auto | EtagMode::Any, _) | (EtagMode::Preserve, SourceLayout::Unknown) => {
-            return Ok(Way::Direct(mode));
+            return Ok(Route::Direct(mode));
         }
         (EtagMode::Preserve, SourceLayout::Single) => size,
         (EtagMode::Preserve, SourceLayout::Parts(own)) => own.largest(),
     };
     let limit = if matches!(layout, SourceLayout::Single) { limits.put } else { limits.part };
     if largest <= limit {
-        return Ok(Way::Direct(mode));
+        return Ok(Route::Direct(mode));
     }
     let is_digest = match etag.kind() {
         ETagKind::ContentMd5(_) | ETagKind::Multipart(..) => true,
         ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => false,
     };
     if !is_digest || target == Target::Opaque {
-        return Ok(Way::Direct(EtagMode::Auto));
+        return Ok(Route::Direct(EtagMode::Auto));
     }
     match layout {
         SourceLayout::Parts(own) => {
             // The plan of the same name refuses what S3 does not take.
             crate::engine::decide::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
-            Ok(Way::Parts(stages(own, limits)))
+            Ok(Route::Parts(stages(own, limits)))
         }
         SourceLayout::Single | SourceLayout::Unknown => {
             crate::engine::decide::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
             let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("it holds nothing"))?;
-            Ok(Way::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
+            Ok(Route::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
         }
     }
 }
 
 /// As many whole parts to a stage as it may hold; a part that is larger by itself has one of its own.
-fn stages(own: &Layout, limits: Limits) -> Vec<Stage> {
+fn stages(own: &Layout, limits: StagingLimits) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     let mut bytes = 0;
     for (index, range) in own.ranges().into_iter().enumerate() {
         let cut = pieces(range, limits.piece);
-        let part = Part { index, range, pieces: cut.len() };
+        let part = StagedPart { index, range, pieces: cut.len() };
         match stages.last_mut() {
             Some(stage) if bytes + range.bytes() <= limits.stage => {
                 bytes += range.bytes();
@@ -192,40 +192,48 @@ mod tests {
         SourceLayout::Parts(Layout::Even { part, size })
     }
 
-    fn preserve(etag: &ETag, size: u64, layout: &SourceLayout) -> Result<Way, Unplannable> {
-        way(etag, size, layout, EtagMode::Preserve, Target::Plain, Limits::default(), &Table::V1)
+    fn preserve(etag: &ETag, size: u64, layout: &SourceLayout) -> Result<Route, Unplannable> {
+        route(etag, size, layout, EtagMode::Preserve, Target::Plain, StagingLimits::default(), &PartSizeTable::V1)
     }
 
     #[test]
     fn only_what_is_too_large_to_be_sent_as_it_is_is_staged() {
         let direct = |etag: &ETag, size, layout: &SourceLayout| {
-            assert_eq!(preserve(etag, size, layout), Ok(Way::Direct(EtagMode::Preserve)), "{size}");
+            assert_eq!(preserve(etag, size, layout), Ok(Route::Direct(EtagMode::Preserve)), "{size}");
         };
         direct(&single(), 16 * MIB, &SourceLayout::Single);
         direct(&in_parts(), 640 * MIB, &even(64 * MIB, 640 * MIB));
         direct(&in_parts(), GIB, &SourceLayout::Unknown);
-        assert!(matches!(preserve(&single(), 16 * MIB + 1, &SourceLayout::Single), Ok(Way::Whole(_))));
-        assert!(matches!(preserve(&in_parts(), 640 * MIB, &even(64 * MIB + 1, 640 * MIB)), Ok(Way::Parts(_))));
+        assert!(matches!(preserve(&single(), 16 * MIB + 1, &SourceLayout::Single), Ok(Route::Whole(_))));
+        assert!(matches!(preserve(&in_parts(), 640 * MIB, &even(64 * MIB + 1, 640 * MIB)), Ok(Route::Parts(_))));
         for mode in [EtagMode::Auto, EtagMode::Any] {
-            let way = way(&single(), GIB, &SourceLayout::Single, mode, Target::Plain, Limits::default(), &Table::V1);
-            assert_eq!(way, Ok(Way::Direct(mode)));
+            let way = route(
+                &single(),
+                GIB,
+                &SourceLayout::Single,
+                mode,
+                Target::Plain,
+                StagingLimits::default(),
+                &PartSizeTable::V1,
+            );
+            assert_eq!(way, Ok(Route::Direct(mode)));
         }
     }
 
     #[test]
     fn no_stage_is_made_for_an_etag_that_cannot_be_kept() {
         let opaque = ETag::new("x", &crate::s3::encryption::Encryption::Kms(None));
-        assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Way::Direct(EtagMode::Auto)));
-        let to_kms = way(
+        assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Route::Direct(EtagMode::Auto)));
+        let to_kms = route(
             &single(),
             GIB,
             &SourceLayout::Single,
             EtagMode::Preserve,
             Target::Opaque,
-            Limits::default(),
-            &Table::V1,
+            StagingLimits::default(),
+            &PartSizeTable::V1,
         );
-        assert_eq!(to_kms, Ok(Way::Direct(EtagMode::Auto)));
+        assert_eq!(to_kms, Ok(Route::Direct(EtagMode::Auto)));
     }
 
     #[test]
@@ -237,7 +245,7 @@ mod tests {
 
     #[test]
     fn half_gibibytes_share_a_stage_and_its_pieces_end_where_they_do() {
-        let Ok(Way::Parts(stages)) = preserve(&in_parts(), GIB, &even(512 * MIB, GIB)) else { panic!("not staged") };
+        let Ok(Route::Parts(stages)) = preserve(&in_parts(), GIB, &even(512 * MIB, GIB)) else { panic!("not staged") };
         assert_eq!(stages.len(), 1);
         let stage = &stages[0];
         assert_eq!((stage.pieces.len(), stage.bytes(), stage.start()), (204, GIB, 0));
@@ -250,11 +258,11 @@ mod tests {
     #[test]
     fn ten_thousand_of_the_largest_parts_take_as_many_stages_and_small_ones_few() {
         let size = 10_000 * 5 * GIB;
-        let Ok(Way::Parts(stages)) = preserve(&in_parts(), size, &even(5 * GIB, size)) else { panic!("not staged") };
+        let Ok(Route::Parts(stages)) = preserve(&in_parts(), size, &even(5 * GIB, size)) else { panic!("not staged") };
         assert_eq!(stages.len(), 10_000);
         assert!(stages.iter().all(|stage| stage.pieces.len() <= 1_024));
         let size = 10_000 * 65 * MIB;
-        let Ok(Way::Parts(stages)) = preserve(&in_parts(), size, &even(65 * MIB, size)) else { panic!("not staged") };
+        let Ok(Route::Parts(stages)) = preserve(&in_parts(), size, &even(65 * MIB, size)) else { panic!("not staged") };
         assert_eq!(stages.len(), 129);
     }
 
@@ -266,7 +274,7 @@ mod tests {
         ) {
             let lengths = [lengths, vec![last]].concat();
             let own = Layout::Uneven(lengths.clone());
-            let limits = Limits { stage: 400 * MIB, ..Limits::default() };
+            let limits = StagingLimits { stage: 400 * MIB, ..StagingLimits::default() };
             let stages = stages(&own, limits);
             let pieces: Vec<ByteRange> = stages.iter().flat_map(|stage| stage.pieces.clone()).collect();
             prop_assert_eq!(pieces[0].start(), 0);
@@ -275,7 +283,7 @@ mod tests {
             for stage in &stages {
                 prop_assert!(stage.bytes() <= limits.stage);
                 let (_, others) = stage.pieces.split_last().unwrap();
-                prop_assert!(others.iter().all(|piece| (Table::V1.part_min..2 * Table::V1.part_min).contains(&piece.bytes())));
+                prop_assert!(others.iter().all(|piece| (PartSizeTable::V1.part_min..2 * PartSizeTable::V1.part_min).contains(&piece.bytes())));
                 prop_assert_eq!(stage.parts.iter().map(|part| part.pieces).sum::<usize>(), stage.pieces.len());
             }
             let parts: Vec<ByteRange> = stages.iter().flat_map(|stage| stage.parts.iter().map(|part| part.range)).collect();

@@ -8,7 +8,7 @@ use crate::engine::decide::plan::Layout;
 use crate::s3::UploadId;
 use crate::s3::etag::{ETag, hex};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::operation::Precondition;
 use md5::{Digest as _, Md5};
 use std::io;
@@ -19,7 +19,7 @@ pub struct Ticket {
     /// Its id.
     pub upload: UploadId,
     /// The state of the source that its parts are of.
-    pub pin: Pin,
+    pub pin: SourcePin,
     /// How it is cut.
     pub layout: Layout,
     /// What had to hold at the target when it was begun. It is decided anew before the upload is completed; that it was
@@ -29,7 +29,7 @@ pub struct Ticket {
 
 /// A state of the source, and what the object made of it is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
+pub struct SourcePin {
     /// The ETag, as its bucket compares it.
     pub etag: String,
     /// The version, in a versioned source.
@@ -42,9 +42,9 @@ pub struct Pin {
     pub style: String,
 }
 
-impl Pin {
+impl SourcePin {
     /// Of this state, to be written in this style.
-    pub(crate) fn of(source: &ObjectHead, style: &Style) -> Self {
+    pub(crate) fn of(source: &ObjectHead, style: &ObjectOptions) -> Self {
         Self {
             etag: source.etag.as_str().to_owned(),
             version: source.version.as_ref().map(|version| version.as_str().to_owned()),
@@ -57,14 +57,14 @@ impl Pin {
 
 impl Ticket {
     /// Whether the upload can become what is to be written now.
-    pub(crate) fn holds(&self, now: &Pin, layout: &Layout) -> bool {
+    pub(crate) fn holds(&self, now: &SourcePin, layout: &Layout) -> bool {
         self.pin == *now && self.layout == *layout
     }
 }
 
 /// A digest of all that an upload was begun with. Each text is preceded by its length, so that no two lists of texts are
 /// the same bytes.
-fn digest(style: &Style) -> String {
+fn digest(style: &ObjectOptions) -> String {
     let mut md5 = Md5::new();
     let mut add = |text: &str| {
         md5.update((text.len() as u64).to_be_bytes());
@@ -99,7 +99,7 @@ pub enum WhenStopped {
 
 /// Where tickets are written down while their uploads are open, so that a process that is killed leaves something to go on
 /// from. Each call blocks until it is on the disk.
-pub trait Ledger: Send + Sync {
+pub trait UploadJournal: Send + Sync {
     /// An upload is about to be begun.
     ///
     /// # Errors
@@ -147,8 +147,8 @@ mod tests {
         ObjectHead { last_modified: Some("then".into()), ..head(20, A, Encryption::Aes256, None) }
     }
 
-    fn ticket() -> (Ticket, Pin, Layout) {
-        let pin = Pin::of(&source(), &Style::default());
+    fn ticket() -> (Ticket, SourcePin, Layout) {
+        let pin = SourcePin::of(&source(), &ObjectOptions::default());
         let layout = Layout::Even { part: 10, size: 20 };
         let upload = UploadId::new("upload").unwrap();
         let condition = Precondition::IfAbsent;
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn a_ticket_does_not_hold_for_any_other_state() {
         let (ticket, _, layout) = ticket();
-        let check = |change: &dyn Fn(&mut ObjectHead, &mut Style)| {
-            let (mut head, mut style) = (source(), Style::default());
+        let check = |change: &dyn Fn(&mut ObjectHead, &mut ObjectOptions)| {
+            let (mut head, mut style) = (source(), ObjectOptions::default());
             change(&mut head, &mut style);
-            assert!(!ticket.holds(&Pin::of(&head, &style), &layout));
+            assert!(!ticket.holds(&SourcePin::of(&head, &style), &layout));
         };
         check(&|head, _| head.etag = ETag::new("0cc175b9c0f1b6a831c399e269772661-3", &Encryption::Aes256));
         check(&|head, _| head.version = Some(VersionId::new("v").unwrap()));
@@ -184,12 +184,12 @@ mod tests {
     #[test]
     fn texts_that_run_together_are_told_apart() {
         let with = |name: &str, value: &str| {
-            let mut style = Style::default();
+            let mut style = ObjectOptions::default();
             style.attributes.metadata.insert(name.into(), value.into());
             digest(&style)
         };
         assert_ne!(with("ab", "c"), with("a", "bc"));
-        let mut tags = Style::default();
+        let mut tags = ObjectOptions::default();
         tags.attributes.tags.insert("ab".into(), "c".into());
         assert_ne!(with("ab", "c"), digest(&tags));
     }

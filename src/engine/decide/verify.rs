@@ -1,6 +1,6 @@
 //! What the bytes prove about the source and about the target: pure.
 
-use crate::engine::decide::checksum::ETags;
+use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Plan, SourceLayout};
 use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
@@ -65,7 +65,7 @@ impl Expected {
     }
 
     /// Whether an object at the target is what we sent: the answer to a write that was not answered.
-    pub(crate) fn is(&self, head: &ObjectHead) -> bool {
+    pub(crate) fn matches(&self, head: &ObjectHead) -> bool {
         head.size == self.size && (self.has_etag(&head.etag) || head.crc == Some(self.crc) || self.is_stored(head))
     }
 
@@ -85,12 +85,12 @@ pub(crate) enum SourceCheck {
     /// Nothing: a stored checksum, or the parts' digests, show it; or nothing can.
     Nothing,
     /// A checksum of the bytes in order. An MD5 makes the ETag.
-    Ordered(Algorithm, Runs),
+    Ordered(Algorithm, ChecksumRuns),
 }
 
 /// What a checksum in order is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Runs {
+pub(crate) enum ChecksumRuns {
     /// All of so many bytes.
     Whole(u64),
     /// The checksums of parts of these lengths, the source's own; one part is not the whole.
@@ -107,18 +107,18 @@ pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Pl
     };
     let own = own.map(|own| own.ranges().iter().map(|range| range.bytes()).collect::<Vec<u64>>());
     let whole = match plan {
-        Plan::Parts(_) => Some(Runs::Whole(source.size)),
+        Plan::Parts(_) => Some(ChecksumRuns::Whole(source.size)),
         Plan::Put { .. } => None,
     };
     let by_etag = match source.etag.kind() {
         ETagKind::ContentMd5(_) => whole.clone(),
-        ETagKind::Multipart(..) => own.clone().map(Runs::Parts),
+        ETagKind::Multipart(..) => own.clone().map(ChecksumRuns::Parts),
         ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => None,
     };
     let stored = source.stored.map(|stored| (stored.sum.algorithm(), stored.parts));
     let by_checksum = match stored {
         Some((algorithm, None)) => whole.filter(|_| !algorithm.combines()),
-        Some((_, Some(parts))) => own.filter(|own| own.len() == usize::from(parts)).map(Runs::Parts),
+        Some((_, Some(parts))) => own.filter(|own| own.len() == usize::from(parts)).map(ChecksumRuns::Parts),
         None => None,
     };
     match (by_etag, by_checksum.zip(stored)) {
@@ -133,10 +133,10 @@ pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Pl
 /// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and both
 /// sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held against the
 /// source's ETag before the object is put together ("Checking object integrity").
-pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: ETags) -> Kinds {
+pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: TargetETags) -> Kinds {
     let is_told = match (etags, source.etag.kind()) {
-        (ETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
-        (ETags::Digests | ETags::Opaque, _) => false,
+        (TargetETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
+        (TargetETags::Digests | TargetETags::Opaque, _) => false,
     };
     Kinds { md5: !is_told, sum: part_sum(source, layout, plan) }
 }
@@ -161,7 +161,7 @@ fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
 /// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read: its
 /// multipart ETag or composite checksum of as many parts, which they do not make. Whether the parts are alike is for the
 /// caller to find out.
-pub(crate) fn suspicion(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
+pub(crate) fn layout_mismatch(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
     let mismatch = |what, expected, found| Some(Mismatch::Source { what, expected, found });
     if let Some(own) = &made.etag
         && let (ETagKind::Multipart(_, ours), ETagKind::Multipart(_, theirs)) = (own.kind(), head.etag.kind())
@@ -377,13 +377,13 @@ mod tests {
         let hashed = |etag: &str, encryption, layout: &SourceLayout, etags| {
             kinds(&head(30, etag, encryption, Some(Crc64::EMPTY)), layout, &tens, etags).md5
         };
-        assert!(!hashed(&multipart, Encryption::None, &own, ETags::Digests));
-        assert!(!hashed(&multipart, Encryption::Aes256, &own, ETags::Digests));
-        assert!(hashed(&multipart, Encryption::None, &own, ETags::Opaque));
-        assert!(hashed(&multipart, Encryption::Kms(None), &own, ETags::Digests));
-        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Unknown, ETags::Digests));
-        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Parts(layout(20)), ETags::Digests));
-        assert!(hashed(&multipart[..32], Encryption::None, &SourceLayout::Single, ETags::Digests));
+        assert!(!hashed(&multipart, Encryption::None, &own, TargetETags::Digests));
+        assert!(!hashed(&multipart, Encryption::Aes256, &own, TargetETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &own, TargetETags::Opaque));
+        assert!(hashed(&multipart, Encryption::Kms(None), &own, TargetETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Unknown, TargetETags::Digests));
+        assert!(hashed(&multipart, Encryption::None, &SourceLayout::Parts(layout(20)), TargetETags::Digests));
+        assert!(hashed(&multipart[..32], Encryption::None, &SourceLayout::Single, TargetETags::Digests));
     }
 
     #[test]
@@ -396,14 +396,14 @@ mod tests {
         let planned = Plan::Parts(layout(10));
         assert_eq!(
             source_check(&single, &SourceLayout::Single, &planned),
-            SourceCheck::Ordered(Algorithm::Md5, Runs::Whole(30))
+            SourceCheck::Ordered(Algorithm::Md5, ChecksumRuns::Whole(30))
         );
         assert_eq!(source_check(&single, &SourceLayout::Single, &Plan::Put { size: 30 }), SourceCheck::Nothing);
         assert_eq!(source_check(&stored, &SourceLayout::Single, &planned), SourceCheck::Nothing);
         let own = SourceLayout::Parts(layout(20));
         assert_eq!(
             source_check(&pieced, &own, &planned),
-            SourceCheck::Ordered(Algorithm::Md5, Runs::Parts(vec![20, 10]))
+            SourceCheck::Ordered(Algorithm::Md5, ChecksumRuns::Parts(vec![20, 10]))
         );
         assert_eq!(source_check(&pieced, &SourceLayout::Parts(layout(10)), &planned), SourceCheck::Nothing);
         assert_eq!(source_check(&pieced, &SourceLayout::Unknown, &planned), SourceCheck::Nothing);
@@ -422,25 +422,26 @@ mod tests {
         let sum = |algorithm| Sum::of(algorithm, b"");
         let full = |algorithm| Stored::full(sum(algorithm));
         let composite = |algorithm, parts| Stored { sum: sum(algorithm), parts: Some(parts) };
-        let check = |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, runs: Option<(Algorithm, Runs)>| {
-            let expected = runs.map_or(SourceCheck::Nothing, |(by, runs)| SourceCheck::Ordered(by, runs));
-            assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
-            assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");
-        };
+        let check =
+            |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, runs: Option<(Algorithm, ChecksumRuns)>| {
+                let expected = runs.map_or(SourceCheck::Nothing, |(by, runs)| SourceCheck::Ordered(by, runs));
+                assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
+                assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");
+            };
         use Algorithm::{Crc32, Crc32C, Md5, Sha256};
         let single = SourceLayout::Single;
         check(&opaque(full(Sha256)), &single, &put, Some(Sha256), None);
-        check(&opaque(full(Sha256)), &single, &tens, None, Some((Sha256, Runs::Whole(30))));
-        check(&plain(full(Sha256)), &single, &tens, None, Some((Sha256, Runs::Whole(30))));
+        check(&opaque(full(Sha256)), &single, &tens, None, Some((Sha256, ChecksumRuns::Whole(30))));
+        check(&plain(full(Sha256)), &single, &tens, None, Some((Sha256, ChecksumRuns::Whole(30))));
         check(&opaque(full(Crc32C)), &single, &tens, Some(Crc32C), None);
-        check(&plain(full(Crc32)), &single, &tens, Some(Crc32), Some((Md5, Runs::Whole(30))));
+        check(&plain(full(Crc32)), &single, &tens, Some(Crc32), Some((Md5, ChecksumRuns::Whole(30))));
         check(&opaque(composite(Crc32, 3)), &same, &tens, Some(Crc32), None);
-        check(&opaque(composite(Crc32, 2)), &own, &tens, None, Some((Crc32, Runs::Parts(vec![20, 10]))));
-        check(&opaque(composite(Crc32, 2)), &own, &put, None, Some((Crc32, Runs::Parts(vec![20, 10]))));
+        check(&opaque(composite(Crc32, 2)), &own, &tens, None, Some((Crc32, ChecksumRuns::Parts(vec![20, 10]))));
+        check(&opaque(composite(Crc32, 2)), &own, &put, None, Some((Crc32, ChecksumRuns::Parts(vec![20, 10]))));
         // The checksum of one part's checksum is another than that of its bytes.
         let one = SourceLayout::Parts(layout(30));
-        check(&opaque(composite(Crc32, 1)), &one, &put, None, Some((Crc32, Runs::Parts(vec![30]))));
-        check(&opaque(composite(Crc32, 1)), &one, &tens, None, Some((Crc32, Runs::Parts(vec![30]))));
+        check(&opaque(composite(Crc32, 1)), &one, &put, None, Some((Crc32, ChecksumRuns::Parts(vec![30]))));
+        check(&opaque(composite(Crc32, 1)), &one, &tens, None, Some((Crc32, ChecksumRuns::Parts(vec![30]))));
         // Boundaries that nobody knows, or that are not those of the checksum.
         check(&opaque(composite(Crc32, 2)), &SourceLayout::Unknown, &tens, None, None);
         check(&opaque(composite(Crc32, 3)), &own, &tens, None, None);
@@ -454,18 +455,18 @@ mod tests {
         let made = Expected::of_parts(&parts());
         let of = |etag: &str, encryption| head(11, etag, encryption, None);
         let digits = "0cc175b9c0f1b6a831c399e269772661";
-        assert!(suspicion(&of(&format!("{digits}-2"), Encryption::None), &made).is_some());
-        assert_eq!(suspicion(&of(&format!("{digits}-3"), Encryption::None), &made), None);
-        assert_eq!(suspicion(&of(&format!("{digits}-2"), Encryption::Kms(None)), &made), None);
-        assert_eq!(suspicion(&of(digits, Encryption::None), &made), None);
+        assert!(layout_mismatch(&of(&format!("{digits}-2"), Encryption::None), &made).is_some());
+        assert_eq!(layout_mismatch(&of(&format!("{digits}-3"), Encryption::None), &made), None);
+        assert_eq!(layout_mismatch(&of(&format!("{digits}-2"), Encryption::Kms(None)), &made), None);
+        assert_eq!(layout_mismatch(&of(digits, Encryption::None), &made), None);
         let sums = [Sum::of(Algorithm::Sha1, b"hello "), Sum::of(Algorithm::Sha1, b"world")];
         let summed = Expected { stored: Stored::composite(&sums).into_iter().collect(), ..made };
         let stored =
             |sum, parts| ObjectHead { stored: Some(Stored { sum, parts }), ..of("x-2", Encryption::Kms(None)) };
-        assert!(suspicion(&stored(Sum::Sha1([0; 20]), Some(2)), &summed).is_some());
-        assert_eq!(suspicion(&stored(Sum::Sha1([0; 20]), Some(3)), &summed), None);
-        assert_eq!(suspicion(&stored(Sum::Sha1([0; 20]), None), &summed), None);
-        assert_eq!(suspicion(&stored(Sum::Crc32(0), Some(2)), &summed), None);
+        assert!(layout_mismatch(&stored(Sum::Sha1([0; 20]), Some(2)), &summed).is_some());
+        assert_eq!(layout_mismatch(&stored(Sum::Sha1([0; 20]), Some(3)), &summed), None);
+        assert_eq!(layout_mismatch(&stored(Sum::Sha1([0; 20]), None), &summed), None);
+        assert_eq!(layout_mismatch(&stored(Sum::Crc32(0), Some(2)), &summed), None);
     }
 
     #[test]

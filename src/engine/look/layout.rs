@@ -1,9 +1,9 @@
 //! How an object was put together, asked of the side that holds it.
 
 use crate::engine::decide::plan::{Layout, even_layout};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
-use crate::engine::job::{Job, Side};
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
+use crate::engine::job::{Job, ObjectClient};
 use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
 use crate::s3::PartNumber;
@@ -15,24 +15,24 @@ const LOOKS: usize = 16;
 
 /// What is believed of parts between the first and the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Between {
+pub(crate) enum MiddleParts {
     /// That they are as long as the first, if that makes the size: nearly every client cuts evenly.
-    Even,
+    AssumeEven,
     /// Nothing: each is asked for.
-    Asked,
+    AskEach,
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Held<'a> {
-    pub(crate) end: End,
+pub(crate) struct KnownObject<'a> {
+    pub(crate) end: Side,
     pub(crate) head: &'a ObjectHead,
 }
 
-impl Held<'_> {
-    fn side<'a>(&self, job: &'a Job) -> &'a Side {
+impl KnownObject<'_> {
+    fn side<'a>(&self, job: &'a Job) -> &'a ObjectClient {
         match self.end {
-            End::Source => &job.source,
-            End::Target => &job.target,
+            Side::Source => &job.source,
+            Side::Target => &job.target,
         }
     }
 }
@@ -42,12 +42,12 @@ impl Held<'_> {
 pub(crate) async fn layout(
     job: &Job,
     notes: &Notes,
-    held: Held<'_>,
-    between: Between,
+    held: KnownObject<'_>,
+    between: MiddleParts,
     longest: u64,
-) -> Result<Option<Layout>, Halt> {
+) -> Result<Option<Layout>, Stop> {
     let Some(count) = held.head.etag.parts() else { return Ok(None) };
-    let number = |number: u16| -> Result<PartNumber, Halt> {
+    let number = |number: u16| -> Result<PartNumber, Stop> {
         PartNumber::new(number.into()).map_err(|error| Fault::new("internal", error.to_string()).into())
     };
     let ends = (number(1)?, number(count)?);
@@ -57,7 +57,7 @@ pub(crate) async fn layout(
         return Ok(None);
     };
     let even = even_layout(held.head.size, count, first, last);
-    if between == Between::Even {
+    if between == MiddleParts::AssumeEven {
         if even.is_some() {
             return Ok(even);
         }
@@ -79,9 +79,9 @@ pub(crate) async fn layout(
 pub(crate) async fn all_lengths(
     job: &Job,
     notes: &Notes,
-    held: Held<'_>,
+    held: KnownObject<'_>,
     count: u16,
-) -> Result<Option<Vec<u64>>, Halt> {
+) -> Result<Option<Vec<u64>>, Stop> {
     let mut lengths = Vec::with_capacity(usize::from(count));
     let numbers: Vec<PartNumber> = (1..=count).filter_map(|number| PartNumber::new(number.into()).ok()).collect();
     for batch in numbers.chunks(LOOKS) {
@@ -97,12 +97,12 @@ pub(crate) async fn all_lengths(
 }
 
 /// The length of one part; `None` if the server does not know part numbers.
-async fn part_length(job: &Job, notes: &Notes, held: Held<'_>, part: PartNumber) -> Result<Option<u64>, Halt> {
+async fn part_length(job: &Job, notes: &Notes, held: KnownObject<'_>, part: PartNumber) -> Result<Option<u64>, Stop> {
     let side = held.side(job);
     let version = match held.end {
-        End::Source => held.head.version.clone(),
+        Side::Source => held.head.version.clone(),
         // The target's user may read current versions only; what is copied of it is pinned by its ETag.
-        End::Target => None,
+        Side::Target => None,
     };
     let operation = HeadObject {
         bucket: side.bucket.clone(),
@@ -113,7 +113,7 @@ async fn part_length(job: &Job, notes: &Notes, held: Held<'_>, part: PartNumber)
         if_match: None,
         part: Some(part),
     };
-    let mut attempts = job.part().within();
+    let mut attempts = job.part().nested();
     let answer = side.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
@@ -121,7 +121,7 @@ async fn part_length(job: &Job, notes: &Notes, held: Held<'_>, part: PartNumber)
         Err(error) => match error.class() {
             Class::Missing | Class::Precondition => {
                 let name = held.end.name();
-                Err(Halt::replaced(format!("the {name} was replaced while its layout was read")))
+                Err(Stop::replaced(format!("the {name} was replaced while its layout was read")))
             }
             // A bucket's owner may allow GetObject and still refuse this; a server may not know it.
             Class::Refused => Ok(None),

@@ -2,10 +2,10 @@
 
 use crate::engine::decide::plan::{EtagMode, Layout, SourceLayout};
 use crate::engine::decide::sameness::headers_agree;
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
-use crate::engine::look::layout::{self, Between, Held};
+use crate::engine::look::layout::{self, KnownObject, MiddleParts};
 use crate::engine::notes::Notes;
 use crate::s3::error::Class;
 use crate::s3::object::get::GetObject;
@@ -15,7 +15,7 @@ use crate::wire::body::incoming::Incoming;
 use crate::wire::error::Error;
 use std::collections::BTreeMap;
 
-pub(crate) enum Found {
+pub(crate) enum Pinned {
     /// An object, and its bytes if they are on their way already.
     Object(Box<ObjectHead>, Option<Box<Incoming>>),
     /// Nothing, said so that it can be believed.
@@ -24,7 +24,7 @@ pub(crate) enum Found {
 
 /// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint says
 /// that it will not.
-pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
+pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Pinned, Stop> {
     let single_put = job.options.table.single_put;
     let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
         match head(job, notes).await? {
@@ -32,17 +32,17 @@ pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
             // A HEAD's 404 may be a missing bucket; a GET says which.
             None => match get(job, notes).await? {
                 Some((head, body)) => (head, Some(body)),
-                None => return Ok(Found::Gone),
+                None => return Ok(Pinned::Gone),
             },
         }
     } else {
         match get(job, notes).await? {
             Some((head, body)) => (head, Some(body)),
-            None => return Ok(Found::Gone),
+            None => return Ok(Pinned::Gone),
         }
     };
     let mut head = head;
-    notes.pinned(job.source_place(), &head);
+    notes.pinned(job.source_ref(), &head);
     for unread in &head.unread {
         notes.not_carried(&unread.name, &unread.reason);
     }
@@ -52,10 +52,10 @@ pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Found, Halt> {
         head.attributes.tags = tags(job, notes, &head).await?;
     }
     let body = body.filter(|_| head.size <= single_put);
-    Ok(Found::Object(Box::new(head), body.map(Box::new)))
+    Ok(Pinned::Object(Box::new(head), body.map(Box::new)))
 }
 
-async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Halt> {
+async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Stop> {
     let mut attempts = job.part();
     let operation = GetObject::whole(job.source.bucket.clone(), job.source.key.clone());
     let answer = job.source.client.open(&operation, &mut attempts).await;
@@ -63,11 +63,11 @@ async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>,
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(Error::Refused { refusal, .. }) if refusal.says_gone() => Ok(None),
-        Err(error) => Err(fault_at(End::Source, &error).into()),
+        Err(error) => Err(fault_at(Side::Source, &error).into()),
     }
 }
 
-async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Stop> {
     let mut attempts = job.part();
     let operation = HeadObject::current(job.source.bucket.clone(), job.source.key.clone());
     let answer = job.source.client.call(&operation, &mut attempts).await;
@@ -75,39 +75,39 @@ async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
     match answer {
         Ok(head) => Ok(Some(head)),
         Err(error) if error.class() == Class::Missing => Ok(None),
-        Err(error) => Err(fault_at(End::Source, &error).into()),
+        Err(error) => Err(fault_at(Side::Source, &error).into()),
     }
 }
 
-async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<String, String>, Halt> {
+async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<String, String>, Stop> {
     let operation = GetObjectTagging {
         bucket: job.source.bucket.clone(),
         key: job.source.key.clone(),
         version: pinned.version.clone(),
     };
     // The pinned object's body may be waiting to be read meanwhile.
-    let mut attempts = job.control().within();
+    let mut attempts = job.control().nested();
     let answer = job.source.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(tags) => Ok(tags),
         Err(error) => match error.class() {
             Class::Missing | Class::Precondition => {
-                Err(Halt::replaced("the source was replaced while its tags were read"))
+                Err(Stop::replaced("the source was replaced while its tags were read"))
             }
-            Class::Transient if error.makes_no_sense() => Ok(BTreeMap::new()),
+            Class::Transient if error.is_unreadable() => Ok(BTreeMap::new()),
             // A server without tags, or a caller who may not read them: the object is still worth copying.
             Class::Refused => {
                 notes.not_carried("tags", format!("the source does not show them: {error}"));
                 Ok(BTreeMap::new())
             }
-            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Source, &error).into()),
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Source, &error).into()),
         },
     }
 }
 
 /// How the pinned object was put together, as far as the plan will want to know.
-pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Halt> {
+pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<SourceLayout, Stop> {
     if pinned.etag.parts().is_none() {
         return Ok(SourceLayout::Single);
     }
@@ -121,17 +121,17 @@ pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
         return Ok(SourceLayout::Unknown);
     }
     // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
-    let between = if job.options.etag == EtagMode::Preserve { Between::Asked } else { Between::Even };
-    let held = Held { end: End::Source, head: pinned };
+    let between = if job.options.etag == EtagMode::Preserve { MiddleParts::AskEach } else { MiddleParts::AssumeEven };
+    let held = KnownObject { end: Side::Source, head: pinned };
     let own = layout::layout(job, notes, held, between, job.options.table.kept_part).await?;
     Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
 }
 
 /// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
 /// were looked at, which is enough for nearly every client.
-pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Halt> {
+pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Stop> {
     let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
-    let held = Held { end: End::Source, head: pinned };
+    let held = KnownObject { end: Side::Source, head: pinned };
     let lengths = match layout {
         Layout::Uneven(_) => return Ok(true),
         Layout::Even { .. } => layout::all_lengths(job, notes, held, count).await?,
@@ -140,7 +140,7 @@ pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, lay
 }
 
 /// Whether the source is gone now, said so that it can be believed.
-pub(crate) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+pub(crate) async fn is_gone(job: &Job, notes: &Notes) -> Result<bool, Stop> {
     Ok(get(job, notes).await?.is_none())
 }
 
@@ -151,19 +151,19 @@ fn tag_count(pinned: &ObjectHead) -> u64 {
 
 /// Whether the source is still what was enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Now {
+pub(crate) enum SourceNow {
     Same,
     Changed,
     Gone,
 }
 
 /// Looks at the source's current state, in its region and without a version.
-pub(crate) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<Now, Halt> {
+pub(crate) async fn look_again(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<SourceNow, Stop> {
     let now = match head(job, notes).await? {
         Some(now) => now,
         None => match get(job, notes).await? {
             Some((now, _)) => now,
-            None => return Ok(Now::Gone),
+            None => return Ok(SourceNow::Gone),
         },
     };
     let same = now.etag.is_same_state(&enforced.etag)
@@ -174,14 +174,14 @@ pub(crate) async fn look(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Res
         && headers_agree(&enforced.attributes, &now.attributes)
         && now.tag_count.is_none_or(|count| count == tag_count(enforced));
     if !same {
-        return Ok(Now::Changed);
+        return Ok(SourceNow::Changed);
     }
     if enforced.attributes.tags.is_empty() {
-        return Ok(Now::Same);
+        return Ok(SourceNow::Same);
     }
     match tags(job, notes, &now).await {
-        Ok(tags) if tags == enforced.attributes.tags => Ok(Now::Same),
-        Ok(_) | Err(Halt::Again(_)) => Ok(Now::Changed),
+        Ok(tags) if tags == enforced.attributes.tags => Ok(SourceNow::Same),
+        Ok(_) | Err(Stop::Restart(_)) => Ok(SourceNow::Changed),
         Err(halt) => Err(halt),
     }
 }

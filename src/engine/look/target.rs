@@ -1,8 +1,8 @@
 //! The target: what is there, and committing under a condition that is decided anew when it no longer holds.
 
 use crate::engine::decide::sameness::{Sameness, sameness};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::s3::error::Class;
@@ -12,14 +12,14 @@ use crate::s3::object::tagging::GetObjectTagging;
 use crate::wire::error::Error;
 
 /// What is at the target now, with its tags if they could matter; `None` if nothing is.
-pub(crate) async fn see(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Halt> {
-    let Some(mut seen) = see_head(job, notes).await? else { return Ok(None) };
+pub(crate) async fn look(job: &Job, notes: &Notes, source: &ObjectHead) -> Result<Option<ObjectHead>, Stop> {
+    let Some(mut seen) = head(job, notes).await? else { return Ok(None) };
     add_tags(job, notes, source, &mut seen).await?;
     Ok(Some(seen))
 }
 
 /// Asks for the target's tags where they decide: the content is the same, and one side has some.
-pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Halt> {
+pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen: &mut ObjectHead) -> Result<(), Stop> {
     let some = !source.attributes.tags.is_empty() || seen.tag_count.is_some_and(|count| count > 0);
     if some && sameness(source, seen) != Sameness::Different {
         seen.attributes.tags = tags(job, notes, source).await?;
@@ -28,7 +28,7 @@ pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen
 }
 
 /// What is at the target now, but for tags.
-pub(crate) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Halt> {
+pub(crate) async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Stop> {
     let operation = HeadObject::current(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let answer = job.target.client.call(&operation, &mut attempts).await;
@@ -37,12 +37,12 @@ pub(crate) async fn see_head(job: &Job, notes: &Notes) -> Result<Option<ObjectHe
         Ok(head) => Ok(Some(head)),
         // If it is the bucket that is missing, the write says so.
         Err(error) if error.class() == Class::Missing => Ok(None),
-        Err(error) => Err(fault_at(End::Target, &error).into()),
+        Err(error) => Err(fault_at(Side::Target, &error).into()),
     }
 }
 
 /// Whether nothing is at the target now, said so that it can be believed: a HEAD's 404 may be a missing bucket.
-pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
+pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Stop> {
     let operation = GetObject::whole(job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let answer = job.target.client.open(&operation, &mut attempts).await;
@@ -51,7 +51,7 @@ pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Halt> {
         // Its bytes are not wanted; dropping them closes the connection.
         Ok(_) => Ok(false),
         Err(Error::Refused { refusal, .. }) if refusal.says_gone() => Ok(true),
-        Err(error) => Err(fault_at(End::Target, &error).into()),
+        Err(error) => Err(fault_at(Side::Target, &error).into()),
     }
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn tags(
     job: &Job,
     notes: &Notes,
     source: &ObjectHead,
-) -> Result<std::collections::BTreeMap<String, String>, Halt> {
+) -> Result<std::collections::BTreeMap<String, String>, Stop> {
     let operation = GetObjectTagging { bucket: job.target.bucket.clone(), key: job.target.key.clone(), version: None };
     let mut attempts = job.control();
     let answer = job.target.client.call(&operation, &mut attempts).await;
@@ -69,15 +69,15 @@ pub(crate) async fn tags(
         Ok(tags) => Ok(tags),
         Err(error) => match error.class() {
             // A server without tags: `rclone serve s3` answers with the object's bytes.
-            Class::Transient if error.makes_no_sense() => {
-                notes.remark("the target's tags could not be compared: it does not know tags");
+            Class::Transient if error.is_unreadable() => {
+                notes.note("the target's tags could not be compared: it does not know tags");
                 Ok(source.attributes.tags.clone())
             }
             Class::Refused | Class::Missing | Class::Precondition => {
-                notes.remark(format!("the target's tags could not be compared: {error}"));
+                notes.note(format!("the target's tags could not be compared: {error}"));
                 Ok(source.attributes.tags.clone())
             }
-            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(End::Target, &error).into()),
+            Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Target, &error).into()),
         },
     }
 }

@@ -7,8 +7,8 @@
 //! window, keeps it if goodput grew by a fair share of what was added, and otherwise goes back; later it tries a little
 //! more and a little less in turns. Being asked for less, or losing many requests at once, makes it smaller at once.
 
-use crate::engine::pace::governor::{Bounds, Decision, Governor, Why};
-use crate::wire::gate::{Came, Told};
+use crate::engine::pace::governor::{Bounds, Governor, Why, WindowDecision};
+use crate::wire::gate::{RequestOutcome, RequestResult};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -75,7 +75,7 @@ pub struct Adaptive {
     usual: Usual,
     calm_until: Option<Instant>,
     has_tried: bool,
-    decided: Option<Decision>,
+    decided: Option<WindowDecision>,
 }
 
 #[derive(Debug, Clone)]
@@ -155,7 +155,7 @@ impl Adaptive {
         self.waited = 0;
         // New connections shake hands first.
         self.opening = true;
-        self.decided = Some(Decision { window: self.window, goodput, why });
+        self.decided = Some(WindowDecision { window: self.window, goodput, why });
     }
 
     /// Until something was tried, and where it is not in use yet, the window goes by the round trip: what chance losses
@@ -202,7 +202,7 @@ impl Adaptive {
             return;
         }
         if self.path_changed(goodput, draining) {
-            self.decided = Some(Decision { window: self.window, goodput, why: Why::Changed });
+            self.decided = Some(WindowDecision { window: self.window, goodput, why: Why::Changed });
             // What is still under way from a larger window is part of what this goodput took.
             self.window = self.window.max(busy.min(self.most()));
             self.try_more(goodput, true, false);
@@ -262,7 +262,7 @@ impl Adaptive {
             Phase::More(from) => {
                 let added = window / f64::from(from.window) - 1.0;
                 if goodput >= from.goodput * (1.0 + FAIR_SHARE * added) {
-                    self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
+                    self.decided = Some(WindowDecision { window: self.window, goodput, why: Why::Grew });
                     self.try_more(goodput, from.climbing, quick);
                 } else if goodput >= from.goodput * WORTH_KEEPING {
                     // The link was filled on the way, or nearly; slow connections are worth finding out which.
@@ -270,12 +270,12 @@ impl Adaptive {
                         self.try_more(goodput, true, quick);
                     } else {
                         self.rest(true);
-                        self.decided = Some(Decision { window: self.window, goodput, why: Why::Grew });
+                        self.decided = Some(WindowDecision { window: self.window, goodput, why: Why::Grew });
                     }
                 } else if from.climbing && self.is_bold(goodput) {
                     // Fresh connections are fast for a while: what fills the link now may be too few of them soon.
                     self.rest(false);
-                    self.decided = Some(Decision { window: self.window, goodput, why: Why::Flat });
+                    self.decided = Some(WindowDecision { window: self.window, goodput, why: Why::Flat });
                 } else {
                     self.rest(true);
                     self.set(f64::from(from.window), goodput, Why::Flat);
@@ -283,7 +283,7 @@ impl Adaptive {
             }
             Phase::Less(from) => {
                 if goodput >= from.goodput * SPARED {
-                    self.decided = Some(Decision { window: self.window, goodput, why: Why::Spared });
+                    self.decided = Some(WindowDecision { window: self.window, goodput, why: Why::Spared });
                     // The path may have become better meanwhile.
                     self.try_less(from.goodput.max(goodput));
                 } else {
@@ -356,17 +356,17 @@ impl Governor for Adaptive {
         self.look(busy, now);
     }
 
-    fn told(&mut self, told: Told, busy: u32, now: Instant) {
+    fn on_result(&mut self, told: RequestResult, busy: u32, now: Instant) {
         let span = self.span.get_or_insert_with(|| Span::begin(now));
-        match told.came {
-            Came::Answered => {
+        match told.outcome {
+            RequestOutcome::Answered => {
                 span.answered += 1;
                 span.worth += REQUEST_WORTH;
                 self.round_trip = Some(self.round_trip.map_or(told.elapsed, |known| known.min(told.elapsed)));
                 self.guess(busy);
             }
-            Came::Throttled => span.throttled += 1,
-            Came::Lost => span.lost += 1,
+            RequestOutcome::Throttled => span.throttled += 1,
+            RequestOutcome::Lost => span.lost += 1,
         }
         self.look(busy, now);
     }
@@ -398,7 +398,7 @@ impl Governor for Adaptive {
         self.window
     }
 
-    fn decided(&mut self) -> Option<Decision> {
+    fn decided(&mut self) -> Option<WindowDecision> {
         self.decided.take()
     }
 }

@@ -1,7 +1,7 @@
 //! The gate that the wire asks for permits, answered by a [`Governor`].
 
 use crate::engine::pace::governor::Governor;
-use crate::wire::gate::{Boxed, Gate, Permit, Told};
+use crate::wire::gate::{Boxed, Gate, Permit, RequestResult};
 use crate::wire::net::host_limits::sockets_are_tight;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 use tracing::debug;
 
 /// A governor and the permits that are out.
-pub(crate) struct Governed(Arc<Shared>);
+pub(crate) struct Admission(Arc<Shared>);
 
 struct Shared {
     side: &'static str,
-    state: Mutex<State>,
+    state: Mutex<AdmissionState>,
     room: Notify,
 }
 
-struct State {
+struct AdmissionState {
     governor: Box<dyn Governor>,
     under_way: u32,
     waiting: u32,
@@ -29,22 +29,27 @@ struct State {
 /// How often the memory of sockets is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-struct Ticket(Arc<Shared>);
+struct PermitGuard(Arc<Shared>);
 
 /// Somebody who stands in the queue, until it is dropped.
-struct Waiting<'a>(&'a Shared);
+struct Waiter<'a>(&'a Shared);
 
-impl Governed {
+impl Admission {
     /// A gate with nothing under way; `side` names it in the log.
     pub(crate) fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
-        let state =
-            Mutex::new(State { governor: Box::new(governor), under_way: 0, waiting: 0, wider: 0, looked: None });
+        let state = Mutex::new(AdmissionState {
+            governor: Box::new(governor),
+            under_way: 0,
+            waiting: 0,
+            wider: 0,
+            looked: None,
+        });
         Self(Arc::new(Shared { side, state, room: Notify::new() }))
     }
 }
 
 impl Shared {
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut AdmissionState) -> T) -> T {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -57,7 +62,7 @@ impl Shared {
             }
             is_free
         });
-        is_free.then(|| Box::new(Ticket(Arc::clone(self))) as Box<dyn Permit>)
+        is_free.then(|| Box::new(PermitGuard(Arc::clone(self))) as Box<dyn Permit>)
     }
 
     /// Tells the governor something, and lets in those for whom there is room now.
@@ -79,7 +84,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl AdmissionState {
     fn window(&self) -> u32 {
         self.governor.window().saturating_add(self.wider)
     }
@@ -94,7 +99,7 @@ impl State {
     }
 }
 
-impl Gate for Governed {
+impl Gate for Admission {
     fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async {
             loop {
@@ -103,7 +108,7 @@ impl Gate for Governed {
                 if let Some(permit) = self.0.take(true) {
                     return permit;
                 }
-                let _waiting = Waiting::new(&self.0);
+                let _waiting = Waiter::new(&self.0);
                 room.await;
             }
         })
@@ -111,7 +116,7 @@ impl Gate for Governed {
 
     fn admit(&self) -> Box<dyn Permit> {
         self.0.with(|state| state.under_way += 1);
-        Box::new(Ticket(Arc::clone(&self.0)))
+        Box::new(PermitGuard(Arc::clone(&self.0)))
     }
 
     fn try_enter(&self) -> Option<Box<dyn Permit>> {
@@ -141,26 +146,26 @@ impl Gate for Governed {
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> Waiter<'a> {
     fn new(shared: &'a Shared) -> Self {
         shared.with(|state| state.waiting += 1);
         Self(shared)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.0.with(|state| state.waiting -= 1);
     }
 }
 
-impl Permit for Ticket {
-    fn tell(&mut self, told: Told) {
-        self.0.tell(|governor, busy| governor.told(told, busy, Instant::now()));
+impl Permit for PermitGuard {
+    fn record(&mut self, told: RequestResult) {
+        self.0.tell(|governor, busy| governor.on_result(told, busy, Instant::now()));
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PermitGuard {
     fn drop(&mut self) {
         self.0.with(|state| state.under_way -= 1);
         self.0.room.notify_one();
@@ -175,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_window_are_inside() {
-        let gate = Governed::new("target", FixedWindow::new(2));
+        let gate = Admission::new("target", FixedWindow::new(2));
         let first = gate.enter().await;
         let _second = gate.enter().await;
         let waiting = gate.enter();
@@ -187,7 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_waiter_that_gave_up_does_not_keep_the_room() {
-        let gate = Governed::new("target", FixedWindow::new(1));
+        let gate = Admission::new("target", FixedWindow::new(1));
         let held = gate.enter().await;
         let mut given_up = gate.enter();
         assert!(timeout(Duration::from_millis(1), &mut given_up).await.is_err());
@@ -201,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_enters_ahead_of_those_who_wait() {
-        let gate = Governed::new("target", FixedWindow::new(2));
+        let gate = Admission::new("target", FixedWindow::new(2));
         let (first, second) = (gate.enter().await, gate.enter().await);
         let mut waiting = gate.enter();
         assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());
@@ -215,7 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wider_gate_lets_those_in_who_wait_and_is_narrow_again_afterwards() {
-        let gate = Governed::new("target", FixedWindow::new(1));
+        let gate = Admission::new("target", FixedWindow::new(1));
         let first = gate.enter().await;
         let mut waiting = gate.enter();
         assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());

@@ -1,6 +1,6 @@
 //! Goodput, of all connections and of one: pure.
 
-use crate::engine::pace::tail::Standing;
+use crate::engine::pace::tail::PartProgress;
 use crate::wire::body::progress::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -69,7 +69,7 @@ impl Goodput {
 
 /// How fast a part is being sent on one connection.
 #[derive(Debug, Clone)]
-pub(crate) struct Pace {
+pub(crate) struct PartPace {
     pub(crate) length: f64,
     taken: f64,
     rate: f64,
@@ -79,7 +79,7 @@ pub(crate) struct Pace {
     sent: Option<Instant>,
 }
 
-impl Pace {
+impl PartPace {
     /// A part of which nothing was sent.
     pub(crate) fn new(length: u64, now: Instant) -> Self {
         Self { length: float(length), taken: 0.0, rate: 0.0, began: now, looked: now, sent: None }
@@ -121,8 +121,8 @@ impl Pace {
     }
 
     /// Where it stands.
-    pub(crate) fn standing(&self) -> Standing {
-        Standing { gone: self.taken, left: self.left(), rate: self.rate }
+    pub(crate) fn standing(&self) -> PartProgress {
+        PartProgress { gone: self.taken, left: self.left(), rate: self.rate }
     }
 
     /// Seconds until it is done, if it goes on like this; an answer that has been waited for will be waited for as long

@@ -2,8 +2,8 @@
 //!
 //! [`Adaptive`](crate::engine::pace::adaptive::Adaptive) follows the path; [`FixedWindow`] is what somebody asked for.
 
-use crate::wire::gate::Told;
-use crate::wire::net::host_limits::Room;
+use crate::wire::gate::RequestResult;
+use crate::wire::net::host_limits::HostLimits;
 use tokio::time::Instant;
 
 /// Decides on a window.
@@ -12,7 +12,7 @@ pub trait Governor: Send {
     fn moved(&mut self, bytes: u64, busy: u32, now: Instant);
 
     /// Hears what an attempt came to while so many requests were under way.
-    fn told(&mut self, told: Told, busy: u32, now: Instant);
+    fn on_result(&mut self, told: RequestResult, busy: u32, now: Instant);
 
     /// Hears that time was lost: what was measured so far says nothing about what comes.
     fn resumed(&mut self, now: Instant);
@@ -24,7 +24,7 @@ pub trait Governor: Send {
     fn window(&self) -> u32;
 
     /// What was decided since this was last asked.
-    fn decided(&mut self) -> Option<Decision>;
+    fn decided(&mut self) -> Option<WindowDecision>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Why {
 
 /// One decision.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Decision {
+pub struct WindowDecision {
     /// The window from now on.
     pub(crate) window: u32,
     /// Bytes a second in the span that it was made on; a request that was answered counts as [`REQUEST_WORTH`](crate::engine::pace::adaptive::REQUEST_WORTH) bytes.
@@ -85,7 +85,7 @@ impl FixedWindow {
 impl Governor for FixedWindow {
     fn moved(&mut self, _: u64, _: u32, _: Instant) {}
 
-    fn told(&mut self, _: Told, _: u32, _: Instant) {}
+    fn on_result(&mut self, _: RequestResult, _: u32, _: Instant) {}
 
     fn resumed(&mut self, _: Instant) {}
 
@@ -95,7 +95,7 @@ impl Governor for FixedWindow {
         self.0
     }
 
-    fn decided(&mut self) -> Option<Decision> {
+    fn decided(&mut self) -> Option<WindowDecision> {
         None
     }
 }
@@ -128,17 +128,17 @@ const MOST_AT_TARGET: u64 = 448;
 const MOST_AT_SOURCE: u64 = 192;
 
 impl Bounds {
-    pub(crate) fn at_target(room: Room) -> Self {
+    pub(crate) fn at_target(room: HostLimits) -> Self {
         let first = if room.bbr { FIRST_WITH_BBR } else { 64 };
         Self { first, least: 4, most: most(room, MOST_AT_TARGET), bold: !room.bbr }
     }
 
-    pub(crate) fn at_source(room: Room) -> Self {
+    pub(crate) fn at_source(room: HostLimits) -> Self {
         Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE), bold: true }
     }
 }
 
-fn most(room: Room, most: u64) -> u32 {
+fn most(room: HostLimits, most: u64) -> u32 {
     let by_files = room.files.saturating_sub(OTHER_FILES) / 2;
     let most = most.min(by_files).min(room.socket_memory / SOCKET_MEMORY);
     u32::try_from(most.max(1)).unwrap_or(u32::MAX)

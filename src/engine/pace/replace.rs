@@ -10,7 +10,7 @@
 //! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of 24):
 //! 37.0 s without second connections, 34.1 s with them and 1 % of bytes sent in vain, and a broad optimum around these.
 
-use crate::engine::pace::goodput::{Goodput, Pace, SHORTEST};
+use crate::engine::pace::goodput::{Goodput, PartPace, SHORTEST};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,17 +27,17 @@ const LOST: f64 = 1.5;
 const COPIES: usize = 3;
 
 #[derive(Debug, Clone)]
-pub(crate) struct Sending {
+pub(crate) struct SendingPart {
     pub(crate) index: usize,
     /// One for each connection it is being sent on.
-    pub(crate) paces: Vec<Pace>,
+    pub(crate) paces: Vec<PartPace>,
     /// On how many connections it was or is being sent.
     pub(crate) copies: usize,
     /// Whether it is kept back for others.
     pub(crate) waits: bool,
 }
 
-impl Sending {
+impl SendingPart {
     /// On how many connections it may have been sent by now.
     fn allowed(&self, fresh: f64) -> usize {
         let age = self.paces.iter().map(|pace| pace.looked.saturating_duration_since(pace.began)).max();
@@ -48,14 +48,19 @@ impl Sending {
 }
 
 /// The part that is worth another connection most, if one is and the path has room for it, or somebody has made room.
-pub(crate) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has_room: bool) -> Option<usize> {
-    let least = |part: &Sending| part.paces.iter().map(Pace::left).reduce(f64::min).unwrap_or(0.0);
+pub(crate) fn slowest_part(
+    sending: &[SendingPart],
+    usual: Duration,
+    goodput: &Goodput,
+    has_room: bool,
+) -> Option<usize> {
+    let least = |part: &SendingPart| part.paces.iter().map(PartPace::left).reduce(f64::min).unwrap_or(0.0);
     let has_room = has_room || goodput.has_room(sending.iter().map(least).sum());
     if goodput.most <= 0.0 || !has_room {
         return None;
     }
     let fresh = goodput.fresh(usual);
-    let left: f64 = sending.iter().flat_map(|part| &part.paces).map(Pace::left).sum();
+    let left: f64 = sending.iter().flat_map(|part| &part.paces).map(PartPace::left).sum();
     let copy = sending.iter().flat_map(|part| &part.paces).map(|pace| pace.length).fold(0.0, f64::max);
     let end = ((left * (1.0 + IN_VAIN) + copy) / goodput.most).max(fresh) * LATE;
     sending
@@ -69,11 +74,11 @@ pub(crate) fn worst(sending: &[Sending], usual: Duration, goodput: &Goodput, has
 
 /// The copies of a part that another one is ahead of and will be done long before: what they still send is sent in vain.
 /// One that is only faster may not stay so.
-pub(crate) fn losers(paces: &[Pace], now: Instant) -> Vec<usize> {
+pub(crate) fn parts_to_cancel(paces: &[PartPace], now: Instant) -> Vec<usize> {
     let Some(best) = paces.iter().min_by(|one, other| one.as_it_goes().total_cmp(&other.as_it_goes())) else {
         return Vec::new();
     };
-    let is_lost = |pace: &Pace| {
+    let is_lost = |pace: &PartPace| {
         pace.age(now) > GROWN && best.left() < pace.left() && pace.as_it_goes() > best.as_it_goes() * LOST + SHORTEST
     };
     paces.iter().enumerate().filter(|(_, pace)| is_lost(pace)).map(|(index, _)| index).collect()
@@ -88,9 +93,9 @@ mod tests {
     const LENGTH: u64 = 100 * MIB;
 
     /// A part after so many MiB each second.
-    fn pace(start: Instant, steps: &[u64]) -> Pace {
+    fn pace(start: Instant, steps: &[u64]) -> PartPace {
         let mut now = start;
-        let mut pace = Pace::new(LENGTH, now);
+        let mut pace = PartPace::new(LENGTH, now);
         for taken in steps {
             now += SECOND;
             pace.look(taken * MIB, now);
@@ -104,13 +109,13 @@ mod tests {
         Goodput { now: rate / 2.0, lately: rate, most: rate, looked: now, full: now - SECOND * 20 }
     }
 
-    fn worst_of(parts: &[Vec<Pace>], rate: f64) -> Option<usize> {
-        let sending: Vec<Sending> = parts
+    fn worst_of(parts: &[Vec<PartPace>], rate: f64) -> Option<usize> {
+        let sending: Vec<SendingPart> = parts
             .iter()
             .enumerate()
-            .map(|(index, paces)| Sending { index, copies: paces.len(), paces: paces.clone(), waits: false })
+            .map(|(index, paces)| SendingPart { index, copies: paces.len(), paces: paces.clone(), waits: false })
             .collect();
-        worst(&sending, SECOND * 10, &goodput(rate), false)
+        slowest_part(&sending, SECOND * 10, &goodput(rate), false)
     }
 
     const FAST: f64 = 1e9;
@@ -126,23 +131,23 @@ mod tests {
     fn a_full_path_has_room_where_somebody_has_made_it() {
         let start = Instant::now();
         let paces = vec![pace(start, &[5, 10])];
-        let sending = [Sending { index: 0, paces, copies: 1, waits: false }];
+        let sending = [SendingPart { index: 0, paces, copies: 1, waits: false }];
         let full = Goodput { now: FAST, ..goodput(FAST) };
-        assert_eq!(worst(&sending, SECOND * 10, &full, false), None);
-        assert_eq!(worst(&sending, SECOND * 10, &full, true), Some(0));
+        assert_eq!(slowest_part(&sending, SECOND * 10, &full, false), None);
+        assert_eq!(slowest_part(&sending, SECOND * 10, &full, true), Some(0));
     }
 
     #[test]
     fn what_is_kept_back_is_not_sent_again() {
         let start = Instant::now();
         let [slow, slower] = [vec![pace(start, &[10, 20])], vec![pace(start, &[5, 10])]];
-        let sending = [(0, slow, false), (1, slower, true)].map(|(index, paces, waits)| Sending {
+        let sending = [(0, slow, false), (1, slower, true)].map(|(index, paces, waits)| SendingPart {
             index,
             paces,
             copies: 1,
             waits,
         });
-        assert_eq!(worst(&sending, SECOND * 10, &goodput(FAST), false), Some(0));
+        assert_eq!(slowest_part(&sending, SECOND * 10, &goodput(FAST), false), Some(0));
     }
 
     #[test]
@@ -164,18 +169,18 @@ mod tests {
     #[test]
     fn nothing_is_sent_again_over_a_full_path() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
-        assert_eq!(worst(&sending, SECOND, &goodput(FAST), false), Some(0));
-        assert_eq!(worst(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }, false), None);
+        let sending = [SendingPart { index: 0, paces: vec![still], copies: 1, waits: false }];
+        assert_eq!(slowest_part(&sending, SECOND, &goodput(FAST), false), Some(0));
+        assert_eq!(slowest_part(&sending, SECOND, &Goodput { now: FAST * 0.95, ..goodput(FAST) }, false), None);
     }
 
     #[test]
     fn a_dip_is_not_the_end() {
         let still = pace(Instant::now(), &[1, 1, 1, 1]);
-        let sending = [Sending { index: 0, paces: vec![still], copies: 1, waits: false }];
+        let sending = [SendingPart { index: 0, paces: vec![still], copies: 1, waits: false }];
         let after = |dip: Duration| {
             let path = goodput(FAST / 100.0);
-            worst(&sending, SECOND, &Goodput { full: path.looked - dip, ..path }, false)
+            slowest_part(&sending, SECOND, &Goodput { full: path.looked - dip, ..path }, false)
         };
         // 99 MiB take ten seconds.
         assert_eq!(after(SECOND / 2), None);
@@ -227,10 +232,10 @@ mod tests {
         let start = Instant::now();
         let (slow, fast) = (pace(start, &[1, 2, 3, 4, 5]), pace(start + SECOND * 3, &[30, 60]));
         let now = start + SECOND * 5;
-        assert_eq!(losers(&[slow.clone(), fast.clone()], now), vec![0]);
-        assert_eq!(losers(&[fast.clone(), pace(start + SECOND * 4, &[1])], now), Vec::<usize>::new());
-        assert_eq!(losers(&[pace(start, &[0, 0, 0]), pace(start, &[0, 0, 0])], now), Vec::<usize>::new());
-        assert_eq!(losers(&[fast], now), Vec::<usize>::new());
+        assert_eq!(parts_to_cancel(&[slow.clone(), fast.clone()], now), vec![0]);
+        assert_eq!(parts_to_cancel(&[fast.clone(), pace(start + SECOND * 4, &[1])], now), Vec::<usize>::new());
+        assert_eq!(parts_to_cancel(&[pace(start, &[0, 0, 0]), pace(start, &[0, 0, 0])], now), Vec::<usize>::new());
+        assert_eq!(parts_to_cancel(&[fast], now), Vec::<usize>::new());
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! for one. All parts then end within a second or two of each other: 1 GiB over 200 ms, 300 Mbit/s and 0.05 % of loss takes
 //! 32.0 to 33.2 s so, in 21 runs of 22, and 34.9 to 36.1 s with the same connections and no level.
 
-use crate::wire::body::pacer::Line;
-use crate::wire::net::host_limits::Room;
+use crate::wire::body::pacer::PacerLine;
+use crate::wire::net::host_limits::HostLimits;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,7 +45,7 @@ const LEAST: (f64, f64) = (0.85, 0.97);
 /// queue is taken to fill again: what was measured may be a little too much.
 const EMPTY: (f64, f64) = (0.15, 0.99);
 /// How a congestion control takes to a level.
-struct Manner {
+struct TailTuning {
     /// What is believed of the most goodput that the path had, until it has shown that it carries that.
     believed: f64,
     /// What is sent while no part is late, as a share of what the path carries.
@@ -55,11 +55,11 @@ struct Manner {
     /// How much less or more than was to be sent is made up for at most, in seconds of what the path carries.
     owed: f64,
 }
-const CUBIC: Manner = Manner { believed: 1.0, most: 1.0, many: 0.5, owed: 0.3 };
+const CUBIC: TailTuning = TailTuning { believed: 1.0, most: 1.0, many: 0.5, owed: 0.3 };
 /// BBR has more under way than the path and its queue hold, and as long as that grows it counts as goodput: 206 Mbit/s of the
 /// 192 that 1 GiB over `evening` can have (benches/border). It sends more than was measured where nothing holds it back, and
 /// its slow connections find free room late.
-const BBR: Manner = Manner { believed: 0.9, most: 0.97, many: 0.25, owed: 0.05 };
+const BBR: TailTuning = TailTuning { believed: 0.9, most: 0.97, many: 0.25, owed: 0.05 };
 /// By how much more the path is held to carry after each second in which it carried what was wanted and hardly a part was
 /// late, up to the most goodput that it had.
 const RISE: f64 = 0.01;
@@ -77,7 +77,7 @@ const END: f64 = 32_768.0;
 
 /// Where a part stands on the connection that is furthest.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Standing {
+pub(crate) struct PartProgress {
     /// Bytes that have left this machine.
     pub(crate) gone: f64,
     /// Bytes that have not.
@@ -88,7 +88,7 @@ pub(crate) struct Standing {
 
 /// What is known of the path, and the level.
 #[derive(Debug)]
-pub(crate) struct Abreast {
+pub(crate) struct TailAlignment {
     looked: Instant,
     moved: f64,
     on_the_way: f64,
@@ -98,14 +98,14 @@ pub(crate) struct Abreast {
     measured: f64,
     // What the path is held to carry.
     most: f64,
-    line: Option<Line>,
+    line: Option<PacerLine>,
     // The level is at the end of the parts.
     is_over: bool,
     // How many would be late.
     late: usize,
     // Once the last are let out, whether they wait for each other.
     together: Option<bool>,
-    room: Room,
+    room: HostLimits,
     // Since when all are under way.
     all: Option<Instant>,
     // Goodput that was wanted since the last look.
@@ -138,7 +138,7 @@ impl Rest {
     }
 
     /// Whether those that are left can be begun with those that are under way, on a machine with such room.
-    fn is_last(&self, room: Room) -> bool {
+    fn is_last(&self, room: HostLimits) -> bool {
         let is_short = self.under_way + self.left <= self.window * WAVES || self.seconds <= LAST;
         let fits = (self.under_way + self.left) as u64 <= room.socket_memory / SOCKETS;
         let is_slow = self.usual >= SLOW && self.wave >= SLOW_WAVE;
@@ -146,9 +146,9 @@ impl Rest {
     }
 }
 
-impl Abreast {
+impl TailAlignment {
     /// Nothing moved yet.
-    pub(crate) fn new(now: Instant, room: Room) -> Self {
+    pub(crate) fn new(now: Instant, room: HostLimits) -> Self {
         let past = VecDeque::new();
         Self {
             looked: now,
@@ -176,7 +176,7 @@ impl Abreast {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         self.looked = now;
         self.moved += bytes;
-        let manner = self.manner();
+        let manner = self.tuning();
         let owed = manner.owed * self.most;
         self.owed = (self.owed + self.wanted * seconds - bytes).clamp(-owed, owed);
         if self.line.is_some() {
@@ -204,7 +204,7 @@ impl Abreast {
     }
 
     /// The level for these parts, if some have to wait for others. All parts of the object are begun.
-    pub(crate) fn level(&mut self, parts: &[Standing], now: Instant) -> Option<Line> {
+    pub(crate) fn level(&mut self, parts: &[PartProgress], now: Instant) -> Option<PacerLine> {
         self.all.get_or_insert(now);
         self.line = self.next(parts, now);
         self.line
@@ -226,21 +226,21 @@ impl Abreast {
 
     /// How many more connections there may be although the path is full, if a few parts are so late that they are worth
     /// others: the level leaves room for these.
-    pub(crate) fn spare(&self) -> usize {
+    pub(crate) fn extra_connections(&self) -> usize {
         let has_lost = self.line.is_some() && (1..=LOST).contains(&self.late);
         if has_lost { LOST } else { 0 }
     }
 
     /// Whether a part does not wait for others.
-    pub(crate) fn is_free(&self, part: &Standing, now: Instant) -> bool {
+    pub(crate) fn is_free(&self, part: &PartProgress, now: Instant) -> bool {
         self.line.is_none_or(|line| part.gone < line.at(now) - MARGIN)
     }
 
-    fn manner(&self) -> &'static Manner {
+    fn tuning(&self) -> &'static TailTuning {
         if self.room.bbr { &BBR } else { &CUBIC }
     }
 
-    fn next(&mut self, parts: &[Standing], now: Instant) -> Option<Line> {
+    fn next(&mut self, parts: &[PartProgress], now: Instant) -> Option<PacerLine> {
         let soonest = parts.iter().map(|part| part.left).sum::<f64>() / self.most;
         // Not a number before the first span.
         if self.is_over || self.together != Some(true) || parts.len() < FEW || !soonest.is_finite() {
@@ -266,7 +266,7 @@ impl Abreast {
         if self.line.is_none() {
             (self.owed, self.spared) = (0.0, 0.0);
         }
-        let Manner { most, many, .. } = *self.manner();
+        let TailTuning { most, many, .. } = *self.tuning();
         let least = if self.spared < EMPTY.0 { LEAST.0 } else { LEAST.1 };
         let share = most + (least - most) * (count(late) / count(parts.len()) / many).min(1.0);
         let share = share.min(if soonest > CLOSING.1 { most } else { CLOSING.0 });
@@ -275,7 +275,7 @@ impl Abreast {
         let abreast = parts.iter().filter(|part| (part.gone - bytes).abs() <= MARGIN).count();
         let evenly = (length - bytes) / soonest.max(SHORTEST);
         let rate = ((self.wanted - theirs + self.owed) / count(abreast.max(1))).clamp(0.0, evenly * FASTEST);
-        Some(Line { bytes, at: now, rate })
+        Some(PacerLine { bytes, at: now, rate })
     }
 }
 
@@ -288,7 +288,7 @@ fn count(parts: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const ROOM: Room = Room { files: 1024, socket_memory: 1 << 30, bbr: false };
+    const ROOM: HostLimits = HostLimits { files: 1024, socket_memory: 1 << 30, bbr: false };
     const STEP: Duration = Duration::from_millis(200);
     const LENGTH: f64 = 5_242_880.0;
     const PARTS: usize = 200;
@@ -305,14 +305,14 @@ mod tests {
     /// shares of it by their speeds; while it is not, they grow to `grown`.
     fn seconds(speeds: impl Fn(usize) -> f64, path: f64, grown: f64, has_level: bool) -> f64 {
         let start = Instant::now();
-        let (mut now, mut abreast) = (start, Abreast { together: Some(true), ..Abreast::new(start, ROOM) });
+        let (mut now, mut abreast) = (start, TailAlignment { together: Some(true), ..TailAlignment::new(start, ROOM) });
         let mut all: Vec<Connection> =
             (0..PARTS).map(|index| Connection { gone: 0.0, rate: 0.0, speed: speeds(index) }).collect();
         let step = STEP.as_secs_f64();
         while all.iter().any(|it| it.gone < LENGTH) {
             let on_their_way = all.iter().filter(|it| it.gone < LENGTH);
-            let parts: Vec<Standing> =
-                on_their_way.map(|it| Standing { gone: it.gone, left: LENGTH - it.gone, rate: it.rate }).collect();
+            let parts: Vec<PartProgress> =
+                on_their_way.map(|it| PartProgress { gone: it.gone, left: LENGTH - it.gone, rate: it.rate }).collect();
             let line = abreast.level(&parts, now).filter(|_| has_level);
             now += STEP;
             let wants: Vec<f64> = all
@@ -337,8 +337,8 @@ mod tests {
     }
 
     /// Of a path that carries 1 MB/s, and is this object's alone.
-    fn full(now: Instant) -> Abreast {
-        Abreast { measured: 1e6, most: 1e6, together: Some(true), ..Abreast::new(now, ROOM) }
+    fn full(now: Instant) -> TailAlignment {
+        TailAlignment { measured: 1e6, most: 1e6, together: Some(true), ..TailAlignment::new(now, ROOM) }
     }
 
     /// Some connections are several times as fast as others.
@@ -368,7 +368,7 @@ mod tests {
     fn nobody_waits_for_those_that_will_be_in_time() {
         let now = Instant::now();
         let mut abreast = full(now);
-        let part = |gone: f64, rate| Standing { gone, left: LENGTH - gone, rate };
+        let part = |gone: f64, rate| PartProgress { gone, left: LENGTH - gone, rate };
         let mut parts = vec![part(2e6, 1e6); FEW];
         assert_eq!(abreast.level(&parts, now), None);
         parts[0] = part(0.0, 1e6);
@@ -377,7 +377,7 @@ mod tests {
         parts[0] = part(0.0, 1e3);
         assert!(abreast.level(&parts, now).is_some());
         assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
-        assert_eq!(abreast.spare(), LOST);
+        assert_eq!(abreast.extra_connections(), LOST);
         assert_eq!(full(now).level(&parts[1..], now), None);
     }
 
@@ -385,8 +385,9 @@ mod tests {
     fn no_more_is_left_of_the_path_than_its_queue_takes_to_drain() {
         let start = Instant::now();
         let mut abreast = full(start);
-        let slow = Standing { gone: 0.0, left: LENGTH, rate: 1.0 };
-        let parts = [vec![slow; PARTS], vec![Standing { gone: 2e6, left: LENGTH - 2e6, rate: 1e4 }; PARTS]].concat();
+        let slow = PartProgress { gone: 0.0, left: LENGTH, rate: 1.0 };
+        let parts =
+            [vec![slow; PARTS], vec![PartProgress { gone: 2e6, left: LENGTH - 2e6, rate: 1e4 }; PARTS]].concat();
         let mut shares = Vec::new();
         let mut now = start;
         for _ in 0..10 {
@@ -407,11 +408,12 @@ mod tests {
     #[test]
     fn what_bbr_was_seen_to_move_is_only_believed_once_hardly_a_part_is_late() {
         let start = Instant::now();
-        let even = Standing { gone: 2e6, left: LENGTH - 2e6, rate: 1e6 };
-        let slow = Standing { gone: 0.0, left: LENGTH, rate: 1.0 };
+        let even = PartProgress { gone: 2e6, left: LENGTH - 2e6, rate: 1e6 };
+        let slow = PartProgress { gone: 0.0, left: LENGTH, rate: 1.0 };
         let measured = |bbr| {
-            let room = Room { bbr, ..ROOM };
-            let (mut now, mut abreast) = (start, Abreast { together: Some(true), ..Abreast::new(start, room) });
+            let room = HostLimits { bbr, ..ROOM };
+            let (mut now, mut abreast) =
+                (start, TailAlignment { together: Some(true), ..TailAlignment::new(start, room) });
             for _ in 0..20 {
                 assert_eq!(abreast.level(&[even; PARTS], now), None);
                 now += STEP;
@@ -442,7 +444,7 @@ mod tests {
     fn once_the_level_has_been_at_the_end_nobody_waits() {
         let now = Instant::now();
         let mut abreast = full(now);
-        let part = |gone: f64| Standing { gone, left: LENGTH - gone, rate: 1.0 };
+        let part = |gone: f64| PartProgress { gone, left: LENGTH - gone, rate: 1.0 };
         let parts = [vec![part(0.0)], vec![part(LENGTH); FEW]].concat();
         let near = [vec![part(0.0)], vec![part(LENGTH / 2.0); FEW]].concat();
         assert!(abreast.level(&near, now).is_some());
@@ -456,7 +458,7 @@ mod tests {
 
     #[test]
     fn the_last_parts_are_begun_together() {
-        let are_last = |rest: &Rest, room| Abreast::new(Instant::now(), room).are_last(rest);
+        let are_last = |rest: &Rest, room| TailAlignment::new(Instant::now(), room).are_last(rest);
         assert!(are_last(&REST, ROOM));
         assert!(!are_last(&Rest { left: 300, ..REST }, ROOM));
         assert!(are_last(&Rest { left: 300, seconds: 20.0, ..REST }, ROOM));
@@ -465,17 +467,17 @@ mod tests {
         assert!(!are_last(&Rest { usual: Duration::from_millis(50), ..REST }, ROOM), "a near path has no tail");
         assert!(!are_last(&Rest { wave: 0.3, ..REST }, ROOM), "a slow processor is no slow path");
         // A sixteenth of 512 and of 256 MiB.
-        assert!(are_last(&REST, Room { socket_memory: 32 << 20, ..ROOM }));
-        assert!(!are_last(&REST, Room { socket_memory: 16 << 20, ..ROOM }), "they would have no memory");
+        assert!(are_last(&REST, HostLimits { socket_memory: 32 << 20, ..ROOM }));
+        assert!(!are_last(&REST, HostLimits { socket_memory: 16 << 20, ..ROOM }), "they would have no memory");
     }
 
     #[test]
     fn parts_wait_for_each_other_where_the_path_is_theirs() {
         let now = Instant::now();
-        let parts: Vec<Standing> = (0..64).map(|_| Standing { gone: 2e6, left: 3e6, rate: 1e6 }).collect();
-        let parts = [vec![Standing { gone: 0.0, left: 5e6, rate: 1.0 }], parts].concat();
+        let parts: Vec<PartProgress> = (0..64).map(|_| PartProgress { gone: 2e6, left: 3e6, rate: 1e6 }).collect();
+        let parts = [vec![PartProgress { gone: 0.0, left: 5e6, rate: 1.0 }], parts].concat();
         let waits = |rests: &[Rest]| {
-            let mut abreast = Abreast { together: None, ..full(now) };
+            let mut abreast = TailAlignment { together: None, ..full(now) };
             let begun = rests.iter().filter(|rest| abreast.are_last(rest)).count();
             (begun, abreast.level(&parts, now).is_some())
         };

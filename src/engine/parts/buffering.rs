@@ -24,7 +24,7 @@
 
 use crate::engine::buffer::{Ring, TooSmall};
 use crate::engine::decide::plan::Plan;
-use crate::engine::fault::Halt;
+use crate::engine::fault::Stop;
 use crate::engine::job::{Buffering, Job};
 use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
@@ -36,8 +36,8 @@ const SLOTS: usize = 32;
 
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
 /// streamed.
-pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Halt> {
-    let most = if may_stream { SLOTS } else { job.options.parts_under_way };
+pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Stop> {
+    let most = if may_stream { SLOTS } else { job.options.parts_in_flight };
     let (slot, wanted) = (plan.slot(), plan.pieces().min(most));
     let ring = match job.options.buffering {
         Buffering::Memory => job.buffers.memory(slot).map_err(|error| budget(&error)),
@@ -50,7 +50,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
             Ok(ring) => Ok(ring),
             Err(full) => match job.buffers.memory(slot) {
                 Ok(ring) => {
-                    notes.remark(format!("memory was used: {full}"));
+                    notes.note(format!("memory was used: {full}"));
                     Ok(ring)
                 }
                 Err(small) => Err(budget_both(&full, &small)),
@@ -59,7 +59,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
     };
     match (ring, plan) {
         (Err(fault), Plan::Parts(_)) if may_stream => {
-            notes.remark(format!("no part was kept while it was sent: {}", fault.message));
+            notes.note(format!("no part was kept while it was sent: {}", fault.message));
             Ok(Ring::none())
         }
         (ring, Plan::Parts(_) | Plan::Put { .. }) => Ok(ring?),
@@ -67,7 +67,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
 }
 
 /// Slots in /tmp. Reserving blocks of a file may block on the disk.
-async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmall>, Halt> {
+async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmall>, Stop> {
     let buffers = Arc::clone(&job.buffers);
     let ring = tokio::task::spawn_blocking(move || buffers.tmp(slot, wanted)).await;
     ring.map_err(|_| Fault::new("internal", "the thread that reserves /tmp panicked").into())

@@ -9,32 +9,32 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-type Answer = Option<[u8; 16]>;
+type Md5Result = Option<[u8; 16]>;
 
 /// Parts whose MD5s nobody has wanted yet, in the order in which they came.
 #[derive(Default)]
-pub(crate) struct Md5s(Mutex<Waiting>);
+pub(crate) struct Md5s(Mutex<Md5Queue>);
 
 #[derive(Default)]
-struct Waiting {
+struct Md5Queue {
     next: u64,
-    parts: BTreeMap<u64, Part>,
+    parts: BTreeMap<u64, QueuedPart>,
 }
 
-struct Part {
+struct QueuedPart {
     bytes: Bytes,
-    told: watch::Sender<Answer>,
+    told: watch::Sender<Md5Result>,
 }
 
 /// The MD5 of one part. Its bytes are held until it is computed or this drops.
 pub(crate) struct Md5 {
     all: Arc<Md5s>,
     place: u64,
-    answer: watch::Receiver<Answer>,
+    answer: watch::Receiver<Md5Result>,
 }
 
 impl Md5s {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Md5Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,19 +43,19 @@ impl Md5s {
         let mut waiting = self.waiting();
         let place = waiting.next;
         waiting.next += 1;
-        waiting.parts.insert(place, Part { bytes, told });
+        waiting.parts.insert(place, QueuedPart { bytes, told });
         Md5 { all: Arc::clone(self), place, answer }
     }
 
     /// The part at this place, with those that have waited longest of its length; none if it does not wait any more.
-    fn take(&self, place: u64) -> Vec<Part> {
+    fn take(&self, place: u64) -> Vec<QueuedPart> {
         let mut waiting = self.waiting();
         let Some(own) = waiting.parts.remove(&place) else { return Vec::new() };
-        let is_alike = |(_, part): &(&u64, &Part)| part.bytes.len() == own.bytes.len();
+        let is_alike = |(_, part): &(&u64, &QueuedPart)| part.bytes.len() == own.bytes.len();
         let alike = waiting.parts.iter().filter(is_alike).map(|(place, _)| *place);
         let places: Vec<u64> = alike.take(md5s::LANES - 1).collect();
         let others = places.iter().filter_map(|place| waiting.parts.remove(place));
-        let mut together: Vec<Part> = others.collect();
+        let mut together: Vec<QueuedPart> = others.collect();
         together.push(own);
         together
     }

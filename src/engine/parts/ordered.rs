@@ -5,19 +5,19 @@
 //! than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the parts, the
 //! part whose turn it is always has one.
 
-use crate::engine::decide::verify::Runs as Asked;
+use crate::engine::decide::verify::ChecksumRuns as Asked;
 use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-pub(crate) struct Ordered {
+pub(crate) struct OrderedChecksum {
     parts: Sender<(usize, Bytes)>,
     result: tokio::sync::Mutex<Option<JoinHandle<Option<Stored>>>>,
 }
 
-impl Ordered {
+impl OrderedChecksum {
     pub(crate) fn begin(algorithm: Algorithm, asked: Asked) -> Self {
         let (parts, arriving) = channel();
         let task = tokio::task::spawn_blocking(move || digest(algorithm, &asked, &arriving));
@@ -41,8 +41,8 @@ fn digest(algorithm: Algorithm, asked: &Asked, arriving: &Receiver<(usize, Bytes
     let mut early = BTreeMap::new();
     let mut turn = 0;
     let mut runs = match asked {
-        Asked::Whole(length) => Runs::new(algorithm, std::slice::from_ref(length)),
-        Asked::Parts(lengths) => Runs::new(algorithm, lengths),
+        Asked::Whole(length) => RunningRuns::new(algorithm, std::slice::from_ref(length)),
+        Asked::Parts(lengths) => RunningRuns::new(algorithm, lengths),
     };
     while !runs.are_full() {
         // Ends when the copy was given up and the sender dropped.
@@ -59,7 +59,7 @@ fn digest(algorithm: Algorithm, asked: &Asked, arriving: &Receiver<(usize, Bytes
     }
 }
 
-struct Runs<'a> {
+struct RunningRuns<'a> {
     algorithm: Algorithm,
     lengths: &'a [u64],
     done: Vec<Sum>,
@@ -67,7 +67,7 @@ struct Runs<'a> {
     running: RunningSum,
 }
 
-impl<'a> Runs<'a> {
+impl<'a> RunningRuns<'a> {
     fn new(algorithm: Algorithm, lengths: &'a [u64]) -> Self {
         let left = lengths.first().copied().unwrap_or(0);
         let mut runs = Self { algorithm, lengths, done: Vec::new(), left, running: RunningSum::new(algorithm) };
@@ -109,11 +109,11 @@ mod tests {
     const PARTS: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
 
     async fn of(algorithm: Algorithm, asked: Asked, parts: &[(usize, &'static [u8])]) -> Option<Stored> {
-        let ordered = Ordered::begin(algorithm, asked);
+        let ordered = OrderedChecksum::begin(algorithm, asked);
         for (index, bytes) in parts {
             ordered.take(*index, Bytes::from_static(bytes));
         }
-        let Ordered { parts, result } = ordered;
+        let OrderedChecksum { parts, result } = ordered;
         drop(parts);
         result.into_inner()?.await.unwrap()
     }

@@ -1,15 +1,15 @@
 //! One part: read into a slot, sent, held against the answer.
 
 use crate::engine::buffer::{Ring, Slot};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
-use crate::engine::parts::in_flight::Read;
+use crate::engine::parts::in_flight::ReadPart;
 use crate::engine::parts::md5s::Md5s;
-use crate::engine::parts::ordered::Ordered;
-use crate::engine::parts::read::fill;
-use crate::engine::parts::uploaded::{Done, proven, same_bytes};
+use crate::engine::parts::ordered::OrderedChecksum;
+use crate::engine::parts::read::read_into_slot;
+use crate::engine::parts::uploaded::{UploadedPart, proven, same_bytes};
 use crate::engine::report::Fault;
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
@@ -22,12 +22,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all parts share.
-pub(crate) struct Parts {
+pub(crate) struct PartContext {
     pub(crate) job: Job,
     pub(crate) notes: Arc<Notes>,
     pub(crate) pinned: ObjectHead,
     pub(crate) upload: UploadId,
-    pub(crate) own_boundaries: Option<Ordered>,
+    pub(crate) own_boundaries: Option<OrderedChecksum>,
     /// What the upload has already, by the index of the part: not sent again if it is what is read now.
     pub(crate) listed: BTreeMap<usize, ListedPart>,
     pub(crate) ring: Ring,
@@ -37,39 +37,39 @@ pub(crate) fn length(range: ByteRange) -> usize {
     usize::try_from(range.bytes()).unwrap_or(usize::MAX)
 }
 
-pub(crate) async fn one(
-    parts: Arc<Parts>,
+pub(crate) async fn send_part(
+    parts: Arc<PartContext>,
     index: usize,
     range: ByteRange,
     slot: Slot,
     md5s: Option<Arc<Md5s>>,
-    shared: Arc<Mutex<Option<Arc<Read>>>>,
+    shared: Arc<Mutex<Option<Arc<ReadPart>>>>,
     attempts: Attempts,
-) -> Result<Done, Halt> {
+) -> Result<UploadedPart, Stop> {
     let kind = parts.ring.kind();
-    let sealed = fill(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
+    let sealed = read_into_slot(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
         ordered.take(index, sealed.bytes().clone());
     }
     let md5 = md5s.map(|md5s| md5s.enter(sealed.bytes().clone()));
-    let read = Arc::new(Read { sealed, md5 });
+    let read = Arc::new(ReadPart { sealed, md5 });
     if let Some(listed) = parts.listed.get(&index) {
         let digests = read.digests().await?;
         if same_bytes(listed, &digests) {
-            return Ok(Done::kept(listed, digests));
+            return Ok(UploadedPart::kept(listed, digests));
         }
     }
     *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&read));
-    send(Arc::clone(&parts), index, read, attempts).await
+    put_part(Arc::clone(&parts), index, read, attempts).await
 }
 
 /// Sends a part until the target has it, byte for byte.
-pub(crate) async fn send(
-    parts: Arc<Parts>,
+pub(crate) async fn put_part(
+    parts: Arc<PartContext>,
     index: usize,
-    read: Arc<Read>,
+    read: Arc<ReadPart>,
     mut attempts: Attempts,
-) -> Result<Done, Halt> {
+) -> Result<UploadedPart, Stop> {
     let operation = UploadPart {
         bucket: parts.job.target.bucket.clone(),
         key: parts.job.target.key.clone(),
@@ -84,21 +84,21 @@ pub(crate) async fn send(
     proven(operation.number, &read.digests().await?, written, &attempts)
 }
 
-pub(crate) fn number(index: usize) -> Result<PartNumber, Halt> {
+pub(crate) fn number(index: usize) -> Result<PartNumber, Stop> {
     PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()).into())
 }
 
 /// Why the target does not have a part.
-pub(crate) fn refused(error: &Error) -> Halt {
+pub(crate) fn refused(error: &Error) -> Stop {
     match error.class() {
         Class::Missing if error.code() == Some("NoSuchUpload") => {
-            Halt::replaced("the upload was aborted by somebody else")
+            Stop::replaced("the upload was aborted by somebody else")
         }
         Class::Missing
         | Class::Precondition
         | Class::Throttled
         | Class::Transient
         | Class::Ambiguous
-        | Class::Refused => fault_at(End::Target, error).into(),
+        | Class::Refused => fault_at(Side::Target, error).into(),
     }
 }

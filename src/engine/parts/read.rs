@@ -1,8 +1,8 @@
 //! From the source into a slot, or into a part on its way: a GET that goes on from the next byte when it breaks.
 
 use crate::engine::buffer::{Overfull, Sealed, Slot};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::report::{BufferKind, Fault};
@@ -14,7 +14,7 @@ use crate::s3::object::get::GetObject;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::operation::Operation;
 use crate::wire::body::incoming::Incoming;
-use crate::wire::body::pipe::{Feed, NotTaken};
+use crate::wire::body::pipe::{PipeWriter, PushError};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 use bytes::Bytes;
@@ -29,11 +29,11 @@ trait Sink: Send {
 
     fn missing(&self) -> u64;
 
-    fn pour(&mut self, body: Incoming) -> impl Future<Output = Result<(), Poured>> + Send;
+    fn consume(&mut self, body: Incoming) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
 /// Why a body was not taken to its end.
-enum Poured {
+enum SinkError {
     /// It broke; another GET may go on from there.
     Broken(Error),
     /// Nothing more can be taken.
@@ -44,7 +44,7 @@ enum Poured {
 ///
 /// # Cancel safety
 /// The slot is given back and the connection closed.
-pub(crate) async fn fill(
+pub(crate) async fn read_into_slot(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,
@@ -52,8 +52,8 @@ pub(crate) async fn fill(
     begun: Option<Box<Incoming>>,
     slot: Slot,
     kind: BufferKind,
-) -> Result<Sealed, Halt> {
-    let mut filling = Filling { slot: Some(slot), kind };
+) -> Result<Sealed, Stop> {
+    let mut filling = SlotSink { slot: Some(slot), kind };
     read(job, notes, pinned, range, begun, job.part(), &mut filling).await?;
     Ok(filling.slot.ok_or_else(lost_slot)?.seal())
 }
@@ -63,29 +63,29 @@ pub(crate) async fn fill(
 ///
 /// # Cancel safety
 /// The connection is closed; the part is cut.
-pub(crate) async fn feed(
+pub(crate) async fn read_into_pipe(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,
     range: ByteRange,
-    feed: Feed,
-) -> Result<(), Halt> {
-    let mut feeding = Feeding { feed, length: range.bytes() };
-    read(job, notes, pinned, Some(range), None, job.part().beside(), &mut feeding).await
+    feed: PipeWriter,
+) -> Result<(), Stop> {
+    let mut feeding = UploadSink { feed, length: range.bytes() };
+    read(job, notes, pinned, Some(range), None, job.part().exempt(), &mut feeding).await
 }
 
 /// Reads a range of the pinned object for its digests alone.
 ///
 /// # Cancel safety
 /// The connection is closed.
-pub(crate) async fn digest(
+pub(crate) async fn read_digests(
     job: &Job,
     notes: &Notes,
     pinned: &ObjectHead,
     range: ByteRange,
     kinds: Kinds,
-) -> Result<Digests, Halt> {
-    let mut tasting = Tasting { running: Running::of(kinds), length: range.bytes() };
+) -> Result<Digests, Stop> {
+    let mut tasting = DigestSink { running: Running::of(kinds), length: range.bytes() };
     read(job, notes, pinned, Some(range), None, job.part(), &mut tasting).await?;
     Ok(tasting.running.finish())
 }
@@ -98,7 +98,7 @@ async fn read(
     mut begun: Option<Box<Incoming>>,
     mut attempts: Attempts,
     sink: &mut impl Sink,
-) -> Result<(), Halt> {
+) -> Result<(), Stop> {
     let is_begun = begun.is_some();
     let client = &job.source.client;
     let result = loop {
@@ -121,25 +121,25 @@ async fn read(
                         && (!head.etag.is_same_state(&pinned.etag)
                             || head.size != pinned.size && rest.is_some() && head.range.is_some()) =>
                 {
-                    break Err(Halt::replaced("the source answered with another state than the pinned one"));
+                    break Err(Stop::replaced("the source answered with another state than the pinned one"));
                 }
                 Ok((_, body)) => body,
                 Err(error) => break Err(replaced_or_failed(&error)),
             },
         };
         let before = sink.filled();
-        let poured = sink.pour(body).await;
+        let poured = sink.consume(body).await;
         if sink.filled() > before {
             attempts.progressed();
         }
         let broken = match poured {
             Ok(()) if sink.missing() == 0 => break Ok(()),
             Ok(()) => Error::body(io::Error::new(io::ErrorKind::UnexpectedEof, "the body ended early")),
-            Err(Poured::Broken(error)) => error,
-            Err(Poured::Full(fault)) => break Err(fault.into()),
+            Err(SinkError::Broken(error)) => error,
+            Err(SinkError::Full(fault)) => break Err(fault.into()),
         };
         if let Err(error) = client.again(&GetObject::INFO, broken, &mut attempts).await {
-            break Err(fault_at(End::Source, &error).into());
+            break Err(fault_at(Side::Source, &error).into());
         }
     };
     // After a body that was begun elsewhere, every GET from here is one that was sent again.
@@ -147,22 +147,22 @@ async fn read(
     result
 }
 
-fn replaced_or_failed(error: &Error) -> Halt {
+fn replaced_or_failed(error: &Error) -> Stop {
     match error.class() {
         // Gone and replaced look alike here; the next pass finds out which it was.
-        Class::Precondition | Class::Missing => Halt::replaced("the source was replaced while it was read"),
-        Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => fault_at(End::Source, error).into(),
+        Class::Precondition | Class::Missing => Stop::replaced("the source was replaced while it was read"),
+        Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => fault_at(Side::Source, error).into(),
     }
 }
 
 /// A slot that is being filled. On the heap each piece is taken where it arrives; slots in /tmp may block on the disk and
 /// are filled on a thread for that.
-struct Filling {
+struct SlotSink {
     slot: Option<Slot>,
     kind: BufferKind,
 }
 
-impl Sink for Filling {
+impl Sink for SlotSink {
     fn filled(&self) -> u64 {
         self.slot.as_ref().map_or(0, |slot| slot.filled() as u64)
     }
@@ -171,7 +171,7 @@ impl Sink for Filling {
         self.slot.as_ref().map_or(0, |slot| slot.missing() as u64)
     }
 
-    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+    async fn consume(&mut self, mut body: Incoming) -> Result<(), SinkError> {
         let limit = match self.kind {
             BufferKind::Tmp => BATCH,
             BufferKind::Memory | BufferKind::Streamed => 0,
@@ -189,17 +189,17 @@ impl Sink for Filling {
                         }
                     }
                     Ok(None) => break Some(Ok(())),
-                    Err(error) => break Some(Err(Poured::Broken(error))),
+                    Err(error) => break Some(Err(SinkError::Broken(error))),
                 }
             };
-            let mut slot = self.slot.take().ok_or_else(|| Poured::Full(lost_slot()))?;
+            let mut slot = self.slot.take().ok_or_else(|| SinkError::Full(lost_slot()))?;
             let pushed = match self.kind {
                 BufferKind::Tmp => {
                     let on_thread = tokio::task::spawn_blocking(move || {
                         let pushed = push_all(&mut slot, &batch);
                         (slot, pushed)
                     });
-                    let (back, pushed) = on_thread.await.map_err(|_| Poured::Full(lost_slot()))?;
+                    let (back, pushed) = on_thread.await.map_err(|_| SinkError::Full(lost_slot()))?;
                     slot = back;
                     pushed
                 }
@@ -222,17 +222,17 @@ fn lost_slot() -> Fault {
     Fault::new("internal", "the thread that fills slots panicked")
 }
 
-fn too_much(why: impl std::error::Error) -> Poured {
-    Poured::Broken(Error::body(io::Error::new(io::ErrorKind::InvalidData, why.to_string())))
+fn too_much(why: impl std::error::Error) -> SinkError {
+    SinkError::Broken(Error::body(io::Error::new(io::ErrorKind::InvalidData, why.to_string())))
 }
 
 /// Bytes of which only the digests are wanted.
-struct Tasting {
+struct DigestSink {
     running: Running,
     length: u64,
 }
 
-impl Sink for Tasting {
+impl Sink for DigestSink {
     fn filled(&self) -> u64 {
         self.running.length()
     }
@@ -241,24 +241,24 @@ impl Sink for Tasting {
         self.length - self.running.length()
     }
 
-    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+    async fn consume(&mut self, mut body: Incoming) -> Result<(), SinkError> {
         loop {
             match body.next().await {
-                Ok(Some(bytes)) if bytes.len() as u64 > self.missing() => return Err(too_much(NotTaken::Overfull)),
+                Ok(Some(bytes)) if bytes.len() as u64 > self.missing() => return Err(too_much(PushError::Overfull)),
                 Ok(Some(bytes)) => self.running.update(&bytes),
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(Poured::Broken(error)),
+                Err(error) => return Err(SinkError::Broken(error)),
             }
         }
     }
 }
 
-struct Feeding {
-    feed: Feed,
+struct UploadSink {
+    feed: PipeWriter,
     length: u64,
 }
 
-impl Sink for Feeding {
+impl Sink for UploadSink {
     fn filled(&self) -> u64 {
         self.feed.pushed()
     }
@@ -267,17 +267,19 @@ impl Sink for Feeding {
         self.length - self.feed.pushed()
     }
 
-    async fn pour(&mut self, mut body: Incoming) -> Result<(), Poured> {
+    async fn consume(&mut self, mut body: Incoming) -> Result<(), SinkError> {
         loop {
             let bytes = match body.next().await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(Poured::Broken(error)),
+                Err(error) => return Err(SinkError::Broken(error)),
             };
             match self.feed.push(bytes).await {
                 Ok(()) => {}
-                Err(overfull @ NotTaken::Overfull) => return Err(too_much(overfull)),
-                Err(unread @ NotTaken::Unread) => return Err(Poured::Full(Fault::new("internal", unread.to_string()))),
+                Err(overfull @ PushError::Overfull) => return Err(too_much(overfull)),
+                Err(unread @ PushError::Unread) => {
+                    return Err(SinkError::Full(Fault::new("internal", unread.to_string())));
+                }
             }
         }
     }

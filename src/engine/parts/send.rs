@@ -1,24 +1,24 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
 use crate::engine::buffer::Slot;
-use crate::engine::fault::{Halt, stopped};
-use crate::engine::pace::goodput::{Goodput, Pace};
-use crate::engine::pace::replace::{self, Sending};
-use crate::engine::pace::tail::{Abreast, LOST, Rest, Standing};
-use crate::engine::parts::in_flight::{Copy, Flight, Held};
+use crate::engine::fault::{Stop, stopped};
+use crate::engine::pace::goodput::{Goodput, PartPace};
+use crate::engine::pace::replace::{self, SendingPart};
+use crate::engine::pace::tail::{LOST, PartProgress, Rest, TailAlignment};
+use crate::engine::parts::in_flight::{PartAttempt, PartBytes, PartInFlight};
 use crate::engine::parts::md5s::Md5s;
-use crate::engine::parts::part::{Parts, length, one, send};
+use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
-use crate::engine::parts::uploaded::{Done, Origin, Sent};
+use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
 use crate::engine::report::Fault;
 use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
-use crate::wire::body::pacer::Level;
+use crate::wire::body::pacer::Pacer;
 use crate::wire::client::attempt::Attempts;
-use crate::wire::client::call::Wider;
+use crate::wire::client::call::WindowExtension;
 use crate::wire::deadline::Stopped;
 use crate::wire::gate::Permit;
-use crate::wire::net::host_limits::Room;
+use crate::wire::net::host_limits::HostLimits;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,25 +35,25 @@ const AHEAD: usize = 12;
 /// How many of them at least.
 const AHEAD_LEAST: usize = 4;
 
-struct Flights {
-    parts: Arc<Parts>,
+struct PartsInFlight {
+    parts: Arc<PartContext>,
     // What is computed of each part.
     kinds: Kinds,
     // Of parts in slots.
     md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
-    tasks: JoinSet<(usize, Result<Done, Halt>)>,
-    under_way: BTreeMap<usize, Flight>,
+    tasks: JoinSet<(usize, Result<UploadedPart, Stop>)>,
+    under_way: BTreeMap<usize, PartInFlight>,
     // How long each part took that was sent.
     took: Vec<Duration>,
     goodput: Goodput,
     // Connections when the last part was begun.
     at_end: Option<usize>,
     // The last parts wait for each other.
-    abreast: Abreast,
-    level: Arc<Level>,
+    abreast: TailAlignment,
+    level: Arc<Pacer>,
     // All parts that were left are let out at once.
-    wider: Option<Wider>,
+    wider: Option<WindowExtension>,
     // Bytes of parts that ended since the last look, of which no look has seen.
     finished: f64,
     // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
@@ -68,16 +68,16 @@ struct Flights {
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
 pub(crate) async fn send_parts(
-    parts: Arc<Parts>,
+    parts: Arc<PartContext>,
     ranges: &[ByteRange],
-    mut at_hand: BTreeMap<usize, Done>,
+    mut at_hand: BTreeMap<usize, UploadedPart>,
     kinds: Kinds,
-) -> Result<Sent, Halt> {
-    let mut done: Vec<Option<Done>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
+) -> Result<UploadedParts, Stop> {
+    let mut done: Vec<Option<UploadedPart>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
     let missing: Vec<(usize, ByteRange)> =
         ranges.iter().copied().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
     let mut waiting = missing.into_iter().peekable();
-    let mut flights = Flights::new(Arc::clone(&parts), kinds);
+    let mut flights = PartsInFlight::new(Arc::clone(&parts), kinds);
     flights.all_md5 = done.iter().flatten().all(|part| part.is_md5);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -134,9 +134,9 @@ pub(crate) async fn send_parts(
             _ = looks.tick() => flights.look(waiting.len()),
         }
     }
-    let all: Option<Vec<Done>> = done.into_iter().collect();
+    let all: Option<Vec<UploadedPart>> = done.into_iter().collect();
     let all = all.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
-    let sent = Sent { parts: all, all_md5: flights.all_md5 };
+    let sent = UploadedParts { parts: all, all_md5: flights.all_md5 };
     tracing::debug!(
         key = parts.job.source.key.as_str(),
         parts = sent.parts.len(),
@@ -146,8 +146,8 @@ pub(crate) async fn send_parts(
     Ok(sent)
 }
 
-impl Flights {
-    fn new(parts: Arc<Parts>, kinds: Kinds) -> Self {
+impl PartsInFlight {
+    fn new(parts: Arc<PartContext>, kinds: Kinds) -> Self {
         Self {
             parts,
             kinds,
@@ -157,7 +157,7 @@ impl Flights {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            abreast: Abreast::new(Instant::now(), Room::of_this_machine()),
+            abreast: TailAlignment::new(Instant::now(), HostLimits::of_this_machine()),
             level: Arc::default(),
             wider: None,
             finished: 0.0,
@@ -171,14 +171,14 @@ impl Flights {
         let window = self.parts.job.target.client.window() as usize;
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
         self.in_time
-            && self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_under_way.max(1))
+            && self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_in_flight.max(1))
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or others
     /// that are read wait for their permits.
     fn may_stream(&self) -> bool {
         let window = self.parts.job.target.client.window() as usize;
-        let most = window.min(self.parts.job.options.parts_under_way.max(1));
+        let most = window.min(self.parts.job.options.parts_in_flight.max(1));
         self.in_time && self.parts.own_boundaries.is_none() && self.under_way.len() < most
     }
 
@@ -190,22 +190,22 @@ impl Flights {
             // The MD5 of what stays at hand can wait.
             let slot = slot.with(Kinds { md5: false, ..self.kinds });
             let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
-            move |attempts| one(parts, index, range, slot, md5s, read, attempts)
+            move |attempts| send_part(parts, index, range, slot, md5s, read, attempts)
         });
-        self.enter(index, range, Held::Slot(read), copy);
+        self.enter(index, range, PartBytes::Slot(read), copy);
     }
 
     fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
-        let attempts = self.attempts().with(permit);
+        let attempts = self.attempts().with_permit(permit);
         let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
         let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
-        self.enter(index, range, Held::Nowhere, copy);
+        self.enter(index, range, PartBytes::Streamed, copy);
     }
 
-    fn enter(&mut self, index: usize, range: ByteRange, bytes: Held, copy: Copy) {
-        let shown = self.parts.job.meter.enter();
-        self.under_way.insert(index, Flight::new(range, bytes, copy, shown));
+    fn enter(&mut self, index: usize, range: ByteRange, bytes: PartBytes, copy: PartAttempt) {
+        let shown = self.parts.job.progress.part_started();
+        self.under_way.insert(index, PartInFlight::new(range, bytes, copy, shown));
     }
 
     fn attempts(&self) -> Attempts {
@@ -213,18 +213,27 @@ impl Flights {
     }
 
     /// Begins to send a part on a connection.
-    fn copy<F>(&mut self, index: usize, range: ByteRange, attempts: Attempts, work: impl FnOnce(Attempts) -> F) -> Copy
+    fn copy<F>(
+        &mut self,
+        index: usize,
+        range: ByteRange,
+        attempts: Attempts,
+        work: impl FnOnce(Attempts) -> F,
+    ) -> PartAttempt
     where
-        F: Future<Output = Result<Done, Halt>> + Send + 'static,
+        F: Future<Output = Result<UploadedPart, Stop>> + Send + 'static,
     {
         let (taken, peer) = (attempts.taken(), attempts.peer());
         let work = work(attempts);
         let task = self.tasks.spawn(async move { (index, work.await) });
-        Copy { task, taken, peer, pace: Pace::new(range.bytes(), Instant::now()) }
+        PartAttempt { task, taken, peer, pace: PartPace::new(range.bytes(), Instant::now()) }
     }
 
     /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
-    fn ended(&mut self, (index, result): (usize, Result<Done, Halt>)) -> Result<Option<(usize, Done)>, Halt> {
+    fn ended(
+        &mut self,
+        (index, result): (usize, Result<UploadedPart, Stop>),
+    ) -> Result<Option<(usize, UploadedPart)>, Stop> {
         match result {
             Ok(done) => {
                 // Aborted before their answers, the other copies are closed connections.
@@ -234,14 +243,14 @@ impl Flights {
                     self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
                 }
                 let bytes = flight.range.bytes();
-                self.parts.job.meter.arrived(bytes);
+                self.parts.job.progress.add_sent(bytes);
                 match done.origin {
-                    Origin::Sent => {
+                    PartOrigin::Sent => {
                         self.parts.job.target.client.delivered(bytes);
                         self.parts.notes.landed(bytes);
                         self.took.push(done.took);
                     }
-                    Origin::Kept => self.parts.notes.resumed(1),
+                    PartOrigin::Kept => self.parts.notes.resumed(1),
                 }
                 self.all_md5 &= done.is_md5;
                 Ok(Some((index, done)))
@@ -266,16 +275,16 @@ impl Flights {
         let copies = self.under_way.values().flat_map(|flight| &flight.copies);
         let on_the_way = copies.map(|copy| copy.pace.on_the_way(copy.taken.load(Ordering::Relaxed))).sum();
         self.abreast.moved(moved, on_the_way, now);
-        self.let_last_out(left, now);
+        self.start_last_parts(left, now);
         for flight in self.under_way.values_mut().filter(|flight| flight.copies.len() > 1) {
-            for index in replace::losers(&flight.paces(), now).into_iter().rev() {
+            for index in replace::parts_to_cancel(&flight.paces(), now).into_iter().rev() {
                 flight.copies.remove(index).task.abort();
             }
         }
         if left > 0 {
             return;
         }
-        let standings: Vec<Standing> = self.under_way.values().filter_map(Flight::furthest).collect();
+        let standings: Vec<PartProgress> = self.under_way.values().filter_map(PartInFlight::furthest).collect();
         self.level.set(self.abreast.level(&standings, now));
         if !self.all_md5 {
             return;
@@ -283,7 +292,7 @@ impl Flights {
         let usual = self.usual(now);
         // Second connections take the place of those that have ended: the path has shown that it has room for these.
         let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
-        let spare = self.abreast.spare();
+        let spare = self.abreast.extra_connections();
         let most = *self.at_end.get_or_insert(connections(self)) + spare;
         let client = self.parts.job.target.client.clone();
         for _ in 0..self.goodput.copies_at_once(most).max(spare) {
@@ -291,14 +300,14 @@ impl Flights {
                 return;
             }
             let at_hand = self.under_way.iter().filter(|(_, flight)| flight.is_at_hand());
-            let sending = at_hand.map(|(index, flight)| Sending {
+            let sending = at_hand.map(|(index, flight)| SendingPart {
                 index: *index,
                 paces: flight.paces(),
                 copies: flight.begun,
                 waits: flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now)),
             });
-            let sending: Vec<Sending> = sending.collect();
-            let Some(index) = replace::worst(&sending, usual, &self.goodput, spare > 0) else { return };
+            let sending: Vec<SendingPart> = sending.collect();
+            let Some(index) = replace::slowest_part(&sending, usual, &self.goodput, spare > 0) else { return };
             let Some(permit) = client.permit() else { return };
             if !client.affords_hedge() {
                 return;
@@ -307,10 +316,10 @@ impl Flights {
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
             let (range, read) = (flight.range, flight.read());
             flight.begun += 1;
-            let attempts = self.attempts().with(permit).away_from(slow);
+            let attempts = self.attempts().with_permit(permit).away_from(slow);
             let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
             let copy = match read {
-                Some(read) => self.copy(index, range, attempts, |attempts| send(parts, index, read, attempts)),
+                Some(read) => self.copy(index, range, attempts, |attempts| put_part(parts, index, read, attempts)),
                 None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
             };
             if let Some(flight) = self.under_way.get_mut(&index) {
@@ -321,9 +330,9 @@ impl Flights {
     }
 
     /// Begins all parts that are left, if they are the last.
-    fn let_last_out(&mut self, left: usize, now: Instant) {
+    fn start_last_parts(&mut self, left: usize, now: Instant) {
         let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
-        let to_go = self.under_way.values().filter_map(Flight::furthest).map(|part| part.left).sum::<f64>();
+        let to_go = self.under_way.values().filter_map(PartInFlight::furthest).map(|part| part.left).sum::<f64>();
         let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
         let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
         let (wave, seconds) = (seconds(under_way), self.goodput.seconds(to_go) + seconds(left));
@@ -336,7 +345,7 @@ impl Flights {
 
     /// How long a part of this object usually takes, those included that are not done.
     fn usual(&self, now: Instant) -> Duration {
-        let first = |flight: &Flight| flight.copies.first().map(|copy| copy.pace.age(now));
+        let first = |flight: &PartInFlight| flight.copies.first().map(|copy| copy.pace.age(now));
         let mut took: Vec<Duration> = self.under_way.values().filter_map(first).chain(self.took.clone()).collect();
         let middle = took.len() / 2;
         if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }

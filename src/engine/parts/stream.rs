@@ -3,11 +3,11 @@
 //! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that is
 //! compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
-use crate::engine::fault::Halt;
-use crate::engine::hint::End;
-use crate::engine::parts::part::{Parts, number, refused};
-use crate::engine::parts::read::feed;
-use crate::engine::parts::uploaded::{Done, proven};
+use crate::engine::fault::Stop;
+use crate::engine::hint::Side;
+use crate::engine::parts::part::{PartContext, number, refused};
+use crate::engine::parts::read::read_into_pipe;
+use crate::engine::parts::uploaded::{UploadedPart, proven};
 use crate::engine::report::Fault;
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
@@ -15,7 +15,7 @@ use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::operation::Operation;
 use crate::s3::streamed::{Form, StreamedPart};
-use crate::wire::body::pipe::{Feed, Torn};
+use crate::wire::body::pipe::{PipeWriter, StreamError};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use std::sync::Arc;
 /// # Cancel safety
 /// Both connections are closed; the upload keeps nothing of the part.
 pub(crate) async fn stream(
-    parts: Arc<Parts>,
+    parts: Arc<PartContext>,
     index: usize,
     range: ByteRange,
     kinds: Kinds,
     mut attempts: Attempts,
-) -> Result<Done, Halt> {
+) -> Result<UploadedPart, Stop> {
     let result = until_it_is_there(&parts, index, range, kinds, &mut attempts).await;
     parts.notes.count(&attempts);
     result
 }
 
 async fn until_it_is_there(
-    parts: &Parts,
+    parts: &PartContext,
     index: usize,
     range: ByteRange,
     kinds: Kinds,
     attempts: &mut Attempts,
-) -> Result<Done, Halt> {
+) -> Result<UploadedPart, Stop> {
     let client = &parts.job.target.client;
     let mut part = StreamedPart {
         bucket: parts.job.target.bucket.clone(),
@@ -55,9 +55,9 @@ async fn until_it_is_there(
     // The refusal of a trailer, while the part is tried without.
     let mut with_trailer: Option<Error> = None;
     loop {
-        let source = |mut line: Feed| {
+        let source = |mut line: PipeWriter| {
             line.begin(kinds);
-            feed(&parts.job, &parts.notes, &parts.pinned, range, line)
+            read_into_pipe(&parts.job, &parts.notes, &parts.pinned, range, line)
         };
         let error = match client.stream(&part, attempts, source).await {
             Ok((written, digests)) => {
@@ -71,10 +71,10 @@ async fn until_it_is_there(
                 }
                 return Ok(done);
             }
-            Err(Torn::Target(error)) => error,
-            Err(Torn::Source(halt)) => return Err(halt),
-            Err(short @ Torn::Short { .. }) => {
-                let fault = Fault::new("network", format!("{}: {short}", End::Source.name()));
+            Err(StreamError::Target(error)) => error,
+            Err(StreamError::Source(halt)) => return Err(halt),
+            Err(short @ StreamError::Short { .. }) => {
+                let fault = Fault::new("network", format!("{}: {short}", Side::Source.name()));
                 return Err(fault.into());
             }
         };

@@ -2,7 +2,7 @@
 
 use crate::engine::decide::ticket::part_md5;
 use crate::engine::decide::verify;
-use crate::engine::fault::{Halt, integrity};
+use crate::engine::fault::{Stop, integrity_stop};
 use crate::s3::PartNumber;
 use crate::s3::checksum::Digests;
 use crate::s3::multipart::CompletedPart;
@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Parts that the target holds, in order.
-pub(crate) struct Sent {
-    pub(crate) parts: Vec<Done>,
+pub(crate) struct UploadedParts {
+    pub(crate) parts: Vec<UploadedPart>,
     /// Whether each one's ETag was an MD5.
     pub(crate) all_md5: bool,
 }
 
-impl Sent {
-    pub(crate) fn named(&self) -> Vec<CompletedPart> {
+impl UploadedParts {
+    pub(crate) fn completed_parts(&self) -> Vec<CompletedPart> {
         self.parts.iter().map(|done| done.part.clone()).collect()
     }
 
@@ -28,16 +28,16 @@ impl Sent {
         self.parts.iter().map(|done| done.digests).collect()
     }
 
-    pub(crate) fn count(&self, origin: Origin) -> u32 {
+    pub(crate) fn count(&self, origin: PartOrigin) -> u32 {
         u32::try_from(self.of(origin).count()).unwrap_or(u32::MAX)
     }
 
     /// Bytes of those that came so.
-    pub(crate) fn bytes(&self, origin: Origin) -> u64 {
+    pub(crate) fn bytes(&self, origin: PartOrigin) -> u64 {
         self.of(origin).map(|done| done.digests.length).sum()
     }
 
-    fn of(&self, origin: Origin) -> impl Iterator<Item = &Done> {
+    fn of(&self, origin: PartOrigin) -> impl Iterator<Item = &UploadedPart> {
         self.parts.iter().filter(move |done| done.origin == origin)
     }
 
@@ -47,19 +47,19 @@ impl Sent {
     }
 
     /// Whether the MD5 of some that were sent is known by the target's answer alone.
-    pub(crate) fn has_told_md5s(&self) -> bool {
-        self.of(Origin::Sent).any(|done| done.hashed == Hashed::There && done.is_md5)
+    pub(crate) fn relies_on_target_md5s(&self) -> bool {
+        self.of(PartOrigin::Sent).any(|done| done.hashed == Hashed::There && done.is_md5)
     }
 
     /// By index: those whose MD5s were computed here, and the others.
-    pub(crate) fn split(self) -> (BTreeMap<usize, Done>, BTreeMap<usize, Done>) {
+    pub(crate) fn split(self) -> (BTreeMap<usize, UploadedPart>, BTreeMap<usize, UploadedPart>) {
         self.parts.into_iter().enumerate().partition(|(_, done)| done.hashed == Hashed::Here)
     }
 }
 
 /// How a part came to be in the upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum PartOrigin {
     Sent,
     /// It was there before.
     Kept,
@@ -79,19 +79,19 @@ impl Hashed {
     }
 }
 
-pub(crate) struct Done {
+pub(crate) struct UploadedPart {
     part: CompletedPart,
     pub(crate) digests: Digests,
     pub(crate) hashed: Hashed,
     /// Whether its ETag was an MD5.
     pub(crate) is_md5: bool,
     pub(crate) took: Duration,
-    pub(crate) origin: Origin,
+    pub(crate) origin: PartOrigin,
 }
 
-impl Done {
+impl UploadedPart {
     /// A part that was there before, as its listing describes it: with a checksum, and an ETag that can be the MD5.
-    pub(crate) fn unread(listed: &ListedPart) -> Option<Self> {
+    pub(crate) fn kept_unread(listed: &ListedPart) -> Option<Self> {
         let md5 = part_md5(&listed.etag)?;
         let digests = Digests { length: listed.size, md5: Some(md5), crc: listed.crc?, sum: None };
         Some(Self { hashed: Hashed::There, ..Self::kept(listed, digests) })
@@ -103,10 +103,10 @@ impl Done {
         let digests = Digests { md5: digests.md5.or(told), ..digests };
         let part = CompletedPart { number: listed.number, etag: listed.etag.clone(), crc: digests.crc };
         let is_md5 = told.is_some() && told == digests.md5;
-        Self { part, digests, hashed, is_md5, took: Duration::ZERO, origin: Origin::Kept }
+        Self { part, digests, hashed, is_md5, took: Duration::ZERO, origin: PartOrigin::Kept }
     }
 
-    pub(crate) fn that_came(self, origin: Origin) -> Self {
+    pub(crate) fn with_origin(self, origin: PartOrigin) -> Self {
         Self { origin, ..self }
     }
 
@@ -124,13 +124,13 @@ pub(crate) fn proven(
     digests: &Digests,
     written: Written,
     attempts: &Attempts,
-) -> Result<Done, Halt> {
-    let told = verify::part(digests, &written).map_err(|mismatch| integrity(&mismatch))?;
+) -> Result<UploadedPart, Stop> {
+    let told = verify::part(digests, &written).map_err(|mismatch| integrity_stop(&mismatch))?;
     let hashed = Hashed::of(digests);
     let digests = Digests { md5: digests.md5.or(told), ..*digests };
     let part = CompletedPart { number, etag: written.etag, crc: digests.crc };
-    let (is_md5, took, origin) = (told.is_some(), attempts.last_attempt(), Origin::Sent);
-    Ok(Done { part, digests, hashed, is_md5, took, origin })
+    let (is_md5, took, origin) = (told.is_some(), attempts.last_attempt(), PartOrigin::Sent);
+    Ok(UploadedPart { part, digests, hashed, is_md5, took, origin })
 }
 
 /// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks like

@@ -1,6 +1,6 @@
 //! Aborting an upload, and seeing that it is gone.
 
-use crate::engine::job::Side;
+use crate::engine::job::ObjectClient;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::multipart::AbortMultipartUpload;
@@ -25,7 +25,7 @@ const ABORT_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// If the target refuses, cannot be reached, or still lists parts in the end.
-pub(crate) async fn abort(at: &Side, upload: &UploadId) -> Result<(), Error> {
+pub(crate) async fn abort(at: &ObjectClient, upload: &UploadId) -> Result<(), Error> {
     let (bucket, key) = (&at.bucket, &at.key);
     let abort = AbortMultipartUpload { bucket: bucket.clone(), key: key.clone(), upload: upload.clone() };
     let list = ListParts { bucket: bucket.clone(), key: key.clone(), upload: upload.clone(), after: None };

@@ -4,12 +4,12 @@ pub(crate) mod abort;
 pub(crate) mod part_copies;
 pub(crate) mod resume;
 
-use crate::engine::commit::{AtTarget, Attempted, Committed, Condition, Settled, prove};
+use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
 use crate::engine::decide::plan::Layout;
-use crate::engine::decide::ticket::{Ledger, Pin, Ticket};
+use crate::engine::decide::ticket::{SourcePin, Ticket, UploadJournal};
 use crate::engine::decide::verify::Expected;
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::{Job, Ongoing};
 use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
@@ -18,7 +18,7 @@ use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::operation::Precondition;
 use crate::s3::uploads::{ListMultipartUploads, ListParts, OpenUpload};
 use crate::wire::client::attempt::{Attempts, Persistence};
@@ -47,18 +47,18 @@ pub(crate) struct Completion<'a> {
     pub(crate) parts: &'a [CompletedPart],
     pub(crate) sent: &'a Expected,
     pub(crate) condition: Precondition,
-    pub(crate) style: &'a Style,
+    pub(crate) style: &'a ObjectOptions,
 }
 
-pub(crate) struct Beginning<'a> {
-    pub(crate) style: &'a Style,
-    pub(crate) pin: Pin,
+pub(crate) struct NewUpload<'a> {
+    pub(crate) style: &'a ObjectOptions,
+    pub(crate) pin: SourcePin,
     pub(crate) layout: &'a Layout,
     pub(crate) condition: &'a Precondition,
 }
 
 #[derive(Clone)]
-enum Open {
+enum CurrentUpload {
     /// An upload that nobody can go on with.
     Bare(UploadId),
     Ticketed(Ticket),
@@ -69,15 +69,15 @@ enum Open {
 #[derive(Default)]
 pub(crate) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<CurrentUpload>>,
     /// Whether somebody else may go on with it too: a ticket can be delivered twice.
     adopted: bool,
-    ledger: Arc<Written>,
+    ledger: Arc<JournalState>,
 }
 
 /// What the job's ledger says that has to be taken back.
 #[derive(Default)]
-struct Written {
+struct JournalState {
     anything: AtomicBool,
     /// That uploads were meant to be begun which may be open, and whose ids nobody knows.
     unknown: AtomicBool,
@@ -88,8 +88,8 @@ impl Uploads {
     pub(crate) fn after(ongoing: &Ongoing) -> Self {
         let ticket = ongoing.ticket.clone();
         let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
-        let ledger = Written { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
-        let open = Mutex::new(ticket.map(Open::Ticketed));
+        let ledger = JournalState { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
+        let open = Mutex::new(ticket.map(CurrentUpload::Ticketed));
         Self { creating: Default::default(), open, adopted, ledger: Arc::new(ledger) }
     }
 
@@ -98,30 +98,30 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
-    pub(crate) async fn settle(&self, job: &Job, notes: &Arc<Notes>) {
+    pub(crate) async fn end_unknown(&self, job: &Job, notes: &Arc<Notes>) {
         if self.ledger.unknown.load(Ordering::SeqCst)
-            && let Err(halt) = self.begin_bare(job, notes, &Style::default()).await
+            && let Err(halt) = self.begin_bare(job, notes, &ObjectOptions::default()).await
         {
             tracing::info!(key = job.target.key.as_str(), ?halt, "uploads of killed processes are left for later");
         }
     }
 
-    fn set(&self, open: Option<Open>) {
+    fn set(&self, open: Option<CurrentUpload>) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
     }
 
     fn get(&self) -> Option<UploadId> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|open| match open {
-            Open::Bare(upload) => upload.clone(),
-            Open::Ticketed(ticket) => ticket.upload.clone(),
+            CurrentUpload::Bare(upload) => upload.clone(),
+            CurrentUpload::Ticketed(ticket) => ticket.upload.clone(),
         })
     }
 
     /// The ticket of the upload that is open, if there is one.
     pub(crate) fn ticket(&self) -> Option<Ticket> {
         match &*self.open.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(Open::Ticketed(ticket)) => Some(ticket.clone()),
-            Some(Open::Bare(_)) | None => None,
+            Some(CurrentUpload::Ticketed(ticket)) => Some(ticket.clone()),
+            Some(CurrentUpload::Bare(_)) | None => None,
         }
     }
 
@@ -139,13 +139,13 @@ impl Uploads {
         &self,
         job: &Job,
         notes: &Arc<Notes>,
-        beginning: Beginning<'_>,
-    ) -> Result<UploadId, Halt> {
-        let Beginning { style, pin, layout, condition } = beginning;
+        beginning: NewUpload<'_>,
+    ) -> Result<UploadId, Stop> {
+        let NewUpload { style, pin, layout, condition } = beginning;
         let upload = self.created(job, notes, style).await?;
         let (layout, condition) = (layout.clone(), condition.clone());
         let ticket = Ticket { upload: upload.clone(), pin, layout, condition };
-        self.set(Some(Open::Ticketed(ticket.clone())));
+        self.set(Some(CurrentUpload::Ticketed(ticket.clone())));
         notes.begin_upload();
         write_down(job, notes, move |ledger| ledger.begun(&ticket)).await;
         Ok(upload)
@@ -156,16 +156,21 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
-    pub(crate) async fn begin_bare(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+    pub(crate) async fn begin_bare(
+        &self,
+        job: &Job,
+        notes: &Arc<Notes>,
+        style: &ObjectOptions,
+    ) -> Result<UploadId, Stop> {
         if self.get().is_some() {
-            self.leave(job, notes).await;
+            self.clean_up(job, notes).await;
         }
         let upload = self.created(job, notes, style).await?;
-        self.set(Some(Open::Bare(upload.clone())));
+        self.set(Some(CurrentUpload::Bare(upload.clone())));
         Ok(upload)
     }
 
-    async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &Style) -> Result<UploadId, Halt> {
+    async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &ObjectOptions) -> Result<UploadId, Stop> {
         self.ledger.anything.store(true, Ordering::SeqCst);
         write_down(job, notes, |ledger| ledger.intends()).await;
         let mut creating = self.creating.lock().await;
@@ -174,7 +179,7 @@ impl Uploads {
         let joined = task.await;
         *creating = None;
         let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
-        answer.map_err(|error| fault_at(End::Target, &error).into())
+        answer.map_err(|error| fault_at(Side::Target, &error).into())
     }
 
     /// What was open is not any more.
@@ -198,9 +203,9 @@ impl Uploads {
         job: &Job,
         notes: &Notes,
         completion: Completion<'_>,
-    ) -> Result<Committed, Halt> {
+    ) -> Result<Committed, Stop> {
         let Completion { source, upload, parts, sent, condition, style } = completion;
-        let mut condition = Condition::new(condition);
+        let mut condition = CommitCondition::new(condition);
         let mut conflicts = 0;
         loop {
             let operation = CompleteMultipartUpload {
@@ -218,38 +223,40 @@ impl Uploads {
             let error = match answer {
                 Ok(written) => {
                     self.close(job, notes).await;
-                    return Ok(Committed::Written(prove(job, notes, sent, written.etag, written.crc).await?));
+                    return Ok(Committed::Written(prove_target(job, notes, sent, written.etag, written.crc).await?));
                 }
                 Err(error) => error,
             };
             if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-                let fault = fault_at(End::Target, &error);
+                let fault = fault_at(Side::Target, &error);
                 // Opaque ETags differ each time a part is sent, by whomever.
                 let is_shared = self.adopted && error.code() == Some("InvalidPart");
-                return Err(if is_shared { Halt::Shared(Box::new(fault)) } else { fault.into() });
+                return Err(if is_shared { Stop::Contended(Box::new(fault)) } else { fault.into() });
             }
             let code = error.code().map(str::to_owned);
-            let attempted = Attempted { source, sent, written: &style.attributes, error, attempts: &attempts };
-            match condition.settle(job, notes, attempted).await? {
-                Settled::Ours(seen) => {
+            let attempted = FailedCommit { source, sent, written: &style.attributes, error, attempts: &attempts };
+            match condition.resolve(job, notes, attempted).await? {
+                Resolution::Ours(seen) => {
                     // Another handler of the same event may have made the very same object. Then this upload is open still,
                     // so it is left to be aborted, which one that was completed answers with NoSuchUpload.
-                    return Ok(Committed::Written(prove(job, notes, sent, seen.etag, seen.crc).await?));
+                    return Ok(Committed::Written(prove_target(job, notes, sent, seen.etag, seen.crc).await?));
                 }
-                Settled::Unchanged(seen, by) => return Ok(Committed::Unchanged(AtTarget::unchanged(&seen, by), by)),
-                Settled::Write if code.as_deref() == Some("NoSuchUpload") => {
+                Resolution::Unchanged(seen, by) => {
+                    return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by));
+                }
+                Resolution::Retry if code.as_deref() == Some("NoSuchUpload") => {
                     self.close(job, notes).await;
-                    return Err(Halt::replaced("the upload was aborted by somebody else"));
+                    return Err(Stop::replaced("the upload was aborted by somebody else"));
                 }
                 // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
-                Settled::Write if code.as_deref() == Some("ConditionalRequestConflict") => {
+                Resolution::Retry if code.as_deref() == Some("ConditionalRequestConflict") => {
                     conflicts += 1;
                     if conflicts > 1 || !is_alive(job, notes, upload).await? {
-                        notes.remark_for_good("a conflicting write made all parts be sent twice");
-                        return Err(Halt::replaced("a conflicting write ended the upload"));
+                        notes.note_permanent("a conflicting write made all parts be sent twice");
+                        return Err(Stop::replaced("a conflicting write ended the upload"));
                     }
                 }
-                Settled::Write => {}
+                Resolution::Retry => {}
             }
         }
     }
@@ -258,12 +265,12 @@ impl Uploads {
     ///
     /// # Cancel safety
     /// An upload may be left open.
-    pub(crate) async fn leave(&self, job: &Job, notes: &Notes) {
+    pub(crate) async fn clean_up(&self, job: &Job, notes: &Notes) {
         let left = async {
             if let Some(creating) = self.creating.lock().await.take()
                 && let Ok(Ok(upload)) = creating.await
             {
-                self.set(Some(Open::Bare(upload)));
+                self.set(Some(CurrentUpload::Bare(upload)));
             }
             match self.get() {
                 Some(upload) => abort(&job.target, &upload).await,
@@ -278,9 +285,9 @@ impl Uploads {
         match (gone, self.get()) {
             (None, _) => self.close(job, notes).await,
             (Some(why), Some(upload)) => {
-                notes.remark_for_good(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
+                notes.note_permanent(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
             }
-            (Some(why), None) => notes.remark_for_good(format!("an upload may have been left open: {why}")),
+            (Some(why), None) => notes.note_permanent(format!("an upload may have been left open: {why}")),
         }
     }
 }
@@ -289,7 +296,12 @@ impl Uploads {
 ///
 /// # Cancel safety
 /// An upload may be left open.
-async fn create(job: Job, notes: Arc<Notes>, style: Style, written: Arc<Written>) -> Result<UploadId, Error> {
+async fn create(
+    job: Job,
+    notes: Arc<Notes>,
+    style: ObjectOptions,
+    written: Arc<JournalState>,
+) -> Result<UploadId, Error> {
     let (bucket, key) = (job.target.bucket.clone(), job.target.key.clone());
     let mut attempts = job.part();
     let began = Instant::now();
@@ -300,19 +312,19 @@ async fn create(job: Job, notes: Arc<Notes>, style: Style, written: Arc<Written>
     match &answer {
         Ok(upload) if tried.is_some() || written.unknown.load(Ordering::SeqCst) => {
             let left = abort_unanswered(&job, &notes, upload, tried).await;
-            written.unknown.store(left == Left::Unknown, Ordering::SeqCst);
+            written.unknown.store(left == Leftover::Unknown, Ordering::SeqCst);
         }
         // Without one that is known to be ours, nothing says which of those under the key are.
         Err(_) if attempts.unanswered() => {
             written.unknown.store(true, Ordering::SeqCst);
-            notes.remark_for_good("an unanswered CreateMultipartUpload may have left an upload open");
+            notes.note_permanent("an unanswered CreateMultipartUpload may have left an upload open");
         }
         Ok(_) | Err(_) => {}
     }
     answer
 }
 
-async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Halt> {
+async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Stop> {
     let list = ListParts {
         bucket: job.target.bucket.clone(),
         key: job.target.key.clone(),
@@ -325,16 +337,20 @@ async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, H
     match answer {
         Ok(_) => Ok(true),
         Err(error) if error.class() == Class::Missing => Ok(false),
-        Err(error) => Err(fault_at(End::Target, &error).into()),
+        Err(error) => Err(fault_at(Side::Target, &error).into()),
     }
 }
 
 /// Writes something into the job's ledger, if it has one; a disk that does not take it is no reason not to copy.
-async fn write_down(job: &Job, notes: &Notes, write: impl FnOnce(&dyn Ledger) -> io::Result<()> + Send + 'static) {
+async fn write_down(
+    job: &Job,
+    notes: &Notes,
+    write: impl FnOnce(&dyn UploadJournal) -> io::Result<()> + Send + 'static,
+) {
     let Some(ledger) = job.ongoing.ledger.clone() else { return };
     let written = tokio::task::spawn_blocking(move || write(&*ledger)).await;
     if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
-        notes.remark_for_good(format!(
+        notes.note_permanent(format!(
             "what is open could not be written down, so a process that is killed cannot be gone on from: {error}"
         ));
     }
@@ -344,7 +360,7 @@ async fn write_down(job: &Job, notes: &Notes, write: impl FnOnce(&dyn Ledger) ->
 /// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the
 /// same seconds would be among them; it finds its upload gone and begins again, while an orphan would be paid for until
 /// somebody finds it.
-async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Left {
+async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Leftover {
     let mut list = ListMultipartUploads {
         bucket: job.target.bucket.clone(),
         prefix: job.target.key.as_str().to_owned(),
@@ -363,17 +379,17 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
                 }
             }
             Err(error) => {
-                notes.remark_for_good(format!(
+                notes.note_permanent(format!(
                     "an unanswered CreateMultipartUpload may have left an upload open: {error}"
                 ));
-                return Left::Unknown;
+                return Leftover::Unknown;
             }
         }
     }
     // A server that does not show who began what, or not at once, will not show it later either.
-    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Left::Nothing };
-    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Left::Nothing };
-    let mut left = Left::Nothing;
+    let Some(known) = open.iter().find(|upload| upload.upload == *ours) else { return Leftover::Nothing };
+    let (Some(initiator), Some(begun)) = (&known.initiator, known.initiated) else { return Leftover::Nothing };
+    let mut left = Leftover::Nothing;
     let seconds = |tried: Duration| i64::try_from(tried.as_secs()).unwrap_or(i64::MAX / 2);
     let of_these = tried.map(|tried| begun - seconds(tried) - CLOCK_GRAIN..=begun + CLOCK_GRAIN);
     let of_the_killed = job.ongoing.intended.iter().map(|at| at - CLOCK_GRAIN..=at + CREATE_SECONDS);
@@ -383,8 +399,8 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
             && upload.initiator.as_ref() == Some(initiator)
             && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
-            notes.remark_for_good(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
-            left = Left::Unknown;
+            notes.note_permanent(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+            left = Leftover::Unknown;
         }
     }
     left
@@ -392,7 +408,7 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
 
 /// What is left of uploads whose ids nobody knew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
+enum Leftover {
     /// Nothing that could be found.
     Nothing,
     Unknown,

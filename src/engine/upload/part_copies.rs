@@ -4,7 +4,7 @@
 //! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the ETag
 //! and the checksum of the whole are known before it is completed.
 
-use crate::engine::fault::Halt;
+use crate::engine::fault::Stop;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
@@ -47,7 +47,7 @@ pub(crate) async fn copy_parts(
     upload: &UploadId,
     from: (&CopySource, u64),
     parts: &[PartCopy],
-) -> Result<Result<Vec<CopiedPart>, Error>, Halt> {
+) -> Result<Result<Vec<CopiedPart>, Error>, Stop> {
     let (source, size) = from;
     let mut copies = Vec::with_capacity(parts.len());
     for part in parts {

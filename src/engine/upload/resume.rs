@@ -4,26 +4,26 @@
 //! to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in the source's
 //! region, and compared. What does not fit is sent again over it.
 
-use crate::engine::context::Work;
+use crate::engine::context::Context;
 use crate::engine::decide::plan::Layout;
-use crate::engine::decide::ticket::Pin;
+use crate::engine::decide::ticket::SourcePin;
 use crate::engine::decide::verify::{self, Expected};
-use crate::engine::fault::{Halt, fault_at};
-use crate::engine::hint::End;
+use crate::engine::fault::{Stop, fault_at};
+use crate::engine::hint::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
-use crate::engine::parts::part::Parts;
-use crate::engine::parts::read::digest;
+use crate::engine::parts::part::PartContext;
+use crate::engine::parts::read::read_digests;
 use crate::engine::parts::send::send_parts;
-use crate::engine::parts::uploaded::{Done, Origin, Sent, same_bytes};
+use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts, same_bytes};
 use crate::engine::report::{Fault, Proof};
-use crate::engine::upload::Beginning;
+use crate::engine::upload::NewUpload;
 use crate::mutation::{self, Mutation};
 use crate::s3::checksum::Kinds;
 use crate::s3::error::Class;
 use crate::s3::etag::ETagKind;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::object::put::Style;
+use crate::s3::object::put::ObjectOptions;
 use crate::s3::operation::Precondition;
 use crate::s3::uploads::{ListParts, ListedPart};
 use crate::s3::{ByteRange, UploadId};
@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 /// Parts that are read again at a time: the source is near, and digests keep two cores busy at less.
 const REREADS: usize = 16;
 
-pub(crate) enum Listed {
+pub(crate) enum ListedUpload {
     /// These parts of the layout, by index.
     Parts(BTreeMap<usize, ListedPart>),
     /// It is not there any more: completed or aborted.
@@ -44,23 +44,24 @@ pub(crate) enum Listed {
     Foreign,
 }
 
-impl Work<'_> {
+impl Context<'_> {
     /// The upload to send parts into, and what it has already: the one of the ticket if it fits, or a new one.
     pub(crate) async fn upload_for(
         &self,
         source: &ObjectHead,
         layout: &Layout,
-        style: &Style,
+        style: &ObjectOptions,
         condition: &Precondition,
-    ) -> Result<(UploadId, BTreeMap<usize, ListedPart>), Halt> {
+    ) -> Result<(UploadId, BTreeMap<usize, ListedPart>), Stop> {
         let (job, notes) = (self.job, &self.notes);
-        let pin = Pin::of(source, style);
+        let pin = SourcePin::of(source, style);
         if let Some(ticket) = self.uploads.ticket() {
             let is_of_this =
                 ticket.holds(&pin, layout) || mutation::is_on(Mutation::UncheckedTickets) && ticket.layout == *layout;
-            let listed = if is_of_this { listed(job, notes, &ticket.upload, layout).await? } else { Listed::Foreign };
+            let listed =
+                if is_of_this { listed(job, notes, &ticket.upload, layout).await? } else { ListedUpload::Foreign };
             match listed {
-                Listed::Parts(parts) => {
+                ListedUpload::Parts(parts) => {
                     tracing::info!(
                         key = job.source.key.as_str(),
                         upload = ticket.upload.as_str(),
@@ -70,17 +71,17 @@ impl Work<'_> {
                     );
                     return Ok((ticket.upload, parts));
                 }
-                Listed::Gone => {
+                ListedUpload::Gone => {
                     self.uploads.close(job, notes).await;
-                    return Err(Halt::replaced("the upload that was to be gone on with is not there any more"));
+                    return Err(Stop::replaced("the upload that was to be gone on with is not there any more"));
                 }
-                Listed::Foreign => {
-                    notes.remark_for_good("what an earlier invocation had sent was of another state, and was aborted");
-                    self.uploads.leave(job, notes).await;
+                ListedUpload::Foreign => {
+                    notes.note_permanent("what an earlier invocation had sent was of another state, and was aborted");
+                    self.uploads.clean_up(job, notes).await;
                 }
             }
         }
-        let beginning = Beginning { style, pin, layout, condition };
+        let beginning = NewUpload { style, pin, layout, condition };
         Ok((self.uploads.begin(job, notes, beginning).await?, BTreeMap::new()))
     }
 
@@ -88,11 +89,11 @@ impl Work<'_> {
     /// is the source's, or they are read again and held against that word.
     pub(crate) async fn all_parts(
         &self,
-        parts: &Arc<Parts>,
+        parts: &Arc<PartContext>,
         layout: &Layout,
         keeps_etag: bool,
         kinds: Kinds,
-    ) -> Result<Sent, Halt> {
+    ) -> Result<UploadedParts, Stop> {
         let head = &parts.pinned;
         let ranges = layout.ranges();
         // Parts whose bytes are wanted in order go through slots, and are compared there.
@@ -101,12 +102,17 @@ impl Work<'_> {
         }
         let hashed = Kinds { md5: true, ..kinds };
         if !may_stay_unread(head, keeps_etag, parts.listed.values()) {
-            let listed = parts.listed.iter().map(|(index, listed)| (*index, (listed.clone(), Origin::Kept))).collect();
+            let listed =
+                parts.listed.iter().map(|(index, listed)| (*index, (listed.clone(), PartOrigin::Kept))).collect();
             let kept = reread(parts, &ranges, listed, hashed).await?;
             self.count_kept(&kept, &ranges);
             return send_parts(Arc::clone(parts), &ranges, kept, hashed).await;
         }
-        let unread = parts.listed.iter().filter_map(|(index, listed)| Some((*index, Done::unread(listed)?))).collect();
+        let unread = parts
+            .listed
+            .iter()
+            .filter_map(|(index, listed)| Some((*index, UploadedPart::kept_unread(listed)?)))
+            .collect();
         self.count_kept(&unread, &ranges);
         let sent = send_parts(Arc::clone(parts), &ranges, unread, kinds).await?;
         if shows_the_source(head, &sent) {
@@ -117,21 +123,21 @@ impl Work<'_> {
             "what the target says of its parts does not make the source; they are read again"
         );
         let (mut known, in_doubt) = sent.split();
-        let as_said = |index, done: &Done| parts.listed.get(index).cloned().unwrap_or_else(|| done.listed());
+        let as_said = |index, done: &UploadedPart| parts.listed.get(index).cloned().unwrap_or_else(|| done.listed());
         let in_doubt = in_doubt.iter().map(|(index, done)| (*index, (as_said(index, done), done.origin))).collect();
         known.extend(reread(parts, &ranges, in_doubt, hashed).await?);
         send_parts(Arc::clone(parts), &ranges, known, hashed).await
     }
 
-    fn count_kept(&self, kept: &BTreeMap<usize, Done>, ranges: &[ByteRange]) {
+    fn count_kept(&self, kept: &BTreeMap<usize, UploadedPart>, ranges: &[ByteRange]) {
         let bytes = kept.keys().filter_map(|index| ranges.get(*index)).map(|range| range.bytes()).sum();
-        self.job.meter.arrived(bytes);
+        self.job.progress.add_sent(bytes);
         self.notes.resumed(kept.len());
     }
 }
 
 /// All parts that an upload has.
-pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: &Layout) -> Result<Listed, Halt> {
+pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: &Layout) -> Result<ListedUpload, Stop> {
     let mut list = ListParts {
         bucket: job.target.bucket.clone(),
         key: job.target.key.clone(),
@@ -151,19 +157,19 @@ pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: 
                     None => return Ok(fitting(all, &layout.ranges())),
                 }
             }
-            Err(error) if error.class() == Class::Missing => return Ok(Listed::Gone),
-            Err(error) => return Err(fault_at(End::Target, &error).into()),
+            Err(error) if error.class() == Class::Missing => return Ok(ListedUpload::Gone),
+            Err(error) => return Err(fault_at(Side::Target, &error).into()),
         }
     }
 }
 
 /// The parts that have the length that the layout gives them; others are sent again.
-fn fitting(all: Vec<ListedPart>, ranges: &[ByteRange]) -> Listed {
+fn fitting(all: Vec<ListedPart>, ranges: &[ByteRange]) -> ListedUpload {
     if all.iter().any(|part| part.number.index() >= ranges.len()) {
-        return Listed::Foreign;
+        return ListedUpload::Foreign;
     }
     let fits = |part: &ListedPart| ranges.get(part.number.index()).is_some_and(|range| range.bytes() == part.size);
-    Listed::Parts(all.into_iter().filter(fits).map(|part| (part.number.index(), part)).collect())
+    ListedUpload::Parts(all.into_iter().filter(fits).map(|part| (part.number.index(), part)).collect())
 }
 
 /// Whether what all parts combine to can be held against something that the source says of itself.
@@ -173,14 +179,14 @@ fn may_stay_unread<'a>(
     mut listed: impl Iterator<Item = &'a ListedPart>,
 ) -> bool {
     let is_digest = matches!(source.etag.kind(), ETagKind::Multipart(..));
-    (source.crc.is_some() || (keeps_etag && is_digest)) && listed.all(|part| Done::unread(part).is_some())
+    (source.crc.is_some() || (keeps_etag && is_digest)) && listed.all(|part| UploadedPart::kept_unread(part).is_some())
 }
 
 /// Whether the parts make what the source says that it is.
-fn shows_the_source(source: &ObjectHead, sent: &Sent) -> bool {
+fn shows_the_source(source: &ObjectHead, sent: &UploadedParts) -> bool {
     match verify::source(source, &Expected::of_parts(&sent.digests()), None) {
         // Our own checksum of bytes that were sent says nothing of the MD5s that the target then gave.
-        Ok(proofs) if sent.has_told_md5s() => proofs.contains(&Proof::SourceETag),
+        Ok(proofs) if sent.relies_on_target_md5s() => proofs.contains(&Proof::SourceETag),
         Ok(proofs) => !proofs.is_empty(),
         Err(_) => false,
     }
@@ -188,11 +194,11 @@ fn shows_the_source(source: &ObjectHead, sent: &Sent) -> bool {
 
 /// Reads the ranges of these parts again, and keeps those that are what is read.
 async fn reread(
-    parts: &Arc<Parts>,
+    parts: &Arc<PartContext>,
     ranges: &[ByteRange],
-    in_doubt: BTreeMap<usize, (ListedPart, Origin)>,
+    in_doubt: BTreeMap<usize, (ListedPart, PartOrigin)>,
     kinds: Kinds,
-) -> Result<BTreeMap<usize, Done>, Halt> {
+) -> Result<BTreeMap<usize, UploadedPart>, Stop> {
     let mut waiting = in_doubt.keys().copied();
     // Dropped with this: its tasks end, their sockets close.
     let mut reading = JoinSet::new();
@@ -202,14 +208,16 @@ async fn reread(
             && let Some(index) = waiting.next()
         {
             let (parts, range) = (Arc::clone(parts), ranges[index]);
-            reading.spawn(async move { (index, digest(&parts.job, &parts.notes, &parts.pinned, range, kinds).await) });
+            reading.spawn(
+                async move { (index, read_digests(&parts.job, &parts.notes, &parts.pinned, range, kinds).await) },
+            );
         }
         let Some(joined) = reading.join_next().await else { return Ok(kept) };
         let (index, read) =
             joined.map_err(|error| Fault::new("internal", format!("a task that reads a part ended: {error}")))?;
         let read = read?;
         if let Some((listed, origin)) = in_doubt.get(&index).filter(|(listed, _)| same_bytes(listed, &read)) {
-            kept.insert(index, Done::kept(listed, read).that_came(*origin));
+            kept.insert(index, UploadedPart::kept(listed, read).with_origin(*origin));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::{Bucket, Key, VersionId};
 use http::{Method, StatusCode};
 
@@ -20,9 +20,9 @@ impl Operation for DeleteObject {
     const NAME: &'static str = "DeleteObject";
     const METHOD: Method = Method::DELETE;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::NO_CONTENT, StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Traces;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::NotIdempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ();
 
     fn bucket(&self) -> &Bucket {

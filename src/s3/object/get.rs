@@ -3,7 +3,7 @@
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Headers, Query, Unreadable};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::{Bucket, ByteRange, Key, VersionId};
 use http::{Method, StatusCode};
 
@@ -35,9 +35,9 @@ impl Operation for GetObject {
     const NAME: &'static str = Self::NAME;
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK, StatusCode::PARTIAL_CONTENT];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Stream;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Stream;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ObjectHead;
 
     fn bucket(&self) -> &Bucket {

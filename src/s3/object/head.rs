@@ -5,7 +5,7 @@ use crate::s3::crc64::Crc64;
 use crate::s3::encryption::Encryption;
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::sums::Stored;
 use crate::s3::{Bucket, ByteRange, ContentRange, Key, PartNumber, VersionId};
 use http::{Method, StatusCode};
@@ -105,9 +105,9 @@ impl Operation for HeadObject {
     const NAME: &'static str = "HeadObject";
     const METHOD: Method = Method::HEAD;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK, StatusCode::PARTIAL_CONTENT];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ObjectHead;
 
     fn bucket(&self) -> &Bucket {

@@ -5,7 +5,7 @@ use crate::s3::crc64::Crc64;
 use crate::s3::encryption::Encryption;
 use crate::s3::etag::ETag;
 use crate::s3::message::{Head, Headers, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Precondition, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
 use crate::s3::sums::Checksum;
 use crate::s3::{Bucket, Key, VersionId};
 use bytes::Bytes;
@@ -25,12 +25,12 @@ pub struct PutObject {
     /// What must hold at the target.
     pub(crate) precondition: Option<Precondition>,
     /// What the object is given.
-    pub(crate) style: Style,
+    pub(crate) style: ObjectOptions,
 }
 
 /// What a new object is given besides its bytes: by PutObject and by CreateMultipartUpload alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Style {
+pub struct ObjectOptions {
     /// Headers, metadata and tags.
     pub(crate) attributes: Attributes,
     /// `x-amz-storage-class`.
@@ -39,7 +39,7 @@ pub struct Style {
     pub(crate) kms_key: Option<String>,
 }
 
-impl Style {
+impl ObjectOptions {
     pub(crate) fn set(&self, headers: &mut Headers) {
         self.attributes.set(headers);
         headers.optional("x-amz-storage-class", self.storage_class.as_deref());
@@ -53,7 +53,7 @@ impl Style {
 impl PutObject {
     /// Unconditional, without attributes and checksum.
     pub fn new(bucket: Bucket, key: Key, bytes: Bytes) -> Self {
-        Self { bucket, key, bytes, checksum: None, precondition: None, style: Style::default() }
+        Self { bucket, key, bytes, checksum: None, precondition: None, style: ObjectOptions::default() }
     }
 }
 
@@ -88,9 +88,9 @@ impl Operation for PutObject {
     const NAME: &'static str = "PutObject";
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Traces;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::NotIdempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = Written;
 
     fn bucket(&self) -> &Bucket {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_put_carries_all_that_the_object_is_given() {
-        let mut style = Style { storage_class: Some("GLACIER_IR".into()), ..Style::default() };
+        let mut style = ObjectOptions { storage_class: Some("GLACIER_IR".into()), ..ObjectOptions::default() };
         style.attributes.system.insert("content-type".into(), "text/plain".into());
         style.attributes.metadata.insert("family".into(), "Weasley".into());
         style.attributes.tags.insert("tag 1".into(), "value+1".into());

@@ -1,7 +1,7 @@
 //! GetObjectTagging and PutObjectTagging.
 
 use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{Answer, Operation, Pace, Repeat};
+use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, VersionId};
 use bytes::Bytes;
@@ -45,9 +45,9 @@ impl Operation for GetObjectTagging {
     const NAME: &'static str = "GetObjectTagging";
     const METHOD: Method = Method::GET;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = BTreeMap<String, String>;
 
     fn bucket(&self) -> &Bucket {
@@ -90,9 +90,9 @@ impl Operation for PutObjectTagging {
     const NAME: &'static str = "PutObjectTagging";
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Head;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Head;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = ();
 
     fn bucket(&self) -> &Bucket {

@@ -1,7 +1,7 @@
 //! Bodies of answers.
 
-use crate::wire::body::lease::Finished;
-use crate::wire::error::{Error, Stage};
+use crate::wire::body::lease::LeasedConnection;
+use crate::wire::error::{Error, LostAt};
 use crate::wire::gate::Gate;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -17,11 +17,11 @@ pub struct Incoming {
     stall: Duration,
     received: u64,
     gate: Arc<dyn Gate>,
-    finished: Option<Finished>,
+    finished: Option<LeasedConnection>,
 }
 
 impl Incoming {
-    pub(crate) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: Finished) -> Self {
+    pub(crate) fn new(body: HyperBody, stall: Duration, gate: Arc<dyn Gate>, finished: LeasedConnection) -> Self {
         Self { body, stall, received: 0, gate, finished: Some(finished) }
     }
 
@@ -34,7 +34,7 @@ impl Incoming {
     /// No bytes are lost.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let lost = |source| Error::lost(Stage::Body, source);
+            let lost = |source| Error::lost(LostAt::Body, source);
             match timeout(self.stall, self.body.frame()).await {
                 Err(_) => {
                     let message = format!("no byte for {:?} after {} bytes", self.stall, self.received);
@@ -70,7 +70,7 @@ impl Incoming {
         while let Some(bytes) = self.next().await? {
             if all.len() + bytes.len() > limit {
                 let message = format!("a reply of more than {limit} bytes");
-                return Err(Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, message)));
+                return Err(Error::lost(LostAt::Reading, io::Error::new(io::ErrorKind::InvalidData, message)));
             }
             all.extend_from_slice(&bytes);
         }

@@ -1,8 +1,8 @@
 //! Bodies of requests: bytes that are there, or that arrive while they are sent.
 
 use crate::s3::aws_chunked::Piece;
-use crate::wire::body::pacer::{Kept, Level};
-use crate::wire::body::pipe::{Fed, Line};
+use crate::wire::body::pacer::{PacedBody, Pacer};
+use crate::wire::body::pipe::{Pipe, PipeReader};
 use crate::wire::body::progress::arrived;
 use crate::wire::gate::Gate;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(crate) enum Load {
     /// Bytes that are there.
     Whole(Bytes),
     /// Bytes that arrive while they are sent.
-    Streamed(Fed),
+    Streamed(PipeReader),
 }
 
 impl Load {
@@ -42,22 +42,22 @@ impl Load {
     }
 
     /// A view of how far it gets, by the count of what is taken of its payload.
-    pub(crate) fn course(&self, taken: Arc<AtomicU64>) -> Course {
+    pub(crate) fn course(&self, taken: Arc<AtomicU64>) -> SendProgress {
         match self {
-            Self::Whole(bytes) => Course { taken, length: bytes.len() as u64, line: None },
-            Self::Streamed(fed) => Course { taken, length: fed.line().length(), line: Some(fed.line()) },
+            Self::Whole(bytes) => SendProgress { taken, length: bytes.len() as u64, line: None },
+            Self::Streamed(fed) => SendProgress { taken, length: fed.pipe().length(), line: Some(fed.pipe()) },
         }
     }
 }
 
 /// How far a body got, seen from outside.
-pub(crate) struct Course {
+pub(crate) struct SendProgress {
     taken: Arc<AtomicU64>,
     pub(crate) length: u64,
-    line: Option<Arc<Line>>,
+    line: Option<Arc<Pipe>>,
 }
 
-impl Course {
+impl SendProgress {
     /// How much of the payload the connection has taken.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
@@ -82,13 +82,13 @@ pub(crate) struct Outgoing {
     load: Load,
     gate: Arc<dyn Gate>,
     taken: Arc<AtomicU64>,
-    kept: Option<Kept>,
+    kept: Option<PacedBody>,
 }
 
 impl Outgoing {
     /// A body that counts what the connection has taken of it, tells the gate, and keeps to a level.
-    pub(crate) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Level>>) -> Self {
-        Self { load, gate, taken, kept: level.map(|level| Kept::to(level, PIECE)) }
+    pub(crate) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Pacer>>) -> Self {
+        Self { load, gate, taken, kept: level.map(|level| PacedBody::to(level, PIECE)) }
     }
 }
 

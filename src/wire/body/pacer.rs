@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct PacerLine {
     /// The bytes of each body that may have arrived then.
     pub(crate) bytes: f64,
     pub(crate) at: Instant,
@@ -23,7 +23,7 @@ pub(crate) struct Line {
     pub(crate) rate: f64,
 }
 
-impl Line {
+impl PacerLine {
     /// Where it is.
     pub(crate) fn at(&self, now: Instant) -> f64 {
         self.bytes + self.rate * now.saturating_duration_since(self.at).as_secs_f64()
@@ -38,35 +38,35 @@ impl Line {
 
 /// What somebody sets and bodies go by.
 #[derive(Debug, Default)]
-pub(crate) struct Level(Mutex<Option<Line>>);
+pub(crate) struct Pacer(Mutex<Option<PacerLine>>);
 
-impl Level {
+impl Pacer {
     /// From now on bodies keep to this line, or to none.
-    pub(crate) fn set(&self, line: Option<Line>) {
+    pub(crate) fn set(&self, line: Option<PacerLine>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), line);
         match (before, line) {
-            (None, Some(Line { bytes, rate, .. })) => debug!(bytes, rate, "parts wait for others"),
+            (None, Some(PacerLine { bytes, rate, .. })) => debug!(bytes, rate, "parts wait for others"),
             (Some(_), None) => debug!("no part waits any more"),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }
 
-    fn get(&self) -> Option<Line> {
+    fn get(&self) -> Option<PacerLine> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-pub(crate) struct Kept {
-    level: Arc<Level>,
+pub(crate) struct PacedBody {
+    level: Arc<Pacer>,
     /// Those that got equally far move on one after the other.
     turn: f64,
     since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Kept {
+impl PacedBody {
     /// Within a piece of so many bytes, it moves on at a time of its own.
-    pub(crate) fn to(level: Arc<Level>, piece: u32) -> Self {
+    pub(crate) fn to(level: Arc<Pacer>, piece: u32) -> Self {
         Self { level, turn: f64::from(piece) * fastrand::f64(), since: None, sleep: None }
     }
 
@@ -99,16 +99,16 @@ mod tests {
 
     const AHEAD: u64 = 1 << 20;
 
-    async fn waited(kept: &mut Kept, taken: u64) -> Duration {
+    async fn waited(kept: &mut PacedBody, taken: u64) -> Duration {
         let began = Instant::now();
         poll_fn(|cx| kept.poll_reached(taken, cx)).await;
         began.elapsed()
     }
 
-    fn at_level(bytes: f64, rate: f64) -> Kept {
-        let level = Arc::new(Level::default());
-        level.set(Some(Line { bytes, at: Instant::now(), rate }));
-        Kept::to(level, 0)
+    fn at_level(bytes: f64, rate: f64) -> PacedBody {
+        let level = Arc::new(Pacer::default());
+        level.set(Some(PacerLine { bytes, at: Instant::now(), rate }));
+        PacedBody::to(level, 0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_below_the_level_or_without_one() {
         assert_eq!(waited(&mut at_level(1e9, 0.0), AHEAD).await, Duration::ZERO);
-        assert_eq!(waited(&mut Kept::to(Arc::default(), 0), AHEAD).await, Duration::ZERO);
+        assert_eq!(waited(&mut PacedBody::to(Arc::default(), 0), AHEAD).await, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

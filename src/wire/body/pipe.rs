@@ -24,7 +24,7 @@ pub(crate) const QUEUE: usize = 64 << 10;
 
 /// Why bytes were not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum NotTaken {
+pub enum PushError {
     /// The part was refused or its connection broke: nobody will read them.
     #[error("nobody takes these bytes any more")]
     Unread,
@@ -35,7 +35,7 @@ pub enum NotTaken {
 
 /// Why a part that was streamed is not at the target.
 #[derive(Debug, Error)]
-pub enum Torn<E> {
+pub enum StreamError<E> {
     /// The source failed; the target was not asked to take less.
     #[error("the source failed")]
     Source(E),
@@ -53,12 +53,12 @@ pub enum Torn<E> {
 }
 
 /// The end of a line into which the bytes of a part go. Dropped before all of them went in, it makes the part fail.
-pub struct Feed {
-    line: Arc<Line>,
+pub struct PipeWriter {
+    line: Arc<Pipe>,
     running: Running,
 }
 
-impl Feed {
+impl PipeWriter {
     /// Says what is to be computed of the part, before its first byte.
     pub(crate) fn begin(&mut self, kinds: Kinds) {
         self.running = Running::of(kinds);
@@ -71,11 +71,11 @@ impl Feed {
     ///
     /// # Cancel safety
     /// These bytes were not handed over.
-    pub async fn push(&mut self, bytes: Bytes) -> Result<(), NotTaken> {
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), PushError> {
         let length = bytes.len() as u64;
         if self.running.length() + length > self.line.length {
             self.line.cut();
-            return Err(NotTaken::Overfull);
+            return Err(PushError::Overfull);
         }
         poll_fn(|cx| self.line.poll_room(bytes.len(), cx)).await?;
         self.running.update(&bytes);
@@ -90,13 +90,13 @@ impl Feed {
     }
 }
 
-impl fmt::Debug for Feed {
+impl fmt::Debug for PipeWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Feed({} of {} bytes)", self.pushed(), self.line.length)
     }
 }
 
-impl Drop for Feed {
+impl Drop for PipeWriter {
     fn drop(&mut self) {
         if self.running.length() < self.line.length {
             self.line.cut();
@@ -105,16 +105,16 @@ impl Drop for Feed {
 }
 
 /// The end of a line from which a connection takes the body of a request.
-pub(crate) struct Fed {
-    pub(crate) line: Arc<Line>,
+pub(crate) struct PipeReader {
+    pub(crate) line: Arc<Pipe>,
     // None: the bytes as they are.
     framing: Option<Framing>,
     // Bytes of the body that are still to go out.
     left: u64,
 }
 
-impl Fed {
-    pub(crate) fn line(&self) -> Arc<Line> {
+impl PipeReader {
+    pub(crate) fn pipe(&self) -> Arc<Pipe> {
         Arc::clone(&self.line)
     }
 
@@ -138,7 +138,7 @@ impl Fed {
     }
 }
 
-impl Drop for Fed {
+impl Drop for PipeReader {
     fn drop(&mut self) {
         let mut state = self.line.state();
         state.is_unread = true;
@@ -146,19 +146,19 @@ impl Drop for Fed {
     }
 }
 
-pub(crate) struct Line {
+pub(crate) struct Pipe {
     length: u64,
-    state: Mutex<State>,
+    state: Mutex<PipeState>,
 }
 
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct PipeState {
     queue: VecDeque<Bytes>,
     queued: usize,
     pushed: u64,
     // Of all bytes, once all went in.
     digests: Option<Digests>,
-    end: End,
+    end: PipeEnd,
     // The connection has gone.
     is_unread: bool,
     // The connection found nothing when it last looked.
@@ -168,7 +168,7 @@ pub(crate) struct State {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum PipeEnd {
     /// It has not.
     #[default]
     Open,
@@ -178,9 +178,9 @@ pub(crate) enum End {
     Cut,
 }
 
-pub(crate) fn line(part: &StreamedPart) -> (Feed, Fed) {
+pub(crate) fn line(part: &StreamedPart) -> (PipeWriter, PipeReader) {
     let running = Running::default();
-    let mut state = State::default();
+    let mut state = PipeState::default();
     if part.length == 0 {
         state.digests = Some(running.clone().finish());
     }
@@ -189,14 +189,14 @@ pub(crate) fn line(part: &StreamedPart) -> (Feed, Fed) {
         Form::Plain => None,
     };
     if part.body_length() == 0 {
-        state.end = End::Over;
+        state.end = PipeEnd::Over;
     }
-    let line = Arc::new(Line { length: part.length, state: Mutex::new(state) });
-    (Feed { line: Arc::clone(&line), running }, Fed { line, framing, left: part.body_length() })
+    let line = Arc::new(Pipe { length: part.length, state: Mutex::new(state) });
+    (PipeWriter { line: Arc::clone(&line), running }, PipeReader { line, framing, left: part.body_length() })
 }
 
-impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl Pipe {
+    fn state(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -207,7 +207,7 @@ impl Line {
 
     /// Whether the connection has taken the whole body.
     pub(crate) fn is_over(&self) -> bool {
-        self.state().end == End::Over
+        self.state().end == PipeEnd::Over
     }
 
     /// Whether it is the source that the connection waits for.
@@ -217,13 +217,13 @@ impl Line {
 
     /// Whether the body failed because its bytes did not come.
     pub(crate) fn is_cut(&self) -> bool {
-        self.state().end == End::Cut
+        self.state().end == PipeEnd::Cut
     }
 
     /// Whether the connection has gone before it could have all bytes.
     pub(crate) fn is_abandoned(&self) -> bool {
         let state = self.state();
-        state.is_unread && state.end == End::Open && state.digests.is_none()
+        state.is_unread && state.end == PipeEnd::Open && state.digests.is_none()
     }
 
     /// The digests of all bytes, once all went in.
@@ -231,23 +231,23 @@ impl Line {
         self.state().digests
     }
 
-    pub(crate) fn short<E>(&self) -> Torn<E> {
-        Torn::Short { pushed: self.state().pushed, length: self.length }
+    pub(crate) fn short<E>(&self) -> StreamError<E> {
+        StreamError::Short { pushed: self.state().pushed, length: self.length }
     }
 
     fn cut(&self) {
         let mut state = self.state();
         // What nobody reads cannot fail any more: it has.
-        if state.end == End::Open && !state.is_unread {
-            state.end = End::Cut;
+        if state.end == PipeEnd::Open && !state.is_unread {
+            state.end = PipeEnd::Cut;
         }
         wake(&mut state.reader);
     }
 
-    fn poll_room(&self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), NotTaken>> {
+    fn poll_room(&self, length: usize, cx: &mut Context<'_>) -> Poll<Result<(), PushError>> {
         let mut state = self.state();
-        if state.is_unread || state.end == End::Cut {
-            return Poll::Ready(Err(NotTaken::Unread));
+        if state.is_unread || state.end == PipeEnd::Cut {
+            return Poll::Ready(Err(PushError::Unread));
         }
         if state.queued > 0 && state.queued + length > QUEUE {
             state.feeder = Some(cx.waker().clone());
@@ -278,9 +278,9 @@ impl Line {
         let state = &mut *self.state();
         state.is_hungry = false;
         match state.end {
-            End::Open => {}
-            End::Over => return Poll::Ready(None),
-            End::Cut => return Poll::Ready(Some(Err(cut_off()))),
+            PipeEnd::Open => {}
+            PipeEnd::Over => return Poll::Ready(None),
+            PipeEnd::Cut => return Poll::Ready(Some(Err(cut_off()))),
         }
         let piece = match (state.queue.front_mut(), state.digests, framing.as_mut()) {
             (Some(bytes), _, Some(framing)) => framing.next(bytes, most),
@@ -303,7 +303,7 @@ impl Line {
             None => state.queue.is_empty(),
         };
         if is_last && state.digests.is_some() {
-            state.end = End::Over;
+            state.end = PipeEnd::Over;
         }
         // Only what was counted when it went in is here, so there is always a next piece.
         Poll::Ready(Some(piece.ok_or_else(cut_off)))
@@ -341,16 +341,16 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn push(feed: &mut Feed, bytes: &[u8]) -> Poll<Result<(), NotTaken>> {
+    fn push(feed: &mut PipeWriter, bytes: &[u8]) -> Poll<Result<(), PushError>> {
         poll(feed.push(Bytes::copy_from_slice(bytes)))
     }
 
-    fn next(fed: &mut Fed) -> Poll<Option<io::Result<Piece>>> {
+    fn next(fed: &mut PipeReader) -> Poll<Option<io::Result<Piece>>> {
         fed.poll_next(usize::MAX, &mut Context::from_waker(Waker::noop()))
     }
 
     /// All that a body gives until it waits or ends.
-    fn taken(fed: &mut Fed) -> Vec<u8> {
+    fn taken(fed: &mut PipeReader) -> Vec<u8> {
         let mut all = Vec::new();
         while let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = next(fed) {
             all.extend_from_slice(&bytes);
@@ -358,7 +358,7 @@ mod tests {
         all
     }
 
-    const PUSHED: Poll<Result<(), NotTaken>> = Poll::Ready(Ok(()));
+    const PUSHED: Poll<Result<(), PushError>> = Poll::Ready(Ok(()));
 
     #[test]
     fn a_source_waits_when_the_queue_is_full_and_goes_on_when_a_piece_is_taken() {
@@ -420,17 +420,17 @@ mod tests {
     fn a_source_that_has_more_than_it_said_fails_the_body() {
         let (mut feed, mut fed) = line(&part(4, Form::Plain));
         assert_eq!(push(&mut feed, b"1234"), PUSHED);
-        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(NotTaken::Overfull)));
+        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(PushError::Overfull)));
         assert!(matches!(next(&mut fed), Poll::Ready(Some(Err(_)))));
     }
 
     #[test]
     fn a_source_learns_that_nobody_reads_and_is_not_to_blame() {
         let (mut feed, fed) = line(&part(9, Form::Trailer));
-        let line = fed.line();
+        let line = fed.pipe();
         assert_eq!(push(&mut feed, b"1234"), PUSHED);
         drop(fed);
-        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(NotTaken::Unread)));
+        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(PushError::Unread)));
         drop(feed);
         assert!(line.is_abandoned() && !line.is_cut());
     }

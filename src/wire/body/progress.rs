@@ -10,6 +10,6 @@ pub(crate) fn arrived(taken: u64) -> u64 {
 }
 
 /// Bytes of a body of which the gate has not heard when the answer comes.
-pub(crate) fn untold(length: u64) -> u64 {
+pub(crate) fn unreported(length: u64) -> u64 {
     length.min(ON_THE_WAY)
 }

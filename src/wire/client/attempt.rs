@@ -5,9 +5,9 @@
 //! a failing server is not met by a storm.
 
 use crate::s3::error::{Class, Remedy};
-use crate::wire::body::pacer::Level;
+use crate::wire::body::pacer::Pacer;
 use crate::wire::deadline::Deadline;
-use crate::wire::error::{Error, Stage};
+use crate::wire::error::{Error, LostAt};
 use crate::wire::gate::Permit;
 use aws_credential_types::Credentials;
 use std::fmt;
@@ -126,23 +126,23 @@ impl Peer {
 }
 
 #[derive(Default)]
-pub(crate) enum Entrance {
+pub(crate) enum AdmissionMode {
     #[default]
-    Queue,
+    Wait,
     /// At once: who asks has a permit that is held until this is answered.
-    Within,
+    Nested,
     /// At once, and counted nowhere: what it reads goes no faster than what somebody sends under a permit of another gate.
-    Beside,
-    Given(Box<dyn Permit>),
+    Exempt,
+    Held(Box<dyn Permit>),
 }
 
-impl fmt::Debug for Entrance {
+impl fmt::Debug for AdmissionMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Queue => "Queue",
-            Self::Within => "Within",
-            Self::Beside => "Beside",
-            Self::Given(_) => "Given",
+            Self::Wait => "Queue",
+            Self::Nested => "Within",
+            Self::Exempt => "Beside",
+            Self::Held(_) => "Given",
         })
     }
 }
@@ -152,25 +152,25 @@ impl fmt::Debug for Entrance {
 pub struct Attempts {
     persistence: Persistence,
     deadline: Deadline,
-    entrance: Entrance,
+    admission: AdmissionMode,
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
-    level: Option<Arc<Level>>,
+    level: Option<Arc<Pacer>>,
     began: Option<Instant>,
     peer: Peer,
     avoid: Option<IpAddr>,
     sent: u32,
-    in_vain: u32,
+    failures: u32,
     unanswered: bool,
     paid: f64,
     on_kept: bool,
     signed_with: Option<Credentials>,
-    mended: Mended,
+    mended: RemediesApplied,
 }
 
 /// Which remedies were applied; each is applied once.
 #[derive(Debug, Default)]
-struct Mended {
+struct RemediesApplied {
     region: Option<()>,
     clock: Option<()>,
     credentials: Option<()>,
@@ -182,41 +182,41 @@ impl Attempts {
         Self {
             persistence,
             deadline: deadline.clone(),
-            entrance: Entrance::Queue,
+            admission: AdmissionMode::Wait,
             taken: Arc::default(),
             level: None,
             began: None,
             peer: Peer::default(),
             avoid: None,
             sent: 0,
-            in_vain: 0,
+            failures: 0,
             unanswered: false,
             paid: 0.0,
             on_kept: true,
             signed_with: None,
-            mended: Mended::default(),
+            mended: RemediesApplied::default(),
         }
     }
 
     /// The same, let in at once: for a request that another one waits for which holds a permit.
     #[must_use]
-    pub(crate) fn within(mut self) -> Self {
-        self.entrance = Entrance::Within;
+    pub(crate) fn nested(mut self) -> Self {
+        self.admission = AdmissionMode::Nested;
         self
     }
 
     /// The same, let in at once and counted nowhere: for a request whose bytes go straight into another one, which has a
     /// permit at the other side.
     #[must_use]
-    pub(crate) fn beside(mut self) -> Self {
-        self.entrance = Entrance::Beside;
+    pub(crate) fn exempt(mut self) -> Self {
+        self.admission = AdmissionMode::Exempt;
         self
     }
 
     /// The same, the first attempt with this permit.
     #[must_use]
-    pub(crate) fn with(mut self, permit: Box<dyn Permit>) -> Self {
-        self.entrance = Entrance::Given(permit);
+    pub(crate) fn with_permit(mut self, permit: Box<dyn Permit>) -> Self {
+        self.admission = AdmissionMode::Held(permit);
         self
     }
 
@@ -230,12 +230,12 @@ impl Attempts {
 
     /// The same, its body keeping to a level.
     #[must_use]
-    pub(crate) fn keeping_to(mut self, level: Arc<Level>) -> Self {
+    pub(crate) fn keeping_to(mut self, level: Arc<Pacer>) -> Self {
         self.level = Some(level);
         self
     }
 
-    pub(crate) fn level(&self) -> Option<Arc<Level>> {
+    pub(crate) fn level(&self) -> Option<Arc<Pacer>> {
         self.level.clone()
     }
 
@@ -255,11 +255,11 @@ impl Attempts {
     }
 
     /// How the next attempt is let in; a permit is given once.
-    pub(crate) fn entrance(&mut self) -> Entrance {
-        match self.entrance {
-            Entrance::Within => Entrance::Within,
-            Entrance::Beside => Entrance::Beside,
-            Entrance::Queue | Entrance::Given(_) => std::mem::take(&mut self.entrance),
+    pub(crate) fn admission(&mut self) -> AdmissionMode {
+        match self.admission {
+            AdmissionMode::Nested => AdmissionMode::Nested,
+            AdmissionMode::Exempt => AdmissionMode::Exempt,
+            AdmissionMode::Wait | AdmissionMode::Held(_) => std::mem::take(&mut self.admission),
         }
     }
 
@@ -308,20 +308,20 @@ impl Attempts {
 
     /// Part of what was asked for has come: what failed before is forgiven.
     pub(crate) fn progressed(&mut self) {
-        self.in_vain = 0;
+        self.failures = 0;
     }
 
     pub(crate) fn succeeded(&mut self, budget: &mut Budget) {
         budget.give(if self.paid > 0.0 { self.paid } else { 1.0 });
         self.paid = 0.0;
-        self.in_vain = 0;
+        self.failures = 0;
     }
 
     /// Decides about a failure. `jitter` is a random number of 0 to 1.
-    pub(crate) fn judge(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
+    pub(crate) fn after_failure(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
         let class = error.class();
         self.unanswered |= class == Class::Ambiguous;
-        if let Error::Lost { stage: Stage::Reused, .. } = error
+        if let Error::Lost { stage: LostAt::Reused, .. } = error
             && self.on_kept
         {
             // A connection closed behind our back says nothing about the server; the next attempt opens its own.
@@ -348,15 +348,15 @@ impl Attempts {
         };
         let most = match (self.persistence, error) {
             // A server that answers in another tongue will do so again, and each Create leaves an upload behind.
-            (Persistence::Control, _) | (_, Error::Lost { stage: Stage::Sense, .. }) => CONTROL_ATTEMPTS,
+            (Persistence::Control, _) | (_, Error::Lost { stage: LostAt::Reading, .. }) => CONTROL_ATTEMPTS,
             (Persistence::Part, _) => PART_ATTEMPTS,
         };
-        self.in_vain += 1;
-        let ceiling = step.saturating_mul(1 << (self.in_vain - 1).min(16)).min(LONGEST);
+        self.failures += 1;
+        let ceiling = step.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST);
         let backoff = ceiling.mul_f64(jitter.clamp(0.0, 1.0));
         let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
         let wait = backoff.max(asked.min(backoff + ASKED_FOR_AT_MOST));
-        if self.in_vain >= most || !self.deadline.allows(wait, now) || !budget.take(cost) {
+        if self.failures >= most || !self.deadline.allows(wait, now) || !budget.take(cost) {
             return Verdict::GiveUp;
         }
         self.paid = cost;
@@ -381,7 +381,7 @@ impl Attempts {
 mod tests {
     use super::*;
     use crate::s3::error::Refusal;
-    use crate::s3::operation::Repeat;
+    use crate::s3::operation::Idempotence;
     use std::io;
 
     fn refused(class: Class, remedy: Option<Remedy>, retry_after: Option<Duration>) -> Error {
@@ -403,13 +403,13 @@ mod tests {
         Error::Refused { refusal: Box::new(refusal), attempts: 1 }
     }
 
-    fn lost(stage: Stage, repeat: Repeat) -> Error {
+    fn lost(stage: LostAt, repeat: Idempotence) -> Error {
         let source = io::ErrorKind::ConnectionReset.into();
         Error::Lost { operation: "PutObject", stage, source, repeat, attempts: 1 }
     }
 
     fn judge(attempts: &mut Attempts, error: &Error) -> Verdict {
-        attempts.judge(error, &mut Budget::new(1), Instant::now(), 1.0)
+        attempts.after_failure(error, &mut Budget::new(1), Instant::now(), 1.0)
     }
 
     #[test]
@@ -424,7 +424,7 @@ mod tests {
     #[test]
     fn a_part_goes_on_while_something_progresses() {
         let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
-        let error = lost(Stage::Body, Repeat::Same);
+        let error = lost(LostAt::Body, Idempotence::Idempotent);
         for _ in 0..100 {
             assert_ne!(judge(&mut attempts, &error), Verdict::GiveUp);
             attempts.progressed();
@@ -436,7 +436,7 @@ mod tests {
     #[test]
     fn what_was_lost_is_sent_again_on_a_connection_of_its_own_to_another_address() {
         let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
-        let (peer, error) = (IpAddr::from([198, 18, 1, 1]), lost(Stage::Head, Repeat::Same));
+        let (peer, error) = (IpAddr::from([198, 18, 1, 1]), lost(LostAt::Head, Idempotence::Idempotent));
         attempts.sending();
         attempts.sending_to(Some(peer));
         assert!(attempts.may_use_kept());
@@ -453,7 +453,7 @@ mod tests {
             let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
             attempts.sending_to(Some(peer));
             let before = budget.tokens;
-            let verdict = attempts.judge(&lost(Stage::Head, Repeat::Same), &mut budget, now, 0.0);
+            let verdict = attempts.after_failure(&lost(LostAt::Head, Idempotence::Idempotent), &mut budget, now, 0.0);
             assert_ne!(verdict, Verdict::GiveUp);
             before - budget.tokens
         };
@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn an_answer_that_makes_no_sense_is_not_asked_for_long() {
         let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
-        let error = lost(Stage::Sense, Repeat::Traces);
+        let error = lost(LostAt::Reading, Idempotence::NotIdempotent);
         let further = (0..20).take_while(|_| judge(&mut attempts, &error) != Verdict::GiveUp).count();
         assert_eq!(further, 2);
     }
@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn a_stale_connection_costs_nothing_but_a_fresh_one() {
         let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
-        let error = lost(Stage::Reused, Repeat::Traces);
+        let error = lost(LostAt::Reused, Idempotence::NotIdempotent);
         assert!(attempts.may_use_kept());
         assert_eq!(judge(&mut attempts, &error), Verdict::Again(Duration::ZERO, None));
         assert!(!attempts.may_use_kept());
@@ -515,7 +515,7 @@ mod tests {
         let mut budget = Budget::new(1);
         let error = refused(Class::Transient, None, None);
         let one = |budget: &mut Budget| {
-            Attempts::new(Persistence::Part, &Deadline::never()).judge(&error, budget, Instant::now(), 0.0)
+            Attempts::new(Persistence::Part, &Deadline::never()).after_failure(&error, budget, Instant::now(), 0.0)
         };
         let affordable = (0..1000).take_while(|_| one(&mut budget) != Verdict::GiveUp).count();
         assert_eq!(affordable, 35);
@@ -539,9 +539,9 @@ mod tests {
             judge(&mut attempts, error);
             attempts.unanswered()
         };
-        assert!(doubt(&lost(Stage::Head, Repeat::Traces)));
+        assert!(doubt(&lost(LostAt::Head, Idempotence::NotIdempotent)));
         assert!(doubt(&refused(Class::Ambiguous, None, None)));
-        assert!(!doubt(&lost(Stage::Head, Repeat::Same)));
+        assert!(!doubt(&lost(LostAt::Head, Idempotence::Idempotent)));
         assert!(!doubt(&refused(Class::Transient, None, None)));
     }
 }

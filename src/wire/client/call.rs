@@ -7,18 +7,18 @@ use crate::s3::error::{Failure, Refusal, Remedy, read};
 use crate::s3::message::Head;
 use crate::s3::object::get::GetObject;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::{Answer, Operation, OperationInfo, Pace, Request};
+use crate::s3::operation::{AnswerTime, Operation, OperationInfo, ReplyIn, Request};
 use crate::wire::body::incoming::Incoming;
-use crate::wire::body::lease::{Finished, Passage};
+use crate::wire::body::lease::{Lease, LeasedConnection};
 use crate::wire::body::outgoing::{Load, Outgoing};
-use crate::wire::body::pacer::Level;
-use crate::wire::body::progress::untold;
-use crate::wire::client::attempt::{Attempts, Budget, Entrance, Verdict};
+use crate::wire::body::pacer::Pacer;
+use crate::wire::body::progress::unreported;
+use crate::wire::client::attempt::{AdmissionMode, Attempts, Budget, Verdict};
 use crate::wire::client::quirks::{Quirks, seconds};
-use crate::wire::client::request::{Site, signed};
-use crate::wire::error::{Error, Stage};
-use crate::wire::gate::{self, Came, Gate, Permit};
-use crate::wire::keys::{Ahead, Keys};
+use crate::wire::client::request::{RegionalEndpoint, signed};
+use crate::wire::error::{Error, LostAt};
+use crate::wire::gate::{self, Gate, Permit, RequestOutcome};
+use crate::wire::keys::{Keys, Prefetch};
 use crate::wire::net::connect::{Connect, Origin};
 use crate::wire::net::pool::{Connection, Pool};
 use std::io;
@@ -72,9 +72,9 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     config: Config,
     // A redirect changes it for all calls that follow.
-    site: RwLock<Site>,
+    site: RwLock<RegionalEndpoint>,
     keys: Arc<dyn Keys>,
-    ahead: Mutex<Option<Ahead>>,
+    ahead: Mutex<Option<Prefetch>>,
     gate: Arc<dyn Gate>,
     pool: Arc<Pool>,
     budget: Mutex<Budget>,
@@ -82,24 +82,24 @@ struct Inner {
 }
 
 /// A window that is wider until this is dropped.
-pub(crate) struct Wider {
+pub(crate) struct WindowExtension {
     client: Client,
     by: u32,
 }
 
-impl Drop for Wider {
+impl Drop for WindowExtension {
     fn drop(&mut self) {
         self.client.0.gate.narrow(self.by);
     }
 }
 
 /// A request on its way to a connection.
-struct Sending {
+struct OutgoingRequest {
     request: http::Request<Load>,
     taken: Arc<AtomicU64>,
-    level: Option<Arc<Level>>,
-    pace: Pace,
-    answer: Answer,
+    level: Option<Arc<Pacer>>,
+    pace: AnswerTime,
+    answer: ReplyIn,
 }
 
 /// What an answered attempt left: status, headers, and the body still to be read.
@@ -121,7 +121,7 @@ impl Client {
         let budget = Mutex::new(Budget::new(config.window));
         Self(Arc::new(Inner {
             config,
-            site: RwLock::new(Site { endpoint, region }),
+            site: RwLock::new(RegionalEndpoint { endpoint, region }),
             keys,
             ahead: Mutex::default(),
             gate,
@@ -150,10 +150,10 @@ impl Client {
     }
 
     /// Adds to the window, as far as this client may have requests under way at all, until what is given is dropped.
-    pub(crate) fn widen(&self, by: u32) -> Wider {
+    pub(crate) fn widen(&self, by: u32) -> WindowExtension {
         let by = by.min(self.0.config.window.saturating_sub(self.window()));
         self.0.gate.widen(by);
-        Wider { client: self.clone(), by }
+        WindowExtension { client: self.clone(), by }
     }
 
     /// A permit for one request, if there is room now.
@@ -177,8 +177,8 @@ impl Client {
     /// Begins to fetch the keys that the requests to come are signed with, if none are known.
     pub(crate) fn fetch_keys(&self) {
         let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        if ahead.as_ref().is_none_or(Ahead::is_over) {
-            *ahead = Some(Ahead::begin(Arc::clone(&self.0.keys)));
+        if ahead.as_ref().is_none_or(Prefetch::is_over) {
+            *ahead = Some(Prefetch::begin(Arc::clone(&self.0.keys)));
         }
     }
 
@@ -233,7 +233,9 @@ impl Client {
                     }
                 }
                 Ok(answered) => match self.read(get, answered).await {
-                    Ok(_) => return Err(Error::lost(Stage::Body, io::Error::other("an answer that was not accepted"))),
+                    Ok(_) => {
+                        return Err(Error::lost(LostAt::Body, io::Error::other("an answer that was not accepted")));
+                    }
                     Err(error) => error,
                 },
                 Err(error) => error,
@@ -247,9 +249,9 @@ impl Client {
     /// # Errors
     /// The failure itself, if another attempt is not worth it.
     pub async fn again(&self, operation: &OperationInfo, error: Error, attempts: &mut Attempts) -> Result<(), Error> {
-        let OperationInfo { name, repeat, .. } = *operation;
-        let error = self.on_time(error.of(name, repeat, attempts.sent()));
-        let verdict = self.budget(|budget| attempts.judge(&error, budget, Instant::now(), fastrand::f64()));
+        let OperationInfo { name, idempotence: repeat, .. } = *operation;
+        let error = self.with_clock_remedy(error.for_operation(name, repeat, attempts.sent()));
+        let verdict = self.budget(|budget| attempts.after_failure(&error, budget, Instant::now(), fastrand::f64()));
         debug!(side = self.0.config.side, operation = name, attempt = attempts.sent(), %error, ?verdict, "failed attempt");
         match verdict {
             Verdict::GiveUp => Err(error),
@@ -266,9 +268,9 @@ impl Client {
     }
 
     /// The same; a refusal that names no code (HEAD) is about our clock if that is off by more than S3 allows.
-    fn on_time(&self, mut error: Error) -> Error {
+    fn with_clock_remedy(&self, mut error: Error) -> Error {
         if let Error::Refused { refusal, .. } = &mut error
-            && refusal.says_nothing()
+            && refusal.has_no_code()
             && let Some(theirs) = refusal.server_time
             && theirs.abs_diff(seconds(self.0.quirks.clock(SystemTime::now()))) > SKEW_ALLOWED
         {
@@ -292,11 +294,11 @@ impl Client {
     }
 
     pub(crate) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
-        match attempts.entrance() {
-            Entrance::Queue => self.0.gate.enter().await,
-            Entrance::Within => self.0.gate.admit(),
-            Entrance::Beside => gate::Open.admit(),
-            Entrance::Given(permit) => permit,
+        match attempts.admission() {
+            AdmissionMode::Wait => self.0.gate.enter().await,
+            AdmissionMode::Nested => self.0.gate.admit(),
+            AdmissionMode::Exempt => gate::AlwaysOpen.admit(),
+            AdmissionMode::Held(permit) => permit,
         }
     }
 
@@ -309,7 +311,7 @@ impl Client {
         attempts: &mut Attempts,
     ) -> Result<Answered, Error> {
         let began = Instant::now();
-        let OperationInfo { name, pace, answer, .. } = request.info;
+        let OperationInfo { name, answer_time: pace, reply_in: answer, .. } = request.info;
         let credentials = self.0.keys.current().await.map_err(Error::Keys)?;
         let (signed, origin) = signed(request, load, &self.site(), &self.0.quirks, &credentials)?;
         attempts.sign_with(credentials);
@@ -318,13 +320,14 @@ impl Client {
             true => self.0.pool.any(&origin).await,
             false => self.0.pool.fresh(&origin, attempts.avoided()).await,
         };
-        let mut passage = Passage::new(permit, began, self.0.config.side, name);
+        let mut passage = Lease::new(permit, began, self.0.config.side, name);
         let connection = connection.map_err(|source| {
-            passage.tell(Came::Lost);
+            passage.record(RequestOutcome::Lost);
             Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
-        let sending = Sending { request: signed, taken: attempts.taken(), level: attempts.level(), pace, answer };
+        let sending =
+            OutgoingRequest { request: signed, taken: attempts.taken(), level: attempts.level(), pace, answer };
         let answered = self.send(connection, sending, passage).await?;
         debug!(
             side = self.0.config.side,
@@ -344,19 +347,19 @@ impl Client {
     async fn send(
         &self,
         mut connection: Connection,
-        sending: Sending,
-        mut passage: Passage,
+        sending: OutgoingRequest,
+        mut passage: Lease,
     ) -> Result<Answered, Error> {
-        let Sending { request, taken, level, pace, answer } = sending;
+        let OutgoingRequest { request, taken, level, pace, answer } = sending;
         let reused = connection.reused;
-        let stage = if reused { Stage::Reused } else { Stage::Head };
+        let stage = if reused { LostAt::Reused } else { LostAt::Head };
         let (parts, load) = request.into_parts();
         let course = load.course(Arc::clone(&taken));
         let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken, level);
         let config = &self.0.config;
         let patience = match pace {
-            Pace::Prompt => config.first_byte,
-            Pace::Slow => config.slow_first_byte,
+            AnswerTime::Prompt => config.first_byte,
+            AnswerTime::Slow => config.slow_first_byte,
         };
         let began = Instant::now();
         let outcome = async {
@@ -381,31 +384,31 @@ impl Client {
         };
         let response = outcome.await.map_err(|source: io::Error| {
             if !course.is_cut() {
-                passage.tell(Came::Lost);
+                passage.record(RequestOutcome::Lost);
             }
             // A kept connection that timed out was not closed behind our back.
-            let stage = if source.kind() == io::ErrorKind::TimedOut { Stage::Head } else { stage };
+            let stage = if source.kind() == io::ErrorKind::TimedOut { LostAt::Head } else { stage };
             Error::lost(stage, source)
         })?;
         connection.carried(course.taken(), began.elapsed());
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
-        self.0.quirks.from(&head);
+        self.0.quirks.observe(&head);
         // An answer before the end of our body leaves a connection that cannot be used again.
         let is_reusable = course.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
         if throttled {
-            passage.tell(Came::Throttled);
+            passage.record(RequestOutcome::Throttled);
         }
         match answer {
-            Answer::Head | Answer::Document => {
-                self.0.gate.moved(untold(course.taken()));
-                passage.tell(Came::Answered);
+            ReplyIn::Head | ReplyIn::Document => {
+                self.0.gate.moved(unreported(course.taken()));
+                passage.record(RequestOutcome::Answered);
             }
             // Its end is when its body was read.
-            Answer::Stream => {}
+            ReplyIn::Stream => {}
         }
-        let finished = Finished { passage, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
+        let finished = LeasedConnection { lease: passage, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
         Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
     }
 
@@ -455,11 +458,11 @@ impl Client {
         if region == site.region {
             return true;
         }
-        *site = Site { endpoint: site.endpoint.moved_to(region.clone()), region };
+        *site = RegionalEndpoint { endpoint: site.endpoint.moved_to(region.clone()), region };
         true
     }
 
-    fn site(&self) -> Site {
+    fn site(&self) -> RegionalEndpoint {
         self.0.site.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -481,7 +484,7 @@ fn failed(failure: Failure) -> Error {
     match failure {
         Failure::Refused(refusal) => Error::Refused { refusal, attempts: 1 },
         Failure::Unreadable(unreadable) => {
-            Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, unreadable))
+            Error::lost(LostAt::Reading, io::Error::new(io::ErrorKind::InvalidData, unreadable))
         }
     }
 }

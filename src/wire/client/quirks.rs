@@ -14,7 +14,7 @@ pub struct Quirks {
     // Seconds to add to our clock to have the server's.
     skew: AtomicI64,
     // Its conditions want ETags without quotes (radosgw).
-    bare_etags: AtomicBool,
+    unquoted_if_match: AtomicBool,
     // An answer named it as S3 does.
     is_s3: AtomicBool,
     // It knows no trailers (radosgw).
@@ -24,7 +24,7 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    pub(crate) fn from(&self, head: &Head) {
+    pub(crate) fn observe(&self, head: &Head) {
         if head.text("server") == Some(S3_NAME) {
             self.is_s3.store(true, Ordering::Relaxed);
         }
@@ -50,13 +50,13 @@ impl Quirks {
 
     /// From now on conditions carry ETags without quotes. For radosgw, whose
     /// writes take only these; switched on by a refusal of the very ETag that the server shows, never beforehand.
-    pub(crate) fn spell_etags_bare(&self) {
-        self.bare_etags.store(true, Ordering::Relaxed);
+    pub(crate) fn use_unquoted_if_match(&self) {
+        self.unquoted_if_match.store(true, Ordering::Relaxed);
     }
 
     /// Whether conditions carry ETags without quotes.
-    pub(crate) fn spells_etags_bare(&self) -> bool {
-        self.bare_etags.load(Ordering::Relaxed)
+    pub(crate) fn unquoted_if_match(&self) -> bool {
+        self.unquoted_if_match.load(Ordering::Relaxed)
     }
 
     /// From now on streamed parts have no trailer. For radosgw, which refuses them; switched on when it took a part that

@@ -15,7 +15,7 @@ const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
 
 /// Where the bucket is.
 #[derive(Debug, Clone)]
-pub(crate) struct Site {
+pub(crate) struct RegionalEndpoint {
     pub(crate) endpoint: Endpoint,
     pub(crate) region: Region,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Site {
 pub(crate) fn signed(
     request: &Request<'_>,
     load: Load,
-    site: &Site,
+    site: &RegionalEndpoint,
     quirks: &Quirks,
     credentials: &Credentials,
 ) -> Result<(http::Request<Load>, Origin), Error> {
@@ -38,7 +38,7 @@ pub(crate) fn signed(
     let authority = location.authority();
     let mut headers =
         request.headers.clone().finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
-    if quirks.spells_etags_bare() {
+    if quirks.unquoted_if_match() {
         unquote(&mut headers);
     }
     let host = HeaderValue::from_str(&authority).map_err(|error| unsendable(error.to_string()))?;

@@ -5,10 +5,10 @@ use crate::s3::object::put::Written;
 use crate::s3::operation::Request;
 use crate::s3::streamed::StreamedPart;
 use crate::wire::body::outgoing::Load;
-use crate::wire::body::pipe::{Feed, Torn, line};
+use crate::wire::body::pipe::{PipeWriter, StreamError, line};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::client::call::Client;
-use crate::wire::error::{Error, Stage};
+use crate::wire::error::{Error, LostAt};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -28,11 +28,11 @@ impl Client {
         &self,
         part: &StreamedPart,
         attempts: &mut Attempts,
-        source: impl FnOnce(Feed) -> S + Send,
-    ) -> Result<(Written, Digests), Torn<E>> {
+        source: impl FnOnce(PipeWriter) -> S + Send,
+    ) -> Result<(Written, Digests), StreamError<E>> {
         let permit = self.permit_for(attempts).await;
         let (feed, fed) = line(part);
-        let line = fed.line();
+        let line = fed.pipe();
         let result = {
             let mut feeding = pin!(source(feed));
             let mut sending = pin!(async {
@@ -46,17 +46,17 @@ impl Client {
                     answer = &mut sending => break match answer {
                         Ok(written) => match line.digests().filter(|_| line.is_over()) {
                             Some(digests) => Ok((written, digests)),
-                            None => Err(Torn::Target(early())),
+                            None => Err(StreamError::Target(early())),
                         },
                         Err(_) if line.is_cut() => Err(line.short()),
-                        Err(error) => Err(Torn::Target(error)),
+                        Err(error) => Err(StreamError::Target(error)),
                     },
                     stopped = &mut feeding, if is_feeding => match stopped {
                         Ok(()) if line.digests().is_some() => is_feeding = false,
                         Ok(()) => break Err(line.short()),
                         // The source stopped because the target did; what that has to say is still to come.
                         Err(_) if line.is_abandoned() => is_feeding = false,
-                        Err(error) => break Err(Torn::Source(error)),
+                        Err(error) => break Err(StreamError::Source(error)),
                     },
                 }
             }
@@ -70,5 +70,5 @@ impl Client {
 
 /// A success that came before the bytes.
 pub(crate) fn early() -> Error {
-    Error::lost(Stage::Sense, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
+    Error::lost(LostAt::Reading, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
 }

@@ -2,7 +2,7 @@
 
 use crate::s3::endpoint::{Location, Scheme};
 use crate::wire::gate::Boxed;
-use crate::wire::net::host_limits::{BBR, Room};
+use crate::wire::net::host_limits::{BBR, HostLimits};
 use crate::wire::net::resolve::Resolver;
 use crate::wire::net::socket::Socket;
 use rustls::pki_types::ServerName;
@@ -162,7 +162,7 @@ impl Network {
         Self {
             tls: TlsConnector::from(tls),
             resolver: Resolver::default(),
-            unread: Room::of_this_machine().unread().and_then(|bytes| usize::try_from(bytes).ok()),
+            unread: HostLimits::of_this_machine().unread().and_then(|bytes| usize::try_from(bytes).ok()),
             congestion_control: OnceLock::new(),
         }
     }

@@ -17,7 +17,7 @@ const READ_MOST: u64 = 1 << 20;
 pub(crate) const BBR: &str = "bbr";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct HostLimits {
     /// File descriptors that this process may have open.
     pub(crate) files: u64,
     /// Bytes that the kernel gives to all TCP sockets together before it slows them down.
@@ -26,7 +26,7 @@ pub(crate) struct Room {
     pub(crate) bbr: bool,
 }
 
-impl Room {
+impl HostLimits {
     /// Of this machine; what it does not say is taken for plenty.
     pub(crate) fn of_this_machine() -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_unread_takes_a_share_of_a_small_machines_memory_and_is_left_alone_on_a_large_one() {
-        let room = |mib: u64| Room { files: 1024, socket_memory: mib << 20, bbr: false };
+        let room = |mib: u64| HostLimits { files: 1024, socket_memory: mib << 20, bbr: false };
         assert_eq!(room(48).unread(), Some(64 << 10));
         assert_eq!(room(192).unread(), Some(192 << 10));
         assert_eq!(room(4096).unread(), None);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_room() {
-        let room = Room::of_this_machine();
+        let room = HostLimits::of_this_machine();
         assert!(room.files > 0 && room.socket_memory > 0, "{room:?}");
     }
 }

@@ -75,14 +75,14 @@ impl Drop for Opening {
 }
 
 #[derive(Default)]
-struct Waiting {
+struct OriginConnections {
     idle: Vec<Idle>,
     opening: Vec<Opening>,
     // Told of each that becomes idle.
     returned: Arc<Notify>,
 }
 
-impl Waiting {
+impl OriginConnections {
     /// The fastest that waits, or the warmest of those that are alike: after many parts the one that was done last is one that
     /// lost packets, and what completes an upload is as long as its parts are many.
     fn idle(&mut self) -> Option<Connection> {
@@ -101,7 +101,7 @@ impl Waiting {
 
 pub(crate) struct Pool {
     connector: Arc<dyn Connect>,
-    waiting: Mutex<HashMap<Origin, Waiting>>,
+    waiting: Mutex<HashMap<Origin, OriginConnections>>,
 }
 
 impl Pool {
@@ -109,7 +109,7 @@ impl Pool {
         Self { connector, waiting: Mutex::default() }
     }
 
-    fn with<T>(&self, origin: &Origin, work: impl FnOnce(&mut Waiting) -> T) -> T {
+    fn with<T>(&self, origin: &Origin, work: impl FnOnce(&mut OriginConnections) -> T) -> T {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiting) = waiting.get_mut(origin) {
             return work(waiting);
@@ -168,7 +168,7 @@ impl Pool {
         loop {
             // Asked for before the look, so that one that comes in between is not missed.
             let next = returned.notified();
-            if let Some(connection) = self.with(origin, Waiting::idle) {
+            if let Some(connection) = self.with(origin, OriginConnections::idle) {
                 return connection;
             }
             next.await;

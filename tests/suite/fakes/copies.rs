@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::s3::message::Unreadable;
 use xpsync::s3::message::{Head, Headers, Query};
-use xpsync::s3::operation::{Answer, Operation, Pace, Repeat};
+use xpsync::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::{Client, Config};
@@ -55,9 +55,9 @@ impl Operation for Put {
     const NAME: &'static str = "Put";
     const METHOD: Method = Method::PUT;
     const ACCEPTS: &'static [StatusCode] = &[StatusCode::OK];
-    const REPEAT: Repeat = Repeat::Same;
-    const ANSWER: Answer = Answer::Document;
-    const PACE: Pace = Pace::Prompt;
+    const IDEMPOTENCE: Idempotence = Idempotence::Idempotent;
+    const REPLY_IN: ReplyIn = ReplyIn::Document;
+    const ANSWER_TIME: AnswerTime = AnswerTime::Prompt;
     type Reply = String;
 
     fn bucket(&self) -> &Bucket {
@@ -126,9 +126,9 @@ fn begun(pair: &Pair) -> String {
 /// An upload for a key, its id.
 async fn begin(pair: &Pair, client: &Client, key: &str) -> String {
     use xpsync::s3::multipart::CreateMultipartUpload;
-    use xpsync::s3::object::put::Style;
+    use xpsync::s3::object::put::ObjectOptions;
     let (bucket, key) = (Bucket::new(TARGET_BUCKET).unwrap(), Key::new(key).unwrap());
-    let create = CreateMultipartUpload { bucket, key, style: Style::default() };
+    let create = CreateMultipartUpload { bucket, key, style: ObjectOptions::default() };
     let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
     let id = client.call(&create, &mut attempts).await.unwrap();
     assert_eq!(begun(pair), id.as_str());

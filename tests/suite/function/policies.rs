@@ -352,10 +352,10 @@ fn scenes() -> Vec<Scene> {
                         world.pair.target.store().create_bucket(TARGET_BUCKET, config);
                         put(world, 10 * MIB, u64::from(versioned), Attributes::default());
                         by_hand(world, |job| {
-                            let own = staging::Limits::default();
+                            let own = staging::StagingLimits::default();
                             job.options.etag = EtagMode::Preserve;
                             job.options.staging =
-                                staging::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..own };
+                                staging::StagingLimits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..own };
                         })
                         .await?;
                         let stages = world.pair.target.store().keys(TARGET_BUCKET);

@@ -1,7 +1,7 @@
 //! What happens in a case: a value that is generated, shrunk, printed, and pasted into `found.rs` when it has shown a defect.
 
 use std::fmt::{self, Display};
-use xpsync::engine::decide::plan::Table;
+use xpsync::engine::decide::plan::PartSizeTable;
 
 /// The largest part of a source that is sent as it is, where units are small.
 const KEPT_PART: u64 = 16 << 10;
@@ -33,16 +33,16 @@ impl Unit {
         }
     }
 
-    pub(crate) fn table(self) -> Table {
+    pub(crate) fn table(self) -> PartSizeTable {
         let scaled = |bytes: u64| (bytes * self.bytes()) >> 20;
         // With fewer, no object that is worth its time would have parts that are staged.
-        let kept_part = if self == Self::MiB { Table::V1.kept_part } else { KEPT_PART };
-        Table {
-            put_first: scaled(Table::V1.put_first),
-            single_put: scaled(Table::V1.single_put),
-            part_min: scaled(Table::V1.part_min),
+        let kept_part = if self == Self::MiB { PartSizeTable::V1.kept_part } else { KEPT_PART };
+        PartSizeTable {
+            put_first: scaled(PartSizeTable::V1.put_first),
+            single_put: scaled(PartSizeTable::V1.single_put),
+            part_min: scaled(PartSizeTable::V1.part_min),
             kept_part,
-            step: scaled(Table::V1.step),
+            step: scaled(PartSizeTable::V1.step),
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_REGION, TARGET_REGION, source_keys, target_keys};
 use xpsync::engine::decide::plan::EtagMode;
 use xpsync::events::answer::{Answer, report_json};
-use xpsync::handler::{Function, Told, Tuning};
+use xpsync::handler::{Function, Measurement, Tuning};
 use xpsync::journal::Journal;
 use xpsync::settings::FunctionSettings;
 use xpsync::wire::client::call::Config;
@@ -139,8 +139,10 @@ impl Sandbox {
         let settings = settings(&case, folder);
         let is_dying = Arc::new(AtomicBool::new(false));
         let dying = Arc::clone(&is_dying);
-        let on_told = move |what: Told<'_>| {
-            if let (Told::Object(report, _), Some(case), false) = (what, told.upgrade(), dying.load(Ordering::SeqCst)) {
+        let on_told = move |what: Measurement<'_>| {
+            if let (Measurement::Object(report, _), Some(case), false) =
+                (what, told.upgrade(), dying.load(Ordering::SeqCst))
+            {
                 case.heard(report_json(report));
             }
         };

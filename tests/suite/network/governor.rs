@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use xpsync::engine::pace::adaptive::Adaptive;
 use xpsync::engine::pace::governor::{Bounds, FixedWindow, Governor};
-use xpsync::wire::gate::{Came, Told};
+use xpsync::wire::gate::{RequestOutcome, RequestResult};
 
 const STEP: f64 = 0.025;
 const PACKET: f64 = 1448.0;
@@ -190,7 +190,7 @@ impl World {
             arrived += 65_536.0;
             self.spare.push(flow.cwnd.max(10.0));
             let elapsed = Duration::from_secs_f64(self.now - flow.began);
-            governor.told(Told { came: Came::Answered, elapsed }, busy, now);
+            governor.on_result(RequestResult { outcome: RequestOutcome::Answered, elapsed }, busy, now);
         }
         arrived
     }
@@ -295,10 +295,14 @@ fn on_a_good_path_it_does_not_keep_more_connections_than_it_needs() {
     assert!(governor.window() <= 48, "{}", governor.window());
 }
 
-fn told(governor: &mut Adaptive, came: Came, count: u32, start: Instant, seconds: f64) {
+fn told(governor: &mut Adaptive, came: RequestOutcome, count: u32, start: Instant, seconds: f64) {
     let now = start + Duration::from_secs_f64(seconds);
     for _ in 0..count {
-        governor.told(Told { came, elapsed: Duration::from_millis(200) }, governor.window(), now);
+        governor.on_result(
+            RequestResult { outcome: came, elapsed: Duration::from_millis(200) },
+            governor.window(),
+            now,
+        );
     }
 }
 
@@ -309,7 +313,7 @@ fn it_backs_off_when_it_is_asked_for_less_and_comes_back() {
     world.run(&mut governor, 60.0);
     let before = governor.window();
     for step in 0..10 {
-        told(&mut governor, Came::Throttled, 20, world.instant(), f64::from(step) * 0.2);
+        told(&mut governor, RequestOutcome::Throttled, 20, world.instant(), f64::from(step) * 0.2);
     }
     assert!(governor.window() < before, "{} of {before}", governor.window());
     assert_near_best(&mut world, &mut governor, "after being asked for less");
@@ -320,13 +324,13 @@ fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
     let start = Instant::now();
     let mut governor = Adaptive::new(bounds());
     for second in 0..20 {
-        told(&mut governor, Came::Answered, 5, start, f64::from(second));
-        told(&mut governor, Came::Lost, 1, start, f64::from(second) + 0.5);
+        told(&mut governor, RequestOutcome::Answered, 5, start, f64::from(second));
+        told(&mut governor, RequestOutcome::Lost, 1, start, f64::from(second) + 0.5);
     }
     let window = governor.window();
     assert!(window >= 64, "{window}");
-    told(&mut governor, Came::Lost, window, start, 30.0);
-    told(&mut governor, Came::Answered, 1, start, 31.1);
+    told(&mut governor, RequestOutcome::Lost, window, start, 30.0);
+    told(&mut governor, RequestOutcome::Answered, 1, start, 31.1);
     assert!((window / 2..window).contains(&governor.window()), "{} of {window}", governor.window());
 }
 
@@ -339,7 +343,7 @@ fn it_never_leaves_its_bounds() {
         world.run(&mut governor, 0.5);
         assert!((3..=20).contains(&governor.window()), "{}", governor.window());
         if round % 50 == 0 {
-            told(&mut governor, Came::Throttled, 5, world.instant(), 0.0);
+            told(&mut governor, RequestOutcome::Throttled, 5, world.instant(), 0.0);
         }
     }
     governor.allow(7);
@@ -352,8 +356,8 @@ fn it_never_leaves_its_bounds() {
 fn a_window_begins_with_as_many_as_the_round_trip_asks_for() {
     let first = |milliseconds| {
         let mut governor = Adaptive::new(bounds());
-        let told = Told { came: Came::Answered, elapsed: Duration::from_millis(milliseconds) };
-        governor.told(told, 1, Instant::now());
+        let told = RequestResult { outcome: RequestOutcome::Answered, elapsed: Duration::from_millis(milliseconds) };
+        governor.on_result(told, 1, Instant::now());
         governor.window()
     };
     assert_eq!([1, 60, 200, 1000].map(first), [4, 30, 64, 80]);

@@ -24,21 +24,21 @@ use xpsync::s3::error::Class;
 use xpsync::s3::etag::hex;
 use xpsync::s3::multipart::{CompleteMultipartUpload, CompletedPart, CreateMultipartUpload};
 use xpsync::s3::object::get::GetObject;
-use xpsync::s3::object::put::{Style, Written};
+use xpsync::s3::object::put::{ObjectOptions, Written};
 use xpsync::s3::operation::Operation;
 use xpsync::s3::streamed::{Form, StreamedPart};
 use xpsync::s3::{Bucket, ByteRange, Key, PartNumber, UploadId};
-use xpsync::wire::body::pipe::{Feed, NotTaken, Torn};
+use xpsync::wire::body::pipe::{PipeWriter, PushError, StreamError};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::{Client, Config};
 use xpsync::wire::deadline::Deadline;
-use xpsync::wire::gate::{Boxed, Came, Gate, Open, Permit, Told};
+use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit, RequestOutcome, RequestResult};
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::net::connect::{Connect, ConnectError, Connected, Network, Origin};
 use xpsync::wire::net::tls::client_config;
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Streamed = Result<(Written, Digests), Torn<Failed>>;
+type Streamed = Result<(Written, Digests), StreamError<Failed>>;
 
 const FORMS: [Form; 2] = [Form::Trailer, Form::Plain];
 
@@ -70,7 +70,7 @@ impl Rig {
         put(&pair, "k", bytes.clone());
         let source = pair.source_client(impatient("source")).unwrap();
         let target = pair.target_client(impatient("target")).unwrap();
-        let create = CreateMultipartUpload { bucket: target_bucket(), key: key(), style: Style::default() };
+        let create = CreateMultipartUpload { bucket: target_bucket(), key: key(), style: ObjectOptions::default() };
         let upload = target.call(&create, &mut attempts()).await.unwrap();
         Self { pair, source, target, upload, bytes }
     }
@@ -81,7 +81,7 @@ impl Rig {
     }
 
     /// The source's bytes of a range into a feed.
-    async fn pour(source: Client, range: ByteRange, mut feed: Feed) -> Result<(), Failed> {
+    async fn pour(source: Client, range: ByteRange, mut feed: PipeWriter) -> Result<(), Failed> {
         let bucket = Bucket::new(SOURCE_BUCKET).unwrap();
         let get = GetObject { range: Some(range), ..GetObject::whole(bucket, key()) };
         let (_, mut body) = source.open(&get, &mut attempts()).await?;
@@ -165,7 +165,7 @@ async fn a_source_that_breaks_off_closes_the_put_and_leaves_nothing() {
         let rig = Rig::new(5 * MIB).await;
         rig.pair.source.faults().add(on("GetObject", Action::Truncate(2 * MIB as u64)));
         let torn = rig.stream(1, all(&rig), form).await.unwrap_err();
-        assert!(matches!(torn, Torn::Source(_)), "{torn:?}");
+        assert!(matches!(torn, StreamError::Source(_)), "{torn:?}");
         while rig.pair.target.open_connections() > 0 {
             tokio::task::yield_now().await;
         }
@@ -186,10 +186,10 @@ async fn a_source_that_says_it_is_done_too_early_is_not_padded() {
         let rig = Rig::new(MIB).await;
         let part = rig.part(1, MIB as u64, form);
         let bytes = rig.bytes.slice(..MIB - 1);
-        let source = |mut feed: Feed| async move { Ok(feed.push(bytes).await?) };
+        let source = |mut feed: PipeWriter| async move { Ok(feed.push(bytes).await?) };
         let torn: Streamed = rig.target.stream(&part, &mut attempts(), source).await;
         let expected = (MIB as u64 - 1, MIB as u64);
-        assert!(matches!(torn, Err(Torn::Short { pushed, length }) if (pushed, length) == expected), "{torn:?}");
+        assert!(matches!(torn, Err(StreamError::Short { pushed, length }) if (pushed, length) == expected), "{torn:?}");
         while rig.pair.target.open_connections() > 0 {
             tokio::task::yield_now().await;
         }
@@ -202,9 +202,9 @@ async fn a_source_that_has_too_much_is_told_so() {
     let rig = Rig::new(MIB).await;
     let part = rig.part(1, MIB as u64 - 1, Form::Trailer);
     let bytes = rig.bytes.clone();
-    let source = |mut feed: Feed| async move { Ok(feed.push(bytes).await?) };
+    let source = |mut feed: PipeWriter| async move { Ok(feed.push(bytes).await?) };
     match rig.target.stream::<Failed, _>(&part, &mut attempts(), source).await {
-        Err(Torn::Source(error)) => assert_eq!(error.downcast_ref(), Some(&NotTaken::Overfull)),
+        Err(StreamError::Source(error)) => assert_eq!(error.downcast_ref(), Some(&PushError::Overfull)),
         other => panic!("{other:?}"),
     }
     assert_eq!(rig.parts(), 0);
@@ -223,7 +223,7 @@ async fn a_target_that_resets_in_the_middle_is_tried_again_with_the_bytes_read_a
             let (source, range) = (rig.source.clone(), all(&rig));
             match rig.target.stream(&part, &mut attempts, |feed| Rig::pour(source, range, feed)).await {
                 Ok(done) => break done,
-                Err(Torn::Target(error)) => {
+                Err(StreamError::Target(error)) => {
                     torn += 1;
                     rig.target.again(&StreamedPart::INFO, error, &mut attempts).await.unwrap();
                 }
@@ -242,7 +242,7 @@ async fn an_early_refusal_comes_out_and_the_source_learns_that_nobody_reads() {
         rig.pair.target.faults().add(on("UploadPart", Action::RefuseEarly(Refusal::of(code))));
         let part = rig.part(1, 64 * MIB as u64, Form::Trailer);
         let (learned, learns) = oneshot::channel();
-        let source = |mut feed: Feed| async move {
+        let source = |mut feed: PipeWriter| async move {
             // Whoever has the bytes may be another task, which outlives the attempt.
             tokio::spawn(async move {
                 let end = loop {
@@ -255,11 +255,11 @@ async fn an_early_refusal_comes_out_and_the_source_learns_that_nobody_reads() {
             std::future::pending::<Result<(), Failed>>().await
         };
         match rig.target.stream(&part, &mut attempts(), source).await {
-            Err(Torn::Target(error)) => assert_eq!((error.code(), error.class()), (Some(code), class)),
+            Err(StreamError::Target(error)) => assert_eq!((error.code(), error.class()), (Some(code), class)),
             other => panic!("{other:?}"),
         }
         let (end, pushed) = learns.await.unwrap();
-        assert_eq!(end, NotTaken::Unread);
+        assert_eq!(end, PushError::Unread);
         assert!(pushed < 64 * MIB as u64);
         assert_eq!(rig.parts(), 0);
     }
@@ -270,7 +270,7 @@ async fn a_source_that_stops_because_of_a_refusal_is_not_blamed() {
     let rig = Rig::new(32 * MIB).await;
     rig.pair.target.faults().add(on("UploadPart", Action::RefuseEarly(Refusal::of("AccessDenied"))));
     match rig.stream(1, all(&rig), Form::Plain).await {
-        Err(Torn::Target(error)) => assert_eq!(error.code(), Some("AccessDenied")),
+        Err(StreamError::Target(error)) => assert_eq!(error.code(), Some("AccessDenied")),
         other => panic!("{other:?}"),
     }
 }
@@ -341,11 +341,11 @@ async fn bytes_that_change_on_the_way_are_refused_by_their_trailer_or_betrayed_b
         let tls = client_config(Some(rig.pair.authority().pem().as_bytes())).unwrap();
         // In the middle of the second chunk's bytes.
         let connector = Flipping { inner: Network::new(tls), at: 100_000 };
-        let target = client(&rig.pair.target_endpoint(), Arc::new(Open), Arc::new(connector));
+        let target = client(&rig.pair.target_endpoint(), Arc::new(AlwaysOpen), Arc::new(connector));
         let (source, range, part) = (rig.source.clone(), all(&rig), rig.part(1, MIB as u64, form));
         let answer = target.stream(&part, &mut attempts(), |feed| Rig::pour(source, range, feed)).await;
         match (form, answer) {
-            (Form::Trailer, Err(Torn::Target(error))) => {
+            (Form::Trailer, Err(StreamError::Target(error))) => {
                 assert_eq!((error.code(), rig.parts()), (Some("BadDigest"), 0));
             }
             (Form::Plain, Ok((written, digests))) => {
@@ -360,15 +360,15 @@ async fn bytes_that_change_on_the_way_are_refused_by_their_trailer_or_betrayed_b
 /// Counts what the gate is told.
 #[derive(Default)]
 struct Listening {
-    told: Arc<Mutex<Vec<Came>>>,
+    told: Arc<Mutex<Vec<RequestOutcome>>>,
     moved: AtomicU64,
 }
 
-struct Ticket(Arc<Mutex<Vec<Came>>>);
+struct Ticket(Arc<Mutex<Vec<RequestOutcome>>>);
 
 impl Permit for Ticket {
-    fn tell(&mut self, told: Told) {
-        self.0.lock().unwrap().push(told.came);
+    fn record(&mut self, told: RequestResult) {
+        self.0.lock().unwrap().push(told.outcome);
     }
 }
 
@@ -418,12 +418,12 @@ async fn the_gate_hears_of_payload_and_of_the_targets_faults_only() {
         (MIB as u64, MIB as u64)
     );
     rig.pair.source.faults().add(on("GetObject", Action::Truncate(300 * KIB as u64)));
-    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(Torn::Source(_))));
+    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(StreamError::Source(_))));
     rig.pair.target.faults().add(on("UploadPart", Action::Reset(Moment::BeforeDoing)));
-    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(Torn::Target(_))));
+    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(StreamError::Target(_))));
     rig.pair.target.faults().add(on("UploadPart", Action::slow_down(1)));
-    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(Torn::Target(_))));
-    assert_eq!(*gate.told.lock().unwrap(), [Came::Answered, Came::Lost, Came::Throttled]);
+    assert!(matches!(target.stream(&part, &mut attempts, pour()).await, Err(StreamError::Target(_))));
+    assert_eq!(*gate.told.lock().unwrap(), [RequestOutcome::Answered, RequestOutcome::Lost, RequestOutcome::Throttled]);
 }
 
 /// A target at the other end of a pipe, as slow as it wants to be.
@@ -438,7 +438,7 @@ impl<F: Fn(DuplexStream) -> S + Send + Sync, S: Future<Output = ()> + Send + 'st
 }
 
 fn piped<S: Future<Output = ()> + Send + 'static>(serve: impl Fn(DuplexStream) -> S + Send + Sync + 'static) -> Client {
-    client("http://target.test", Arc::new(Open), Arc::new(Piped(serve)))
+    client("http://target.test", Arc::new(AlwaysOpen), Arc::new(Piped(serve)))
 }
 
 /// Reads a request's head, and so many bytes of its body.
@@ -480,7 +480,7 @@ async fn a_slow_source_does_not_exhaust_the_targets_patience() {
         }
     });
     let pieces = sent.clone();
-    let source = |mut feed: Feed| async move {
+    let source = |mut feed: PipeWriter| async move {
         for piece in pieces.chunks(90 * KIB) {
             sleep(Duration::from_secs(600)).await;
             feed.push(Bytes::copy_from_slice(piece)).await?;
@@ -501,7 +501,7 @@ async fn a_target_that_stands_still_is_found_out_however_eager_the_source() {
     let stall = Config::new("target", 4).stall;
     let pushed = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&pushed);
-    let source = |mut feed: Feed| async move {
+    let source = |mut feed: PipeWriter| async move {
         loop {
             feed.push(Bytes::from_static(&[7; 16 << 10])).await?;
             counted.store(feed.pushed(), Ordering::Relaxed);
@@ -510,7 +510,7 @@ async fn a_target_that_stands_still_is_found_out_however_eager_the_source() {
     let began = Instant::now();
     let answer: Streamed = target.stream(&a_part(MIB), &mut attempts(), source).await;
     match answer {
-        Err(Torn::Target(error)) => assert!(error.to_string().contains("nothing moved"), "{error}"),
+        Err(StreamError::Target(error)) => assert!(error.to_string().contains("nothing moved"), "{error}"),
         other => panic!("{other:?}"),
     }
     assert!(began.elapsed() >= stall && began.elapsed() <= 2 * stall, "{:?}", began.elapsed());
@@ -524,7 +524,7 @@ async fn a_target_that_stands_still_after_a_slow_source_is_found_out_too() {
         read(&mut stream, 100 * KIB).await;
         sleep(Duration::from_secs(3_600)).await;
     });
-    let source = |mut feed: Feed| async move {
+    let source = |mut feed: PipeWriter| async move {
         feed.push(Bytes::from_static(&[7; 100 << 10])).await?;
         sleep(Duration::from_secs(90)).await;
         loop {
@@ -533,7 +533,7 @@ async fn a_target_that_stands_still_after_a_slow_source_is_found_out_too() {
     };
     let began = Instant::now();
     let answer: Streamed = target.stream(&a_part(MIB), &mut attempts(), source).await;
-    assert!(matches!(answer, Err(Torn::Target(_))), "{answer:?}");
+    assert!(matches!(answer, Err(StreamError::Target(_))), "{answer:?}");
     let (least, most) = (Duration::from_secs(90), Duration::from_secs(90) + 3 * Config::new("target", 4).stall);
     assert!(began.elapsed() >= least && began.elapsed() <= most, "{:?}", began.elapsed());
 }
@@ -545,13 +545,13 @@ async fn a_part_that_is_acknowledged_before_its_end_is_none() {
         acknowledge(&mut stream, &[]).await;
         sleep(Duration::from_secs(3_600)).await;
     });
-    let source = |mut feed: Feed| async move {
+    let source = |mut feed: PipeWriter| async move {
         feed.push(Bytes::from_static(&[7; 20 << 10])).await?;
         std::future::pending().await
     };
     let answer: Streamed = target.stream(&a_part(MIB), &mut attempts(), source).await;
     match answer {
-        Err(Torn::Target(error)) => assert!(error.makes_no_sense(), "{error}"),
+        Err(StreamError::Target(error)) => assert!(error.is_unreadable(), "{error}"),
         other => panic!("{other:?}"),
     }
 }

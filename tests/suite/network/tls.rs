@@ -16,7 +16,7 @@ use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, targ
 use xpsync::engine::copy::copy;
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::wire::client::call::Client;
-use xpsync::wire::gate::Open;
+use xpsync::wire::gate::AlwaysOpen;
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::net::connect::Network;
 use xpsync::wire::net::tls::client_config;
@@ -32,7 +32,7 @@ fn client(endpoint: &str, trusted: &Authority) -> Client {
         xpsync::s3::endpoint::Endpoint::overridden(endpoint).unwrap(),
         xpsync::s3::endpoint::Region::new(TARGET_REGION).unwrap(),
         Arc::new(Fixed(credentials)),
-        Arc::new(Open),
+        Arc::new(AlwaysOpen),
         Arc::new(Network::new(client_config(Some(trusted.pem().as_bytes())).unwrap())),
     )
 }

@@ -278,7 +278,7 @@ async fn an_absent_source_is_superseded_for_an_event_and_failed_for_a_command() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_budget_below_one_part_is_refused_before_anything_is_written() {
     use std::sync::Arc;
-    use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
+    use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
     let pair = pair().await;
     // Without a stored checksum the source's ETag is proven by its bytes in their order, which cannot be streamed.
     pair.source
@@ -286,7 +286,7 @@ async fn a_budget_below_one_part_is_refused_before_anything_is_written() {
         .create_bucket(SOURCE_BUCKET, BucketConfig { stores_checksums: false, ..BucketConfig::default() });
     put(&pair, "k", content(17 * MIB, 1));
     let small = |memory, tmp| {
-        Arc::new(Buffers::new(Limits { memory, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(tmp) }))
+        Arc::new(Buffers::new(BufferLimits { memory, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(tmp) }))
     };
     for buffering in [Buffering::Memory, Buffering::Tmp, Buffering::Auto(0), Buffering::Auto(u64::MAX)] {
         let mut job = pair.job("k").unwrap();

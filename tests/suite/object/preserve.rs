@@ -10,7 +10,7 @@ use fakes::store::object::{BucketConfig, Encryption};
 use fakes::store::objects::Store;
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
+use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::decide::reserved::PREFIX;
@@ -26,8 +26,8 @@ const PARTS: [usize; 4] = [6 * MIB, 5 * MIB, 5 * MIB, MIB + 1];
 fn preserving(mut job: Job) -> Job {
     job.options.etag = EtagMode::Preserve;
     job.options.staging =
-        staging::Limits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..staging::Limits::default() };
-    let limits = Limits { memory: 11 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
+        staging::StagingLimits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..staging::StagingLimits::default() };
+    let limits = BufferLimits { memory: 11 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
     job.buffers = Arc::new(Buffers::new(limits));
     job
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
+use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::Outcome;
@@ -457,7 +457,7 @@ async fn objects_that_share_little_memory_and_few_connections_do_not_wait_for_ea
     let pair = pair().await;
     let first = pair.job("first").unwrap();
     let source = pair.source_client(Config::new("source", 2)).unwrap();
-    let limits = Limits { memory: 16 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
+    let limits = BufferLimits { memory: 16 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
     let buffers = Arc::new(Buffers::new(limits));
     let copies = (0..16_u64).map(|n| {
         // One PUT that takes all the memory, or parts that take it by and by.

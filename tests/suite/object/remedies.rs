@@ -19,7 +19,7 @@ use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::{Client, Config};
 use xpsync::wire::deadline::Deadline;
-use xpsync::wire::gate::{Boxed, Gate, Open, Permit};
+use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit};
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::net::connect::Network;
 use xpsync::wire::net::tls::client_config;
@@ -175,22 +175,22 @@ impl Panicking {
 impl Gate for Panicking {
     fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
         self.count();
-        Open.enter()
+        AlwaysOpen.enter()
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        Open.admit()
+        AlwaysOpen.admit()
     }
 
     fn try_enter(&self) -> Option<Box<dyn Permit>> {
         self.count();
-        Open.try_enter()
+        AlwaysOpen.try_enter()
     }
 
     fn moved(&self, _: u64) {}
 
     fn window(&self) -> u32 {
-        Open.window()
+        AlwaysOpen.window()
     }
 
     fn widen(&self, _: u32) {}
@@ -223,7 +223,7 @@ async fn idle_connections_that_the_server_closed_are_not_missed() {
     let config = ServerConfig::new(TARGET_REGION, target_keys()).tls(&authority);
     let server = Server::start(ServerConfig { idle: Some(Duration::from_millis(50)), ..config }).await.unwrap();
     server.store().create_bucket(TARGET_BUCKET, BucketConfig::default());
-    let client = client(&authority, &server, Open);
+    let client = client(&authority, &server, AlwaysOpen);
     for round in 1..=5 {
         let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
         let bucket = Bucket::new(TARGET_BUCKET).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
-use xpsync::engine::decide::ticket::{Ledger, Ticket, WhenStopped};
+use xpsync::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use xpsync::engine::job::{Job, Ongoing};
 use xpsync::engine::report::{Outcome, Proof, Report};
 use xpsync::s3::UploadId;
@@ -35,7 +35,7 @@ async fn stopped(pair: &Pair, job: Job, stalled: u16, mib: usize) -> Report {
     pair.target.faults().add(Fault::on("UploadPart", Action::answer("SlowDown")).part(stalled).always());
     let job = Job { deadline: Deadline::never().or_asked(asked), ..job };
     let stopping = async {
-        while job.meter.sent() < (mib * MIB) as u64 {
+        while job.progress.sent() < (mib * MIB) as u64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         ask.send(true).unwrap();
@@ -87,7 +87,7 @@ async fn an_object_that_is_stopped_again_and_again_gets_there() {
     put(&pair, KEY, content(40 * MIB, 1));
     // One part at a time, and the one after the next is never taken: each round gets one part further.
     let one_at_a_time = |mut job: Job| {
-        job.options.parts_under_way = 1;
+        job.options.parts_in_flight = 1;
         job
     };
     let mut report = stopped(&pair, one_at_a_time(keeping(job(&pair, KEY))), 2, 5).await;
@@ -295,7 +295,7 @@ impl Lines {
     }
 }
 
-impl Ledger for Lines {
+impl UploadJournal for Lines {
     fn intends(&self) -> std::io::Result<()> {
         self.add("intends".into())
     }
@@ -321,7 +321,7 @@ async fn what_is_open_is_written_down_before_a_part_is_sent_and_until_nothing_is
     };
     pair.target.faults().add(on("UploadPart", Action::Before(Box::new(look))));
     let mut job = keeping(job(&pair, KEY));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     let report = copy(&job).await;
     assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
     let at_first_part = seen.lock().unwrap().clone();
@@ -362,7 +362,7 @@ async fn what_a_killed_process_began_is_aborted_though_there_is_nothing_to_send(
         let lines = Arc::new(Lines::default());
         let mut job = keeping(job(&pair, KEY));
         job.ongoing.intended = vec![i64::try_from(begun).unwrap()];
-        job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+        job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
         let report = copy(&job).await;
         assert_eq!(report.outcome, Outcome::Unchanged, "{report:?}");
         assert!(pair.target.open_uploads().is_empty(), "{report:?}");
@@ -379,7 +379,7 @@ async fn an_upload_that_may_be_open_stays_written_down() {
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));
     job.deadline = Deadline::after(Duration::from_secs(2));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     let report = copy(&job).await;
     pair.target.faults().clear();
     assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
@@ -392,7 +392,7 @@ async fn an_object_of_which_nothing_is_begun_is_not_written_about() {
     put(&pair, KEY, content(100, 1));
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn Ledger>);
+    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     assert_eq!(copy(&job).await.outcome, Outcome::Copied);
     assert!(lines.0.lock().unwrap().is_empty(), "{lines:?}");
 }
@@ -404,7 +404,7 @@ async fn no_part_is_begun_that_cannot_end_in_time() {
     let slow = Duration::from_millis(1_500);
     pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(Some(slow))).always());
     let mut job = keeping(job(&pair, KEY));
-    job.options.parts_under_way = 2;
+    job.options.parts_in_flight = 2;
     job.deadline = Deadline::after(Duration::from_secs(4));
     let report = copy(&job).await;
     pair.target.faults().clear();

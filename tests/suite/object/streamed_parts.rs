@@ -8,7 +8,7 @@ use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::Arc;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
+use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::{Buffering, Job};
 use xpsync::engine::report::{BufferKind, Outcome};
@@ -20,7 +20,7 @@ const SIZE: usize = 21 * MIB;
 
 /// A job without memory for a part.
 fn without_memory(pair: &Pair) -> Job {
-    let limits = Limits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
+    let limits = BufferLimits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
     Job { buffers: Arc::new(Buffers::new(limits)), ..job(pair, KEY) }
 }
 

@@ -12,23 +12,23 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::engine::job::Side;
+use xpsync::engine::job::ObjectClient;
 use xpsync::events::answer::Answer;
 use xpsync::s3::{Bucket, Key, UploadId};
-use xpsync::sync::sweep::{Counts, Found, Mode, Sweep, Swept, sweep};
+use xpsync::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
 use xpsync::wire::client::call::Config;
 use xpsync::wire::deadline::Deadline;
 
 const DAY: Duration = Duration::from_hours(24);
 const OTHER: &str = "arn:aws:iam::111122223333:user/somebody-else";
 
-fn side(pair: &Pair, key: &str) -> Side {
+fn side(pair: &Pair, key: &str) -> ObjectClient {
     let client = pair.target_client(Config::new("target", 16)).unwrap();
-    Side { client, bucket: Bucket::new(TARGET_BUCKET).unwrap(), key: Key::new(key).unwrap() }
+    ObjectClient { client, bucket: Bucket::new(TARGET_BUCKET).unwrap(), key: Key::new(key).unwrap() }
 }
 
 fn work(pair: &Pair, mode: Mode) -> Sweep {
-    let Side { client, bucket, .. } = side(pair, "k");
+    let ObjectClient { client, bucket, .. } = side(pair, "k");
     Sweep {
         client,
         bucket,
@@ -44,10 +44,10 @@ fn work(pair: &Pair, mode: Mode) -> Sweep {
 /// Sweeps, and what was told.
 async fn swept(work: &Sweep) -> (Swept, Vec<String>) {
     let told = Mutex::new(Vec::new());
-    let tell = |found: Found<'_>| {
+    let tell = |found: Finding<'_>| {
         told.lock().unwrap().push(match found {
-            Found::Upload(open) => open.upload.as_str().to_owned(),
-            Found::Stage(stage) => format!("{} {}", stage.key, stage.version.as_str()),
+            Finding::Upload(open) => open.upload.as_str().to_owned(),
+            Finding::Stage(stage) => format!("{} {}", stage.key, stage.version.as_str()),
         });
     };
     let swept = sweep(work, &tell).await;

@@ -7,9 +7,9 @@ use fakes::store::attributes::Attributes;
 use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
-use xpsync::engine::buffer::{Buffers, Limits, TmpLimit};
+use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
-use xpsync::engine::job::{Job, Side};
+use xpsync::engine::job::{Job, ObjectClient};
 use xpsync::engine::report::{Outcome, Proof, Report};
 
 const KEY: &str = "k";
@@ -40,7 +40,7 @@ fn reads(pair: &Pair) -> usize {
 /// A job that streams its parts to a server that knows no checksum behind them and says none of its own, so that only
 /// ETags show what it has.
 fn by_etags_alone(pair: &Pair) -> Job {
-    let limits = Limits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
+    let limits = BufferLimits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
     let job = Job { buffers: Arc::new(Buffers::new(limits)), ..job(pair, KEY) };
     job.target.client.quirks().send_no_trailers();
     pair.target.faults().add(on("UploadPart", Action::drop_header("x-amz-checksum-crc64nvme")).always());
@@ -110,7 +110,7 @@ async fn a_target_that_turns_out_to_be_encrypted_has_no_word_in_it() {
         put_parts(&pair, "next");
         pair.source.forget();
         let next = Job { target: first.target.clone(), ..job(&pair, "next") };
-        let next = Job { target: Side { key: next.source.key.clone(), ..next.target }, ..next };
+        let next = Job { target: ObjectClient { key: next.source.key.clone(), ..next.target }, ..next };
         let report = copy(&next).await;
         assert!(report.verified_by.contains(&SourceETag), "{report:?}");
         assert_eq!(reads(&pair), 1 + LENGTHS.len(), "{report:?}");

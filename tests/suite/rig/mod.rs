@@ -13,7 +13,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Fault as Reported, Outcome, Report};
 use xpsync::s3::multipart::CreateMultipartUpload;
-use xpsync::s3::object::put::Style;
+use xpsync::s3::object::put::ObjectOptions;
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::Config;
@@ -140,7 +140,7 @@ pub(crate) fn on(operation: &str, action: Action) -> Fault {
 pub(crate) async fn begin_upload(pair: &Pair, key: &str, age: Duration) -> String {
     let client = pair.target_client(Config::new("target", 16)).unwrap();
     let (bucket, key) = (Bucket::new(TARGET_BUCKET).unwrap(), Key::new(key).unwrap());
-    let create = CreateMultipartUpload { bucket, key, style: Style::default() };
+    let create = CreateMultipartUpload { bucket, key, style: ObjectOptions::default() };
     let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
     let upload = client.call(&create, &mut attempts).await.unwrap();
     pair.target.store().age_upload(upload.as_str(), age);
