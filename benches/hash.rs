@@ -1,5 +1,5 @@
-//! How fast are 8 MiB hashed: by each digest alone, by our CRC and its peer, and by both digests as parts are? And how fast
-//! are parts of 5 MiB, of which as many wait for their MD5s as are named?
+//! How fast are 8 MiB hashed: by each digest alone, by our CRC and its peer, and by both digests as parts are? And how
+//! fast are parts of 5 MiB, of which as many wait for their MD5s as are named?
 
 use crc_fast::CrcAlgorithm;
 use criterion::{Criterion, Throughput};

@@ -1,4 +1,5 @@
-//! How fast are objects copied between two embedded servers over loopback TLS, with all proofs: one, and many at a time?
+//! How fast are objects copied between two embedded servers over loopback TLS, with all proofs: one, and many at a
+//! time?
 //!
 //! The servers run in the same process: what is measured is both ends of both connections.
 

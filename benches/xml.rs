@@ -24,9 +24,10 @@ fn objects(count: u32) -> String {
     for n in 0..count {
         let _ = write!(
             body,
-            "<Contents><Key>photos/2026/11/a+b%2Bc-{n:06}.jpg</Key><LastModified>2026-11-22T15:53:11.000Z</LastModified>\
-             <ETag>&quot;{n:032x}&quot;</ETag><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>\
-             <ChecksumType>FULL_OBJECT</ChecksumType><Size>{n}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            "<Contents><Key>photos/2026/11/a+b%2Bc-{n:06}.jpg</Key><LastModified>2026-11-22T15:53:11.000Z</\
+             LastModified><ETag>&quot;{n:032x}&quot;</ETag><ChecksumAlgorithm>CRC64NVME</\
+             ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>{n}</Size><StorageClass>STANDARD</\
+             StorageClass></Contents>"
         );
     }
     body + "</ListBucketResult>"
@@ -40,8 +41,8 @@ fn parts(count: u32) -> String {
         let crc = Crc64::of(&n.to_be_bytes()).header();
         let _ = write!(
             body,
-            "<Part><PartNumber>{n}</PartNumber><LastModified>2026-11-22T15:53:11.000Z</LastModified>\
-             <ETag>&quot;{n:032x}&quot;</ETag><Size>5242880</Size><ChecksumCRC64NVME>{crc}</ChecksumCRC64NVME></Part>"
+            "<Part><PartNumber>{n}</PartNumber><LastModified>2026-11-22T15:53:11.000Z</LastModified><ETag>&quot;{n:\
+             032x}&quot;</ETag><Size>5242880</Size><ChecksumCRC64NVME>{crc}</ChecksumCRC64NVME></Part>"
         );
     }
     body + "</ListPartsResult>"

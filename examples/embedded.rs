@@ -1,7 +1,8 @@
 //! One embedded S3 server for scripts:
-//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed KEY=SIZE,KEY=SIZE:PART] [--address IP --name HOST]`.
-//! Without an address it listens on loopback as `localhost`. Seeds are objects of so many random bytes in the first bucket, put together from parts of
-//! PART bytes where that is given; their ETags go to stderr. It writes the certificate to trust to PATH, prints `ready URL`, and runs until it is
+//! `embedded --port P --access-key AK --secret-key SK --region R --ca PATH [--bucket NAME,NAME] [--seed
+//! KEY=SIZE,KEY=SIZE:PART] [--address IP --name HOST]`. Without an address it listens on loopback as `localhost`. Seeds
+//! are objects of so many random bytes in the first bucket, put together from parts of PART bytes where that is given;
+//! their ETags go to stderr. It writes the certificate to trust to PATH, prints `ready URL`, and runs until it is
 //! ended; by SIGTERM, it says what it has counted: requests, a line for each operation, and `connections`.
 
 use bytes::Bytes;

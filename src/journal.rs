@@ -1,8 +1,8 @@
 //! Uploads that are open, on the disk of the process that opened them: what a killed process can be gone on from.
 //!
-//! One file for a pair of objects, removed when nothing is open any more. A file is a log of lines, each on the disk before
-//! the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so that two
-//! processes never go on with one upload; the lock ends with the process, however it ends.
+//! One file for a pair of objects, removed when nothing is open any more. A file is a log of lines, each on the disk
+//! before the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so
+//! that two processes never go on with one upload; the lock ends with the process, however it ends.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal};
 use crate::events::ticket::{read_ticket, ticket_json};
@@ -55,8 +55,8 @@ pub struct Journal {
 pub struct PriorRun {
     /// An upload that is open.
     pub ticket: Option<Ticket>,
-    /// When, in seconds since 1970, uploads were meant to be begun of which no more is known: one for each process that was
-    /// killed meanwhile.
+    /// When, in seconds since 1970, uploads were meant to be begun of which no more is known: one for each process
+    /// that was killed meanwhile.
     pub intended: Vec<i64>,
 }
 
@@ -97,8 +97,8 @@ impl Journal {
         DeferredEntry { journal: self.clone(), names, entry: Mutex::new(None) }
     }
 
-    /// Forgets the upload that a pair's entry names, unless somebody works on it: it is known elsewhere. What the entry says
-    /// of another one stays.
+    /// Forgets the upload that a pair's entry names, unless somebody works on it: it is known elsewhere. What the entry
+    /// says of another one stays.
     ///
     /// # Errors
     /// Those of the disk.
@@ -210,8 +210,8 @@ impl UploadJournal for DeferredEntry {
     fn intends(&self) -> io::Result<()> {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         if entry.is_none() {
-            // Of two who copy the same pair at once, one has the entry, and what it has left there since is not written over:
-            // nothing else tells of that upload.
+            // Of two who copy the same pair at once, one has the entry, and what it has left there since is not written
+            // over: nothing else tells of that upload.
             let opened = self.journal.open(self.names.clone())?;
             *entry = opened.filter(|(_, before)| *before == PriorRun::default()).map(|(entry, _)| entry);
         }
@@ -271,7 +271,8 @@ impl UploadJournal for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        // An entry of nothing is not worth a file, nor the folder if it was the last; one that cannot be removed says nothing.
+        // An entry of nothing is not worth a file, nor the folder if it was the last; one that cannot be removed says
+        // nothing.
         if self.file().metadata().is_ok_and(|metadata| metadata.len() == 0 && metadata.nlink() > 0) {
             let _ = std::fs::remove_file(&self.path);
             let _ = self.path.parent().map(std::fs::remove_dir);

@@ -1,7 +1,7 @@
 //! Defects on purpose, one at a time, so that the reference model can be shown to find them (`tests/suite/model`).
 //!
-//! Without the feature `mutations` every question is `false` at compile time, and nothing of this is left. It knows no floor,
-//! so that every floor may ask.
+//! Without the feature `mutations` every question is `false` at compile time, and nothing of this is left. It knows no
+//! floor, so that every floor may ask.
 
 #[cfg(feature = "mutations")]
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,7 +1,7 @@
 //! The function's queue: handing work on to another invocation, asking for a message later, putting one aside for good.
 //!
-//! Three operations of SQS's JSON protocol, over our own transport: AWS's SDK for them takes 100 KB of the function's zip, which
-//! has a limit. Which message gets what is decided in `events::disposition`; here
+//! Three operations of SQS's JSON protocol, over our own transport: AWS's SDK for them takes 100 KB of the function's
+//! zip, which has a limit. Which message gets what is decided in `events::disposition`; here
 //! it is done. Must not know the environment.
 
 use crate::s3::endpoint::Region;
@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
-/// The longest one try may take. It is in the same region and takes milliseconds; what waits for it is an answer that has to
-/// be given before the invocation's end.
+/// The longest one try may take. It is in the same region and takes milliseconds; what waits for it is an answer that
+/// has to be given before the invocation's end.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a request is sent that nobody refused ("Error retries and exponential backoff in AWS": the SDKs' three).
 const ATTEMPTS: u32 = 3;
@@ -32,7 +32,7 @@ const ATTRIBUTE_LIMIT: usize = 1_000;
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// The name is not that of a queue.
-    #[error("`{0}` is not the ARN of a queue")]
+    #[error("`{0}` is not the ARN of an SQS queue")]
     NotAQueue(String),
     /// The queue has no dead-letter queue, or none that can be written to.
     #[error("{0} has no dead-letter queue")]
@@ -226,7 +226,7 @@ pub fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
         // ChangeMessageVisibility answers with nothing.
         let empty = body.is_empty().then_some(Value::Null);
         let value = empty.or_else(|| serde_json::from_slice(body).ok());
-        return value.ok_or_else(|| Unanswered::Again("a reply that is not JSON".to_owned()));
+        return value.ok_or_else(|| Unanswered::Again("SQS sent a reply that is not JSON".to_owned()));
     }
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -274,7 +274,7 @@ mod tests {
         };
         check(200, "", Ok(Value::Null));
         check(200, r#"{"MessageId":"m"}"#, Ok(json!({ "MessageId": "m" })));
-        check(200, "<html>", Err(Unanswered::Again("a reply that is not JSON".into())));
+        check(200, "<html>", Err(Unanswered::Again("SQS sent a reply that is not JSON".into())));
         let gone = r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"It does not exist."}"#;
         check(400, gone, Err(Unanswered::Refused("400 Bad Request QueueDoesNotExist It does not exist.".into())));
         check(

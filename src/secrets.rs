@@ -1,7 +1,8 @@
 //! The target's keys: what the secret has to look like, and fetching it.
 //!
-//! Secrets Manager is called through AWS's SDK for its error model and endpoint rules, over whatever [`SharedHttpClient`]
-//! it is given, so that a binary has one TLS stack and one HTTP client. Must not know the environment.
+//! Secrets Manager is called through AWS's SDK for its error model and endpoint rules, over whatever
+//! [`SharedHttpClient`] it is given, so that a binary has one TLS stack and one HTTP client. Must not know the
+//! environment.
 //!
 //! No message, report or `Debug` shows a secret's content: messages are made of its id, of names of fields that are
 //! written here, and of what AWS says about a refusal. Our own copies are zeroed on drop.
@@ -65,7 +66,7 @@ impl SecretProblem {
     /// The secret was read and is not what it has to be.
     fn shape(secret: &str, what: impl Into<String>) -> Box<Self> {
         let hint = format!(
-            "Store {{\"{}\": \"…\", \"{}\": \"…\"}} with the keys of the target's user in it.",
+            "Store {{\"{}\": \"…\", \"{}\": \"…\"}} in the secret, with the access key of the target's user.",
             ACCESS_KEY_ID[0], SECRET_ACCESS_KEY[0]
         );
         Self::new(secret, "configuration", what, hint)
@@ -134,7 +135,7 @@ fn take(
                 if key.bytes().all(|byte| byte.is_ascii_graphic()) {
                     return Ok(Some((name, key)));
                 }
-                return Err(format!("has a blank, a line break or another character in `{name}` that no key has"));
+                return Err(format!("has a space, a line break or another invalid character in `{name}`"));
             }
             Some(_) => return Err(format!("has a `{name}` that is not a string")),
         }
@@ -213,18 +214,24 @@ fn not_fetched(secret: &str, error: &SdkError<GetSecretValueError, HttpResponse>
             })
         }
         SdkError::ConstructionFailure(_) => {
-            let hint = "Look at the region, the endpoint URL and the credentials on the source's side.";
-            let what = format!("cannot be asked for: {}", chain(error));
+            let hint = "Check the source's region, the Secrets Manager endpoint URL and the source's credentials.";
+            let what = format!("cannot be requested: {}", chain(error));
             SecretProblem::new(secret, "configuration", what, hint)
         }
         // The causes are left out: a parser may quote what it read, and that may be the value.
         SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
-            let hint = "Look at what answers at Secrets Manager's endpoint.";
-            SecretProblem::new(secret, Class::Transient.name(), "came in a reply that cannot be read", hint)
+            let hint = "Check what answers at the Secrets Manager endpoint: it is not Secrets Manager, or a proxy \
+                        changes its replies.";
+            SecretProblem::new(
+                secret,
+                Class::Transient.name(),
+                "cannot be read: the reply from Secrets Manager is not understood",
+                hint,
+            )
         }
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | _ => {
-            let hint = "Give the function a way to Secrets Manager's endpoint in its region: in a VPC a NAT gateway or an \
-                interface endpoint.";
+            let hint = "Check the network route to Secrets Manager in the source's region. A function in a VPC needs \
+                        a NAT gateway or an interface endpoint.";
             SecretProblem::new(secret, "network", format!("cannot be reached: {}", chain(error)), hint)
         }
     }
@@ -235,29 +242,29 @@ fn advice(code: &str, status: u16) -> (&'static str, &'static str) {
     match code {
         "ResourceNotFoundException" => (
             Class::Missing.name(),
-            "Create it and put a value into it, or correct its id: it is looked for in the source's region and account.",
+            "The secret does not exist in the source's account and region. Create it with a value, or correct its \
+             name.",
         ),
         // A missing kms:Decrypt comes as this code too.
         "AccessDeniedException" => (
             Class::Refused.name(),
-            "Allow secretsmanager:GetSecretValue on it, and kms:Decrypt on its key if that is not aws/secretsmanager.",
+            "Allow secretsmanager:GetSecretValue on the secret, and kms:Decrypt on its KMS key unless that is \
+             aws/secretsmanager.",
         ),
         "DecryptionFailure" => {
-            (Class::Refused.name(), "Allow kms:Decrypt on its key, and see that the key is enabled.")
+            (Class::Refused.name(), "Allow kms:Decrypt on the secret's KMS key, and check that the key is enabled.")
         }
         "InvalidRequestException" => (
             Class::Refused.name(),
-            "See that it is not marked for deletion and that it has a value with the label AWSCURRENT.",
+            "Check that the secret is not scheduled for deletion, and that it has a value labelled AWSCURRENT.",
         ),
-        "InvalidParameterException" | "ValidationException" => {
-            ("configuration", "Correct its id: it is a name or an ARN.")
-        }
+        "InvalidParameterException" | "ValidationException" => ("configuration", "Correct the secret's name or ARN."),
         "ExpiredTokenException" | "InvalidSignatureException" | "UnrecognizedClientException" => {
-            (Class::Refused.name(), "Look at the credentials on the source's side and at the clock.")
+            (Class::Refused.name(), "Check the source's credentials and this machine's clock.")
         }
         "ThrottlingException" | "TooManyRequestsException" => (Class::Throttled.name(), "Try again later."),
         _ if status >= 500 => (Class::Transient.name(), "Try again later."),
-        _ => (Class::Refused.name(), "Look the code up among the errors of GetSecretValue."),
+        _ => (Class::Refused.name(), "Look up this error code in AWS's documentation of GetSecretValue."),
     }
 }
 
@@ -514,6 +521,10 @@ mod tests {
             assert!(!format!("{problem:?}").contains("hidden"));
         };
         check(json!({"SecretString": "hidden"}), "secret `keys` does not hold JSON").await;
-        check(json!({"SecretString": {"hidden": 1}}), "secret `keys` came in a reply that cannot be read").await;
+        check(
+            json!({"SecretString": {"hidden": 1}}),
+            "secret `keys` cannot be read: the reply from Secrets Manager is not understood",
+        )
+        .await;
     }
 }

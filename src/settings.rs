@@ -96,7 +96,7 @@ impl Display for SettingsProblems {
             1 => "a problem".to_owned(),
             many => format!("{many} problems"),
         };
-        write!(f, "the function's environment has {count}: {}", self.0.join("; "))
+        write!(f, "the function's environment variables have {count}: {}", self.0.join("; "))
     }
 }
 
@@ -152,7 +152,7 @@ impl Variables {
             source.bucket == target.bucket && source.endpoint == target.endpoint
         };
         if source.as_ref().zip(target.as_ref()).is_some_and(same) {
-            self.problem("TARGET_BUCKET", "is the source bucket itself: each copy would be an event for another");
+            self.problem("TARGET_BUCKET", "is the source bucket: every copy would start another one, without end");
         }
         let source_credentials = self.source_credentials();
         let secret_id = self.required("SECRET_ID");
@@ -161,12 +161,12 @@ impl Variables {
         let queue_endpoint = self.optional("AWS_ENDPOINT_URL_SQS", url);
         let target_prefix = self.optional("TARGET_PREFIX", |prefix| match prefix.len() {
             ..Key::MAX_BYTES => Ok(prefix.to_owned()),
-            long => Err(format!("has {long} bytes and leaves a key none of its {}", Key::MAX_BYTES)),
+            long => Err(format!("is {long} bytes long; prefix and key together may have at most {}", Key::MAX_BYTES)),
         });
         let storage_class = self.optional("TARGET_STORAGE_CLASS", storage_class);
         let kms_key = self.optional("TARGET_KMS_KEY_ID", |id| match id.bytes().all(|byte| byte.is_ascii_graphic()) {
             true => Ok(id.to_owned()),
-            false => Err("is not the id, alias or ARN of a key"),
+            false => Err("is not the id, alias or ARN of a KMS key"),
         });
         let etag_mode = self.optional("ETAG_MODE", EtagMode::from_str);
         let deletes = self.optional("SYNC_DELETES", |text| {
@@ -175,11 +175,13 @@ impl Variables {
         let exclude = self.optional("EXCLUDE", globs);
         let include = self.optional("INCLUDE", globs);
         let log_level = self.optional("LOG_LEVEL", |level| {
-            Level::from_str(level).map_err(|_| format!("`{level}` is not ERROR, WARN, INFO, DEBUG or TRACE"))
+            Level::from_str(level).map_err(|_| format!("`{level}` is none of ERROR, WARN, INFO, DEBUG, TRACE"))
         });
         let threshold = self.optional("MEMORY_THRESHOLD_MB", mib);
         let memory = self.optional("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", |text| match mib(text)? {
-            0..=RESERVED_MIB => Err(format!("{RESERVED_MIB} MB of `{text}` are reserved, which leaves no part buffer")),
+            0..=RESERVED_MIB => Err(format!(
+                "`{text}` MB is too little: {RESERVED_MIB} MB are reserved, which leaves no room for part buffers"
+            )),
             memory => Ok(memory),
         });
         Some(FunctionSettings {
@@ -206,7 +208,7 @@ impl Variables {
 
     fn not_offered(&mut self) {
         if self.text("LARGE_OBJECT_STATE_MACHINE_ARN").is_some() {
-            self.problem("LARGE_OBJECT_STATE_MACHINE_ARN", "is not offered by this version: nothing is handed over");
+            self.problem("LARGE_OBJECT_STATE_MACHINE_ARN", "is not supported by this version: remove the variable");
         }
     }
 
@@ -225,7 +227,7 @@ impl Variables {
             return target;
         }
         if self.text("TARGET_ENDPOINT_URL").is_some() {
-            self.problem("TARGET_ACCELERATE", "and TARGET_ENDPOINT_URL exclude each other");
+            self.problem("TARGET_ACCELERATE", "and TARGET_ENDPOINT_URL cannot be used together: remove one");
         }
         let SideSettings { region, bucket, .. } = target?;
         match Endpoint::accelerated(&region, &bucket) {
@@ -276,7 +278,7 @@ fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(format!("`{text}` is not true or false")),
+        _ => Err(format!("`{text}` is neither true nor false")),
     }
 }
 
@@ -286,11 +288,12 @@ fn mib(text: &str) -> Result<u64, String> {
         Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
     number
         .filter(|number: &u64| number.checked_mul(MIB).is_some())
-        .ok_or_else(|| format!("`{text}` is not a number of MB"))
+        .ok_or_else(|| format!("`{text}` is not a whole number of MB, such as 100"))
 }
 
 fn globs(text: &str) -> Result<Vec<String>, String> {
-    serde_json::from_str(text).map_err(|error| format!("`{text}` is not a JSON array of globs: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("`{text}` is not a JSON array of patterns, such as [\"*.jpg\"]: {error}"))
 }
 
 /// New classes come, so only the form is checked; S3 knows which there are.
@@ -298,7 +301,7 @@ fn storage_class(text: &str) -> Result<String, String> {
     if text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_') {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is not a storage class, such as STANDARD_IA"))
+        Err(format!("`{text}` does not look like a storage class such as STANDARD_IA"))
     }
 }
 
@@ -476,7 +479,10 @@ mod tests {
         let dotted =
             "TARGET_ACCELERATE: S3 Transfer Acceleration cannot serve bucket `a.b`: its name has dots or capitals";
         check(("TARGET_BUCKET", "a.b"), dotted);
-        check(("TARGET_ENDPOINT_URL", "https://h"), "TARGET_ACCELERATE and TARGET_ENDPOINT_URL exclude each other");
+        check(
+            ("TARGET_ENDPOINT_URL", "https://h"),
+            "TARGET_ACCELERATE and TARGET_ENDPOINT_URL cannot be used together: remove one",
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is watched: the log's form and filter, and the metrics of an object and of an invocation.
 //!
-//! One table declares every metric; dashboards and alarms read exactly these names. They have few dimensions on purpose:
-//! a key or a request id in one would be a metric of its own, and paid for as such; those belong in the log.
+//! One table declares every metric; dashboards and alarms read exactly these names. They have few dimensions on
+//! purpose: a key or a request id in one would be a metric of its own, and paid for as such; those belong in the log.
 
 use crate::engine::report::{Outcome, Report};
 use serde_json::{Map, Value, json};
@@ -266,7 +266,8 @@ pub fn emf_of_invocation(ended: &InvocationMetrics, now_ms: u64) -> String {
 fn line(now_ms: u64, sets: &[(Dimension, Option<&'static str>)], value: impl Fn(&Of) -> Option<f64>) -> String {
     let (mut directives, mut fields) = (Vec::new(), Map::new());
     for (by, dimension) in sets {
-        // An object that did not fail has no class. A value that is not finite is no JSON number and would spoil the line.
+        // An object that did not fail has no class. A value that is not finite is no JSON number and would spoil the
+        // line.
         let values: Vec<_> = METRICS
             .iter()
             .filter(|metric| metric.by == *by && by.name().is_some() == dimension.is_some())

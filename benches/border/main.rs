@@ -1,8 +1,8 @@
 //! A long, lossy path between two Linux network namespaces, with the kernel's own TCP at both ends. Needs root,
 //! iproute2 and procps.
 //!
-//! `cargo bench --bench border -- run PROFILE [flags] -- COMMAND ARGS…` runs a command at the near end, in the package's
-//! folder, and ends with its status:
+//! `cargo bench --bench border -- run PROFILE [flags] -- COMMAND ARGS…` runs a command at the near end, in the
+//! package's folder, and ends with its status:
 //!
 //! ```text
 //! cargo bench --bench border -- run usual --then 60s=evening --trace trace.csv -- bash
@@ -10,12 +10,13 @@
 //!     setpriv --reuid=65534 --clear-groups client …   # root may choose BBR whatever is allowed, others may not
 //! ```
 //!
-//! Also there: `BORDER_NEAR`, `BORDER_PROFILE`, `BORDER_RTT_MS`, `BORDER_RATE_MBIT`. A command's own processes are ended
-//! with it.
+//! Also there: `BORDER_NEAR`, `BORDER_PROFILE`, `BORDER_RTT_MS`, `BORDER_RATE_MBIT`. A command's own processes are
+//! ended with it.
 //!
-//! `cargo bench --bench border [criterion's arguments]` asks how long `xpsync cp` takes over the profile `usual`; inside
-//! another one, it takes that: `… -- run evening -- cargo bench --bench border`. `cargo bench --bench border -- small`
-//! asks alike what small objects take through the function's handler: objects per second, milliseconds warm and cold.
+//! `cargo bench --bench border [criterion's arguments]` asks how long `xpsync cp` takes over the profile `usual`;
+//! inside another one, it takes that: `… -- run evening -- cargo bench --bench border`. `cargo bench --bench border --
+//! small` asks alike what small objects take through the function's handler: objects per second, milliseconds warm and
+//! cold.
 //!
 //! `link`, `schedule`, `bottleneck`, `flight`, `packet`, `flows`, `way` and `options` are values and decisions, which
 //! `tests/suite/network/border.rs` tests; `relay`, `namespaces`, `claim` and `run` do what has to be done.

@@ -1,7 +1,7 @@
 //! Sandboxes of the function in a process of their own: its handler, with the environment that Lambda would give it.
 //!
-//! `sandbox flood SANDBOXES BATCH KEY…` gives the keys as SQS batches to so many sandboxes, each of which takes the next
-//! batch when it has answered one, and prints the seconds from the first invocation to the last answer.
+//! `sandbox flood SANDBOXES BATCH KEY…` gives the keys as SQS batches to so many sandboxes, each of which takes the
+//! next batch when it has answered one, and prints the seconds from the first invocation to the last answer.
 //! `sandbox single KEY[=MILLISECONDS]…` gives one event after the other to one sandbox, each so long after the answer
 //! before it, and prints the milliseconds that each took.
 

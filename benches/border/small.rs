@@ -114,8 +114,8 @@ fn print(far: &str, host: &str, profile: &str) -> Result<(), Box<dyn Error>> {
         }
         let each: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
         println!(
-            "{profile}: {OBJECTS} objects of {SIZE} bytes, {sandboxes} cold sandboxes, {batch} messages an invocation: \
-             {:.0} objects/s, median of {}",
+            "{profile}: {OBJECTS} objects of {SIZE} bytes, {sandboxes} cold sandboxes, {batch} messages an \
+             invocation: {:.0} objects/s, median of {}",
             median(&mut rates),
             each.join(" ")
         );

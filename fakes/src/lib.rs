@@ -1,7 +1,8 @@
 //! The embedded servers that the demonstration, tests and benches of xpsync share: S3, Secrets Manager, SQS, a border.
 //!
 //! [`server`] is the way in: an S3 endpoint on loopback with a store in memory, signatures checked, faults on request.
-//! [`net::border`] is a network path to put before it, [`aws::vault`] a Secrets Manager beside it. Nothing here knows of xpsync.
+//! [`net::border`] is a network path to put before it, [`aws::vault`] a Secrets Manager beside it. Nothing here knows
+//! of xpsync.
 
 pub mod server;
 

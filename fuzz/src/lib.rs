@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xpsync::engine::decide::plan::Layout;
-use xpsync::engine::decide::ticket::{Pin, Ticket};
+use xpsync::engine::decide::ticket::{SourcePin, Ticket};
 use xpsync::s3::etag::ETag;
 use xpsync::s3::error::{Failure, read};
 use xpsync::s3::operation::{Operation, Precondition};
@@ -89,7 +89,7 @@ pub struct AnyTicket(pub Ticket);
 impl<'a> Arbitrary<'a> for AnyTicket {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let text = |u: &mut Unstructured<'a>| u.arbitrary::<String>();
-        let pin = Pin {
+        let pin = SourcePin {
             etag: text(u)?,
             version: u.arbitrary()?,
             size: u.arbitrary()?,

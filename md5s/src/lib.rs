@@ -1,8 +1,8 @@
 //! The MD5s of several runs of bytes at once.
 //!
-//! Each step of an MD5 waits for the one before it ("RFC 1321", section 3.4), so one alone leaves most of a processor idle.
-//! Runs of one length fill the lanes of vectors: sixteen of them take twice the time of one with AVX-512, and three times
-//! with AVX2 (benches/hash).
+//! Each step of an MD5 waits for the one before it ("RFC 1321", section 3.4), so one alone leaves most of a processor
+//! idle. Runs of one length fill the lanes of vectors: sixteen of them take twice the time of one with AVX-512, and
+//! three times with AVX2 (benches/hash).
 //!
 //! A package of its own so that it is compiled for speed in every profile: tests would wait for it, and the function is
 //! compiled for size. Its oracle is the crate md-5 (tests/md5s).
@@ -43,8 +43,8 @@ const SINES: [u32; 64] = [
     0xEB86D391,
 ];
 
-/// The MD5 of each of these runs, in their order: together where they are of one length and not more than [`LANES`], or one
-/// after the other.
+/// The MD5 of each of these runs, in their order: together where they are of one length and not more than [`LANES`], or
+/// one after the other.
 pub fn of_each(runs: &[&[u8]]) -> Vec<[u8; 16]> {
     let go_together = (FEW..=LANES).contains(&runs.len()) && runs.iter().all(|run| run.len() == runs[0].len());
     // Lanes that are left over do the first one again.

@@ -43,14 +43,13 @@ fn main() -> ExitCode {
 fn start() -> Result<(Runtime, Arc<Function>), String> {
     let settings = FunctionSettings::from_environment().map_err(|problems| problems.to_string())?;
     telemetry::init(settings.log_level, LogFormat::Json)
-        .map_err(|error| format!("the log cannot be started: {error}"))?;
-    let bundle = match &settings.ca_bundle {
-        Some(path) => Some(std::fs::read(path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.display()))?),
-        None => None,
-    };
-    let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+        .map_err(|error| format!("logging cannot be started: {error}"))?;
+    let path = settings.ca_bundle.clone().unwrap_or_default();
+    let wrong = |error: &dyn std::fmt::Display| format!("AWS_CA_BUNDLE {}: {error}", path.display());
+    let bundle = settings.ca_bundle.as_ref().map(std::fs::read).transpose().map_err(|error| wrong(&error))?;
+    let tls = client_config(bundle.as_deref()).map_err(|error| wrong(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("the runtime cannot be started: {error}"))?;
+    let runtime = runtime.map_err(|error| format!("cannot start worker threads: {error}"))?;
     let connector: Arc<dyn Connect> = Arc::new(Network::new(tls));
     let function = Function::new(
         settings,
@@ -71,7 +70,8 @@ fn start() -> Result<(Runtime, Arc<Function>), String> {
     Ok((runtime, function))
 }
 
-/// Says in one line of the log why there is no function, and tells Lambda, whose callers see nothing but an exit otherwise.
+/// Says in one line of the log why there is no function, and tells Lambda, whose callers see nothing but an exit
+/// otherwise.
 fn refuse(message: &str) -> ExitCode {
     write_line(&serde_json::json!({ "level": "ERROR", "message": message }).to_string());
     if let Ok(api) = std::env::var("AWS_LAMBDA_RUNTIME_API") {
@@ -81,7 +81,8 @@ fn refuse(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// "Initialization error" of the Runtime API: loopback, plain, and at a time when there may be no runtime to send it with.
+/// "Initialization error" of the Runtime API: loopback, plain, and at a time when there may be no runtime to send it
+/// with.
 fn tell_lambda(api: &str, message: &str) -> std::io::Result<()> {
     let body =
         serde_json::json!({ "errorType": "configuration", "errorMessage": message, "stackTrace": [] }).to_string();
@@ -90,8 +91,8 @@ fn tell_lambda(api: &str, message: &str) -> std::io::Result<()> {
     socket.set_write_timeout(Some(LAST_WORDS))?;
     let (length, path) = (body.len(), "/2018-06-01/runtime/init/error");
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {length}\r\nLambda-Runtime-Function-Error-Type: configuration\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: {api}\r\nConnection: close\r\nContent-Type: \
+         application/json\r\nContent-Length: {length}\r\nLambda-Runtime-Function-Error-Type: configuration\r\n\r\n"
     );
     socket.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
     socket.read(&mut [0; 64]).map(drop)

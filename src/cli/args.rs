@@ -9,11 +9,11 @@ use std::str::FromStr;
 use std::time::Duration;
 use tracing::Level;
 
-/// Keeps an S3 bucket outside AWS China equal to one inside it: raw S3 requests, parallel parts, every object proven.
+/// Copies S3 objects from AWS China to AWS Global (or any other partition) and proves each copy
 #[derive(Debug, Parser)]
 #[command(name = "xpsync", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// What is logged to stderr; DEBUG shows each request with its id
+    /// Log level on stderr; DEBUG shows each request with its request id
     #[arg(long, global = true, value_name = "LEVEL", default_value = "WARN")]
     pub(crate) log_level: Level,
     #[command(subcommand)]
@@ -23,70 +23,72 @@ pub(crate) struct Cli {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Copies one object, now
+    /// Copy one object
     Cp(Box<CpArgs>),
-    /// Aborts what died work has left open at a target, and removes its stages
+    /// Clean up a target: abort old uploads that were never finished, and delete old temporary objects under .xpsync/
     Sweep(Box<SweepArgs>),
-    /// Two embedded S3 servers, a border between them if asked for, and the function's handler
+    /// Run the Lambda handler between two embedded S3 servers, without AWS
     #[cfg(feature = "demo")]
     Demo(Demo),
 }
 
-/// Copies one object, now.
+/// Copy one object.
 #[derive(Debug, Args)]
 pub(crate) struct CpArgs {
-    /// s3://BUCKET/KEY; the key is literal, everything after the bucket's slash
+    /// s3://BUCKET/KEY; the key is everything after the slash, taken literally
     #[arg(value_name = "s3://SRC/KEY")]
     pub(crate) source: ObjectUrl,
-    /// s3://BUCKET/KEY; an empty key takes the source's
+    /// s3://BUCKET/KEY; leave the key empty to use the source's key
     #[arg(value_name = "s3://DST/[KEY]")]
     pub(crate) target: ObjectUrl,
     #[command(flatten)]
     pub(crate) ends: Ends,
-    /// Where parts wait: auto is memory if its limit has room for all that have to, else /tmp
+    /// Where parts are buffered; auto: in memory if they fit --memory-limit, else in a file below --tmp-dir
     #[arg(long, value_enum, default_value_t = Buffer::Auto)]
     pub(crate) buffer: Buffer,
-    /// Bytes of part buffers on the heap
+    /// Most memory for part buffers
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(crate) memory_limit: u64,
-    /// Where mapped part buffers are made [default: the system's folder for temporary files]
+    /// Folder of the buffer file [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) tmp_dir: Option<PathBuf>,
-    /// Bytes of mapped part buffers [default: the smaller of 4GiB and half of what is free]
+    /// Most bytes of the buffer file [default: the smaller of 4GiB and half of the free space]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) tmp_limit: Option<u64>,
-    /// Bytes of a part, 5MiB to 5GiB, or auto: the source's own parts up to 64 MiB, else 5 MiB and more
+    /// Part size, 5MiB to 5GiB; auto: the source's own part sizes up to 64 MiB, else 5 MiB and more
     #[arg(long, value_name = "auto|SIZE", default_value = "auto")]
     pub(crate) part_size: AutoOr<Size>,
-    /// Requests under way at the target, or auto
+    /// Parallel requests to the target, 1 to 1000; auto adapts to the path
     #[arg(long, value_name = "auto|N", default_value = "auto")]
     pub(crate) concurrency: AutoOr<Count>,
-    /// The target's ETag: the source's where that costs nothing, or always, or any
+    /// The target's ETag; auto: the source's where that costs nothing extra; preserve: the source's, or fail; any: no
+    /// matter
     #[arg(long, value_name = "auto|preserve|any", default_value = "auto")]
     pub(crate) etag: EtagMode,
-    /// One JSON report on stdout, then a summary
+    /// Print one JSON report per object on stdout, then a JSON summary
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 /// Aborts uploads that this user began at the target and that are older than an age, and removes stages of ours.
 ///
-/// Whose an upload is, is told by the target: an upload is begun under `.xpsync/`, looked at in the listing and aborted at
-/// once, in a dry run too. Uploads of others are never touched, and none is where the target does not show who began it.
+/// Whose an upload is, is told by the target: an upload is begun under `.xpsync/`, looked at in the listing and aborted
+/// at once, in a dry run too. Uploads of others are never touched, and none is where the target does not show who began
+/// it.
 #[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// s3://BUCKET/PREFIX; only keys that begin with the prefix
+    /// s3://BUCKET[/PREFIX]; with a prefix only keys that begin with it
     #[arg(value_name = "s3://DST/[PREFIX]")]
     pub(crate) target: ObjectUrl,
     #[command(flatten)]
     pub(crate) ends: Ends,
-    /// How old something has to be, such as 36h or 7d
+    /// Only what is older than this: whole hours or days, such as 36h or 7d
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = age)]
     pub older_than: Duration,
-    /// Does it; without this flag it is only said what would be done
+    /// Really abort and delete; without it, only list what would be removed
     #[arg(long)]
     pub(crate) abort: bool,
-    /// One JSON line on stdout for each of them, then a summary
+    /// Print one JSON line on stdout for each upload or object, then a JSON summary
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -94,16 +96,16 @@ pub(crate) struct SweepArgs {
 /// How the two ends are reached.
 #[derive(Debug, Args)]
 pub(crate) struct Ends {
-    /// The profile of the AWS configuration for the source
+    /// AWS profile of the source
     #[arg(long, value_name = "NAME")]
     pub(crate) source_profile: Option<String>,
-    /// The source's region [default: the profile's]
+    /// Region of the source [default: from the profile or the environment]
     #[arg(long, value_name = "REGION")]
     pub(crate) source_region: Option<String>,
-    /// The source's endpoint, addressed path-style [default: the profile's, or AWS]
+    /// Endpoint URL of the source, used with path-style addresses [default: from the profile, else AWS]
     #[arg(long, value_name = "URL")]
     pub(crate) source_endpoint_url: Option<String>,
-    /// The profile of the AWS configuration for the target
+    /// AWS profile of the target
     #[arg(long, value_name = "NAME", conflicts_with = "target_secret_id")]
     pub(crate) target_profile: Option<String>,
     /// The target's region [default: the profile's]
@@ -112,10 +114,11 @@ pub(crate) struct Ends {
     /// The target's endpoint, addressed path-style [default: the profile's, or AWS]
     #[arg(long, value_name = "URL", conflicts_with = "target_accelerate")]
     pub(crate) target_endpoint_url: Option<String>,
-    /// Takes the target's keys from this secret of the source's side
+    /// Read the target's keys from this Secrets Manager secret (name or ARN), in the source's account and region;
+    /// needs --target-region
     #[arg(long, value_name = "ID", requires = "target_region")]
     pub(crate) target_secret_id: Option<String>,
-    /// Uses S3 Transfer Acceleration at the target
+    /// Use S3 Transfer Acceleration at the target
     #[arg(long)]
     pub(crate) target_accelerate: bool,
 }
@@ -132,7 +135,7 @@ pub(crate) enum Buffer {
 /// Two embedded S3 servers and the function's handler.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// A path between the two: round trip, rate of the whole link, rate of one connection
+    /// Simulate a slow path between the two: round-trip time, rate of the link, rate of one connection
     #[arg(long, value_name = "rtt=200ms,rate=300mbit,per=8mbit")]
     pub(crate) border: Option<fakes::net::border::BorderConfig>,
 }
@@ -148,7 +151,7 @@ impl FromStr for ObjectUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("s3://").ok_or("an object is written s3://BUCKET/KEY")?;
+        let rest = text.strip_prefix("s3://").ok_or("expected s3://BUCKET/KEY")?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         let bucket = Bucket::new(bucket).map_err(|error| error.to_string())?;
         let key = match key {
@@ -196,14 +199,14 @@ impl FromStr for Count {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(count @ 1..=1000) => Ok(Self(count)),
-            _ => Err(format!("`{text}` is not auto or a number of 1 to 1000")),
+            _ => Err(format!("`{text}` is neither auto nor a number from 1 to 1000")),
         }
     }
 }
 
 /// Whole hours or days. None is shorter than an hour: younger uploads are somebody's work.
 fn age(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("`{text}` is not a duration of whole hours or days above 0, such as 36h or 7d");
+    let invalid = || format!("`{text}` is not an age: give whole hours or days, such as 36h or 7d");
     let (number, hours) = match text.strip_suffix('d') {
         Some(days) => (days, 24),
         None => (text.strip_suffix('h').ok_or_else(invalid)?, 1),

@@ -69,10 +69,14 @@ fn exit(report: &Report) -> Exit {
 }
 
 async fn job(cp: &CpArgs) -> Result<Job, String> {
-    let key = cp.source.key.clone().ok_or("the source needs a key: s3://BUCKET/KEY")?;
+    let key =
+        cp.source.key.clone().ok_or("the source has no key: give s3://BUCKET/KEY (xpsync cp copies one object)")?;
     let target_key = cp.target.key.clone().unwrap_or_else(|| key.clone());
     if target_key.as_str().starts_with(reserved::PREFIX) {
-        return Err(format!("keys under {} are reserved at the target", reserved::PREFIX));
+        return Err(format!(
+            "target keys under {} are reserved for xpsync's temporary objects: choose another target key",
+            reserved::PREFIX
+        ));
     }
     let connector = connector()?;
     let (source, target) = resolve(&cp.ends, &cp.target.bucket, &connector).await?;
@@ -91,7 +95,7 @@ async fn job(cp: &CpArgs) -> Result<Job, String> {
     let tmp_dir = cp.tmp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let tmp = cp.tmp_limit.unwrap_or_else(|| default_tmp_limit(&tmp_dir));
     let limits = BufferLimits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) };
-    let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let asked = interrupted().map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
     let names = CopyName {
         source: named(&source, &cp.source.bucket, &key),
         target: named(&target, &cp.target.bucket, &target_key),
@@ -141,25 +145,34 @@ fn named(end: &ResolvedSide, bucket: &Bucket, key: &Key) -> ObjectName {
     ObjectName { endpoint, bucket: bucket.as_str().to_owned(), key: key.as_str().to_owned() }
 }
 
-/// What an earlier run of the same command has left. Where it cannot be written down what this one leaves, nothing is left.
+/// What an earlier run of the same command has left. Where it cannot be written down what this one leaves, nothing is
+/// left.
 async fn ongoing(names: CopyName) -> Ongoing {
     let Some(folder) = state_folder() else {
-        show::problem("neither XDG_STATE_HOME nor HOME is set: an interrupted copy cannot be gone on with");
+        show::problem(
+            "warning: neither XDG_STATE_HOME nor HOME is set, so this copy cannot be resumed if it is interrupted",
+        );
         return Ongoing::default();
     };
     let journal = Journal::new(folder.join("uploads"));
     let opened = tokio::task::spawn_blocking(move || journal.open(names)).await;
-    match opened.unwrap_or_else(|_| Err(std::io::Error::other("its thread panicked"))) {
+    match opened.unwrap_or_else(|_| Err(std::io::Error::other("internal error: the thread of the journal panicked"))) {
         Ok(Some((entry, PriorRun { ticket, intended }))) => {
-            Ongoing { ticket, intended, when_stopped: WhenStopped::Keep, ledger: Some(Arc::new(entry)) }
+            Ongoing { ticket, intended, when_stopped: WhenStopped::Keep, journal: Some(Arc::new(entry)) }
         }
         Ok(None) => {
-            show::problem("another xpsync copies the same object: if this one is interrupted, it begins anew");
+            show::problem(
+                "warning: another xpsync is copying the same object, so this copy cannot be resumed if it is \
+                 interrupted",
+            );
             Ongoing::default()
         }
         Err(error) => {
             let folder = folder.display();
-            show::problem(&format!("{folder}: {error}: an interrupted copy cannot be gone on with"));
+            show::problem(&format!(
+                "warning: cannot use the journal in {folder}: {error}; this copy cannot be resumed if it is \
+                 interrupted"
+            ));
             Ongoing::default()
         }
     }

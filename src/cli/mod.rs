@@ -1,7 +1,7 @@
 //! `xpsync` in a shell: flags in, one exit status out.
 //!
-//! stdout has results, stderr everything else. Exit status: 0 everything asked for is done and proven; 1 something failed
-//! or could not be proven; 2 usage or configuration; 130 interrupted.
+//! stdout has results, stderr everything else. Exit status: 0 everything asked for is done and proven; 1 something
+//! failed or could not be proven; 2 usage or configuration; 130 interrupted.
 
 mod args;
 mod cp;
@@ -27,13 +27,13 @@ pub fn main() -> ExitCode {
         }
     };
     if crate::telemetry::init(cli.log_level, crate::telemetry::LogFormat::Plain).is_err() {
-        show::problem("the log could not be started");
+        show::problem("logging could not be started: another logger is active");
         return Exit::Usage.into();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            show::problem(&format!("the runtime could not be started: {error}"));
+            show::problem(&format!("cannot start worker threads: {error}"));
             return Exit::Usage.into();
         }
     };
@@ -75,7 +75,7 @@ async fn demo(demo: args::Demo) -> Exit {
         Ok(true) => Exit::Done,
         Ok(false) => Exit::Failed,
         Err(error) => {
-            show::problem(&format!("the demonstration could not run: {error}"));
+            show::problem(&format!("the demo failed to start: {error}"));
             Exit::Failed
         }
     }
@@ -97,7 +97,9 @@ fn interrupted() -> std::io::Result<watch::Receiver<bool>> {
             if ask.send_replace(true) {
                 std::process::exit(130);
             }
-            show::problem("interrupted: no new parts; once more to exit at once");
+            show::problem(
+                "interrupted: stopping, parts that arrived are kept if possible; press Ctrl-C again to exit at once",
+            );
         }
     });
     Ok(asked)

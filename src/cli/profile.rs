@@ -24,13 +24,10 @@ pub(crate) struct ResolvedSide {
 
 /// The network, with the trust roots of `AWS_CA_BUNDLE` beside the compiled-in ones.
 pub(crate) fn connector() -> Result<Arc<dyn Connect>, String> {
-    let bundle = match std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-        Some(path) => {
-            Some(std::fs::read(&path).map_err(|error| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy()))?)
-        }
-        None => None,
-    };
-    let tls = client_config(bundle.as_deref()).map_err(|error| format!("AWS_CA_BUNDLE: {error}"))?;
+    let path = std::env::var_os("AWS_CA_BUNDLE").unwrap_or_default();
+    let wrong = |error: &dyn std::fmt::Display| format!("AWS_CA_BUNDLE {}: {error}", path.to_string_lossy());
+    let bundle = if path.is_empty() { None } else { Some(std::fs::read(&path).map_err(|error| wrong(&error))?) };
+    let tls = client_config(bundle.as_deref()).map_err(|error| wrong(&error))?;
     Ok(Arc::new(Network::new(tls)))
 }
 
@@ -84,7 +81,9 @@ async fn target(
         },
         keys: match ends.target_secret_id.as_ref().zip(source_config) {
             Some((id, source_config)) => {
-                let provider = source_config.credentials_provider().ok_or("the source has no credentials")?;
+                let provider = source_config
+                    .credentials_provider()
+                    .ok_or("no credentials for the source, which --target-secret-id needs: give --source-profile")?;
                 let source_region = region(Side::Source, source_config, ends.source_region.as_deref())?;
                 let url = service_endpoint(source_config, "Secrets Manager");
                 let http = sdk::http_client(Arc::clone(connector));
@@ -112,7 +111,7 @@ async fn load(profile: Option<&str>, region: Option<&str>, connector: &Arc<dyn C
 fn region(end: Side, config: &SdkConfig, asked: Option<&str>) -> Result<Region, String> {
     let configured = config.region().map(|region| region.as_ref().to_owned());
     let name = asked.map(str::to_owned).or(configured).ok_or_else(|| {
-        format!("the {end}'s region is not known: give --{end}-region, or a profile that has one", end = end.name())
+        format!("no region for the {end}: give --{end}-region, or --{end}-profile with a region", end = end.name())
     })?;
     Region::new(&name).map_err(|error| error.to_string())
 }
@@ -139,7 +138,9 @@ fn service_endpoint(config: &SdkConfig, service: &str) -> Option<String> {
 }
 
 fn chain(end: Side, config: &SdkConfig) -> Result<Arc<dyn Keys>, String> {
-    let provider = config.credentials_provider().ok_or_else(|| format!("the {} has no credentials", end.name()))?;
+    let provider = config
+        .credentials_provider()
+        .ok_or_else(|| format!("no credentials for the {side}: give --{side}-profile", side = end.name()))?;
     Ok(Arc::new(CachedKeys::new(Chain { end, provider })))
 }
 
@@ -153,13 +154,14 @@ impl Fetch for Chain {
         Box::pin(async {
             self.provider.provide_credentials().await.map_err(|error| {
                 let name = self.end.name();
-                let mut message = format!("the {name} has no credentials: {error}");
+                let mut message = format!("no credentials found: {error}");
                 let mut source = std::error::Error::source(&error);
                 while let Some(cause) = source {
                     message = format!("{message}: {cause}");
                     source = cause.source();
                 }
-                let hint = format!("Give --{name}-profile, or set up the AWS configuration as for the AWS CLI.");
+                let hint =
+                    format!("Give --{name}-profile, or configure credentials as for the AWS CLI (`aws configure`).");
                 KeysError { message, hint: Some(hint), class: "configuration" }
             })
         })

@@ -79,7 +79,7 @@ pub(crate) fn text(report: &Report) {
         report.source.bucket, report.source.key, report.target.bucket, report.target.key
     );
     for left in &report.not_carried {
-        problem(&format!("not carried: {}: {}", left.attribute, left.reason));
+        problem(&format!("warning: not copied to the target: {}: {}", left.attribute, left.reason));
     }
     match report.outcome {
         Outcome::Copied => {
@@ -87,14 +87,18 @@ pub(crate) fn text(report: &Report) {
             let parts = match (report.parts, report.resumed_parts) {
                 (1, 0) => String::new(),
                 (parts, 0) => format!(", {parts} parts"),
-                (parts, resumed) => format!(", {parts} parts and {resumed} that were there"),
+                (parts, resumed) => format!(", {parts} parts sent, {resumed} resumed"),
             };
             write_line(&format!(
                 "copied {names}  {} in {:.1} s ({}/s){parts}, {}",
                 bytes(report.bytes),
                 report.seconds,
                 bytes(rate(report)),
-                if report.is_proven() { format!("proven by {}", proofs.join(", ")) } else { "NOT PROVEN".to_owned() },
+                if report.is_proven() {
+                    format!("proven by {}", proofs.join(", "))
+                } else {
+                    "NOT PROVEN (exit status 1)".to_owned()
+                },
             ));
         }
         Outcome::Failed => {
@@ -108,7 +112,7 @@ pub(crate) fn text(report: &Report) {
                 explain(&names, fault);
             }
             let parts = report.parts.saturating_add(report.resumed_parts);
-            problem(&format!("resumable: {parts} parts are kept; the same command goes on from there"));
+            problem(&format!("{parts} parts are kept at the target; run the same command again to resume"));
             write_line(&format!("resumable {names}"));
         }
         Outcome::Unchanged | Outcome::Deleted | Outcome::HandedOver | Outcome::Superseded | Outcome::Ignored => {

@@ -58,16 +58,16 @@ fn exit(swept: &Swept) -> Exit {
 async fn work(args: &args::SweepArgs) -> Result<Sweep, String> {
     let Ends { source_profile, source_region, source_endpoint_url, target_secret_id, .. } = &args.ends;
     if source_endpoint_url.is_some() {
-        return Err("--source-endpoint-url: the source's bucket is not asked by a sweep".to_owned());
+        return Err("--source-endpoint-url has no effect: a sweep does not use the source bucket".to_owned());
     }
     if target_secret_id.is_none() && (source_profile.is_some() || source_region.is_some()) {
-        return Err("the source is asked only for the secret of --target-secret-id".to_owned());
+        return Err("--source-profile and --source-region are only used together with --target-secret-id".to_owned());
     }
     let connector = connector()?;
     let reached = resolve_target(&args.ends, &args.target.bucket, &connector).await?;
     let gate = Arc::new(Admission::new("target", FixedWindow::new(WINDOW)));
     let config = Config::new("target", WINDOW);
-    let asked = interrupted().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let asked = interrupted().map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
     Ok(Sweep {
         client: Client::new(config, reached.endpoint, reached.region, reached.keys, gate, connector),
         bucket: args.target.bucket.clone(),
@@ -84,7 +84,12 @@ async fn work(args: &args::SweepArgs) -> Result<Sweep, String> {
 fn kept() -> Result<BTreeSet<UploadId>, String> {
     let Some(folder) = state_folder() else { return Ok(BTreeSet::new()) };
     let named = Journal::new(folder.join("uploads")).uploads();
-    named.map_err(|error| format!("the journal in {} cannot be read: {error}", folder.display()))
+    named.map_err(|error| {
+        format!(
+            "cannot read the journal in {}: {error}; nothing was swept, because it may list uploads that must be kept",
+            folder.display()
+        )
+    })
 }
 
 fn line(found: Finding<'_>, bucket: &str, mode: Mode) -> String {
@@ -116,12 +121,13 @@ fn line_json(found: Finding<'_>) -> String {
 /// The counts in a line; what went wrong on stderr.
 fn summary(work: &Sweep, swept: &Swept) {
     let done = match work.mode {
-        Mode::Dry => "to be swept with --abort",
+        Mode::Dry => "would be removed (use --abort)",
         Mode::Act => "swept",
     };
     let (uploads, stages) = (&swept.uploads, &swept.stages);
     write_line(&format!(
-        "{} open uploads: {} {done}, {} of others, {} young, {} kept, {} failed; {} stages: {} {done}, {} young, {} failed",
+        "{} open uploads: {} {done}, {} of other users, {} too recent, {} in the journal, {} failed; {} temporary \
+         objects: {} {done}, {} too recent, {} failed",
         uploads.found,
         uploads.swept,
         uploads.foreign,

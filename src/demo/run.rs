@@ -30,10 +30,17 @@ pub(crate) async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Sen
     let stage = DemoWorld::set(border).await?;
     writeln!(out, "China side   {SOURCE_REGION}  {}  bucket {SOURCE_BUCKET}", stage.pair.source.endpoint())?;
     writeln!(out, "Global side  {TARGET_REGION}       {}  bucket {TARGET_BUCKET}", stage.pair.target_endpoint())?;
-    writeln!(out, "Border       {}", border.map_or_else(|| "none: loopback".to_owned(), |border| border.to_string()))?;
     writeln!(
         out,
-        "\nEach row is one event through the handler that Lambda runs; TLS and signatures checked on both sides.\n"
+        "Border       {}",
+        border.map_or_else(
+            || "none (loopback; use --border to simulate a slow path)".to_owned(),
+            |border| border.to_string()
+        )
+    )?;
+    writeln!(
+        out,
+        "\nEach row is one event, handled by the same code that runs in Lambda. Both sides check TLS and signatures.\n"
     )?;
     writeln!(out, "{}", Row::head())?;
     let mut proven = true;
@@ -53,7 +60,15 @@ pub(crate) async fn run(border: Option<BorderConfig>, out: &mut (dyn Write + Sen
     let open = stage.pair.target.open_uploads().len();
     writeln!(out, "\nUploads left open: {open}")?;
     proven &= open == 0;
-    writeln!(out, "{}", if proven { "Everything was copied and proven." } else { "NOT everything was proven." })?;
+    writeln!(
+        out,
+        "{}",
+        if proven {
+            "Everything was copied and proven."
+        } else {
+            "SOME OBJECTS ARE NOT AS EXPECTED: see the marked rows."
+        }
+    )?;
     Ok(proven)
 }
 
@@ -139,7 +154,7 @@ impl DemoWorld {
         };
         writeln!(out, "{row}")?;
         if !good {
-            writeln!(out, "  expected {expected}; {crossed} bytes crossed; the report: {report}")?;
+            writeln!(out, "  expected {expected}; {crossed} bytes were sent to the target; report: {report}")?;
         }
         Ok(good)
     }
@@ -235,7 +250,7 @@ impl std::fmt::Display for Row {
             self.source,
             self.target,
             self.proofs,
-            if self.good { "" } else { "  <- NOT AS IT SHOULD BE" }
+            if self.good { "" } else { "  <- NOT AS EXPECTED" }
         )
     }
 }

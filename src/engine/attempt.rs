@@ -1,4 +1,5 @@
-//! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is written.
+//! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is
+//! written.
 
 use crate::engine::buffer::Ring;
 use crate::engine::commit::put::{self, PutRequest};
@@ -100,9 +101,11 @@ impl Context<'_> {
     pub(crate) fn unchanged(&self, head: &ObjectHead, at_target: TargetState, by: Sameness) -> Applied {
         match by {
             Sameness::Recorded => {
-                self.notes.note("the target's metadata names this source; its content was not compared");
+                self.notes.note(
+                    "considered equal by the xpsync-source-etag metadata at the target; the content was not compared",
+                );
             }
-            Sameness::Checksum => self.notes.note("the target stores the same checksum as the source"),
+            Sameness::Checksum => self.notes.note("considered equal: source and target store the same checksum"),
             Sameness::ETag | Sameness::Crc64Nvme | Sameness::Different => {}
         }
         Applied {
@@ -142,8 +145,8 @@ impl Context<'_> {
         {
             // An open body holds a permit; it is asked for again if it is wanted after all.
             drop(body.take());
-            if let Some(enforced) = self.recopied(head, seen, &condition, &recopy).await? {
-                return Ok(enforced);
+            if let Some(applied) = self.recopied(head, seen, &condition, &recopy).await? {
+                return Ok(applied);
             }
         }
         self.write(head, body, seen, condition).await
@@ -175,7 +178,9 @@ impl Context<'_> {
             Route::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
             Route::Direct(direct) if direct == mode => *mode,
             Route::Direct(direct) => {
-                self.notes.note("encryption with KMS makes the ETag of one side opaque, so it could not be preserved");
+                self.notes.note(
+                    "the source's ETag was not preserved: one side is encrypted with KMS, where ETags are not MD5s",
+                );
                 *direct
             }
         };
@@ -213,7 +218,7 @@ impl Context<'_> {
                 ring.slot(size).await
             }
         };
-        let slot = slot.map_err(|error| Fault::new("budget", format!("no memory: {error}")))?;
+        let slot = slot.map_err(|error| Fault::new("budget", format!("no buffer for the object: {error}")))?;
         let under_way = job.progress.part_started();
         let range = ByteRange::new(0, head.size).ok();
         let slot = slot.with(verify::kinds(head, layout, &planned, TargetETags::Digests));
@@ -286,16 +291,16 @@ impl Context<'_> {
             Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
         self.tag_apart(head, &committed).await?;
-        let mut enforced = self.applied(head, committed, source_proofs, sent.count(PartOrigin::Sent), kind);
-        if enforced.outcome == Outcome::Copied {
-            enforced.bytes = sent.bytes(PartOrigin::Sent);
-            enforced.resumed_parts = sent.count(PartOrigin::Kept);
+        let mut applied = self.applied(head, committed, source_proofs, sent.count(PartOrigin::Sent), kind);
+        if applied.outcome == Outcome::Copied {
+            applied.bytes = sent.bytes(PartOrigin::Sent);
+            applied.resumed_parts = sent.count(PartOrigin::Kept);
             notes::note(&self.notes, head, planned, None);
             if sent.all_md5 && sent.all_hashed() {
-                enforced.at_target.proofs.push(Proof::PartMd5);
+                applied.at_target.proofs.push(Proof::PartMd5);
             }
         }
-        Ok(enforced)
+        Ok(applied)
     }
 
     pub(crate) async fn tag_apart(&self, head: &ObjectHead, committed: &Committed) -> Result<(), Stop> {
@@ -313,7 +318,10 @@ impl Context<'_> {
     ) -> Result<Vec<Proof>, Stop> {
         let proofs = verify::source(head, made, own).map_err(|mismatch| integrity_stop(&mismatch))?;
         if proofs.is_empty() {
-            self.notes.note("the source has no checksum and no ETag that the bytes could be held against");
+            self.notes.note(
+                "the source stores no checksum, and its ETag is not an MD5, so the bytes read could not be compared \
+                 with it",
+            );
         }
         Ok(proofs)
     }

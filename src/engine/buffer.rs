@@ -1,10 +1,10 @@
 //! Memory as a budget: the slots in which parts wait between the two sides.
 //!
-//! A slot is reserved before the GET that fills it is sent, and given back when the last view of its bytes drops, not when
-//! its part is done: a retry may still be reading. Slots on the heap are anonymous mappings, so that memory given back is
-//! given back to the system and kept ones are counted; slots in /tmp are mappings of one unlinked file whose blocks were
-//! reserved beforehand, so that a full /tmp means fewer slots and never SIGBUS. Invariant: slots in use and slots kept for
-//! reuse together never exceed the budget. This is the only file with `unsafe`.
+//! A slot is reserved before the GET that fills it is sent, and given back when the last view of its bytes drops, not
+//! when its part is done: a retry may still be reading. Slots on the heap are anonymous mappings, so that memory given
+//! back is given back to the system and kept ones are counted; slots in /tmp are mappings of one unlinked file whose
+//! blocks were reserved beforehand, so that a full /tmp means fewer slots and never SIGBUS. Invariant: slots in use and
+//! slots kept for reuse together never exceed the budget. This is the only file with `unsafe`.
 
 use crate::engine::report::BufferKind;
 use crate::s3::checksum::{Digests, Kinds, Running};
@@ -46,14 +46,14 @@ pub enum TmpLimit {
 /// A budget into which not one slot fits.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum TooSmall {
-    #[error("a part of {slot} bytes does not fit the memory budget of {budget} bytes")]
+    #[error("a part of {slot} bytes does not fit into the {budget} bytes of memory for part buffers")]
     Memory {
         /// The bytes of a part.
         slot: u64,
         /// The bytes of the budget.
         budget: u64,
     },
-    #[error("a part of {slot} bytes does not fit {dir}: {why}")]
+    #[error("a part of {slot} bytes does not fit into the buffer file in {dir}: {why}")]
     Tmp {
         /// The bytes of a part.
         slot: u64,
@@ -113,7 +113,8 @@ impl Buffers {
     pub(crate) fn tmp(&self, slot: u64, wanted: usize) -> Result<Ring, TooSmall> {
         let dir = &self.limits.tmp_dir;
         let too_small = |why: String| TooSmall::Tmp { slot, dir: dir.display().to_string(), why };
-        let size = usize::try_from(slot).map_err(|_| too_small("it is larger than an address".to_owned()))?;
+        let size =
+            usize::try_from(slot).map_err(|_| too_small("it is larger than this machine can address".to_owned()))?;
         let room = match self.limits.tmp {
             TmpLimit::Bytes(bytes) => bytes,
             TmpLimit::ShareOfFree(percent) => free_bytes(dir).map_err(|e| too_small(e.to_string()))? / 100 * percent,
@@ -122,7 +123,7 @@ impl Buffers {
         let mut slots = (wanted.max(1) as u64).min(room / (per_slot * PAGE)).min(self.tmp_pages / per_slot);
         let reserved = loop {
             if slots == 0 {
-                return Err(too_small(format!("{room} bytes may be taken there")));
+                return Err(too_small(format!("only {room} bytes may be used there")));
             }
             let count = u32::try_from(slots * per_slot).unwrap_or(u32::MAX);
             match Arc::clone(&self.tmp).try_acquire_many_owned(count) {
@@ -170,9 +171,9 @@ fn unlinked_file(dir: &Path) -> io::Result<File> {
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe because others could change it")]
 fn map_of_private_file(file: &File, offset: u64, length: usize) -> io::Result<MmapMut> {
-    // SAFETY: the file was made by this process under a random name with O_EXCL and unlinked at once, so nobody else can
-    // open, change or truncate it, and nothing here does: each mapping is of its own range, and the file's blocks were
-    // reserved before, so a store cannot fail for want of space.
+    // SAFETY: the file was made by this process under a random name with O_EXCL and unlinked at once, so nobody else
+    // can open, change or truncate it, and nothing here does: each mapping is of its own range, and the file's
+    // blocks were reserved before, so a store cannot fail for want of space.
     unsafe { MmapOptions::new().offset(offset).len(length).map_mut(file) }
 }
 

@@ -22,8 +22,8 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use tokio::time::Instant;
 
-/// How often an object is begun anew, because the source changed under the copy or was read wrongly, before it is given
-/// up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
+/// How often an object is copy starts again, because the source changed under the copy or was read wrongly, before it
+/// is given up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
 pub(crate) const MAX_ATTEMPTS: u32 = 8;
 
 /// How many of these may be because bytes were not what they should be: the third time it is not chance.
@@ -32,7 +32,8 @@ pub(crate) const MAX_MISMATCHES: u32 = 2;
 /// Copies one object and reports what became of it.
 ///
 /// # Cancel safety
-/// Not to be dropped before it is done: an upload may be left open. It ends by itself, at the job's deadline and its grace.
+/// Not to be dropped before it is done: an upload may be left open. It ends by itself, at the job's deadline and its
+/// grace.
 pub async fn copy(job: &Job) -> Report {
     if let Some(report) = crate::engine::decide::reserved::refused(job) {
         return report;
@@ -68,7 +69,7 @@ pub async fn copy(job: &Job) -> Report {
             None => Report::failed(source, job.target_ref(), *fault),
         },
         Err(Stop::Restart(mut fault) | Stop::Contended(mut fault)) => {
-            fault.message = format!("given up after several passes: {}", fault.message);
+            fault.message = format!("gave up after several attempts: {}", fault.message);
             Report::failed(source, job.target_ref(), *fault)
         }
     };
@@ -105,8 +106,8 @@ pub(crate) enum CopyResult {
 }
 
 impl Context<'_> {
-    /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it, and one
-    /// that is not written down would be an orphan as soon as its ticket does not reach anybody.
+    /// The ticket of what is open, if it is to be kept: an upload of ours that nothing has arrived in is not worth it,
+    /// and one that is not written down would be an orphan as soon as its ticket does not reach anybody.
     fn ticket_to_keep(&self) -> Option<Ticket> {
         let ticket = match self.job.ongoing.when_stopped {
             WhenStopped::Keep => self.uploads.keep()?,
@@ -114,14 +115,16 @@ impl Context<'_> {
         };
         let is_ours = self.job.ongoing.ticket.as_ref().is_none_or(|brought| brought.upload != ticket.upload);
         let (_, sent, resumed) = self.notes.in_upload();
-        let is_written = self.job.ongoing.ledger.as_ref().is_none_or(|ledger| ledger.is_held());
+        let is_written = self.job.ongoing.journal.as_ref().is_none_or(|journal| journal.is_held());
         (!is_ours || is_written && (sent > 0 || resumed > 0)).then_some(ticket)
     }
 
     /// The report of work that was stopped and can be gone on with.
     fn resumable(&self, source: ObjectRef, mut fault: Fault, ticket: Ticket) -> Report {
         if fault.class == "deadline" {
-            fault.hint = Some("What was sent is kept; the next invocation goes on from there.".into());
+            fault.hint = Some(
+                "The parts that were sent are kept, and the next invocation resumes from them. Nothing to do.".into(),
+            );
         }
         let (bytes, parts, resumed_parts) = self.notes.in_upload();
         let buffer = self.notes.with(|kept| kept.buffer);
@@ -131,7 +134,7 @@ impl Context<'_> {
             parts,
             resumed_parts,
             buffer,
-            reason: Some(format!("upload {} is kept", ticket.upload.as_str())),
+            reason: Some(format!("the multipart upload {} is left open, to be resumed", ticket.upload.as_str())),
             ticket: Some(Box::new(ticket)),
             ..Report::failed(source, self.job.target_ref(), fault)
         }
@@ -151,14 +154,14 @@ impl Context<'_> {
     async fn run_attempts(&self) -> Result<CopyResult, Stop> {
         let mut committed: Option<Applied> = None;
         let mut removed: Option<ETag> = None;
-        let mut why = Fault::new("internal", "no pass was made");
+        let mut why = Fault::new("internal", "internal error: nothing was attempted");
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
         for _ in 0..MAX_ATTEMPTS {
             let pass = match self.attempt(&mut refused_pin).await {
                 Ok(pass) => pass,
                 Err(Stop::Restart(fault)) => {
-                    tracing::info!(key = self.job.source.key.as_str(), reason = fault.message, "begun anew");
+                    tracing::info!(key = self.job.source.key.as_str(), reason = fault.message, "copy starts again");
                     // What is open belongs to the state that is gone.
                     self.clean_up().await;
                     mismatches += u32::from(fault.class == "integrity");
@@ -174,15 +177,17 @@ impl Context<'_> {
                 }
                 Err(failed @ Stop::Failed(_)) => return Err(failed),
             };
-            let enforced = match (pass, self.job.options.deletes) {
-                (AttemptResult::Applied(enforced), _) => enforced,
+            let applied = match (pass, self.job.options.deletes) {
+                (AttemptResult::Applied(applied), _) => applied,
                 (AttemptResult::Gone, Deletes::Keep) => return self.source_gone(committed),
                 (AttemptResult::Gone, Deletes::Follow) => {
                     match self.follow_delete(&mut removed).await {
                         Ok(SourceNow::Gone) => return Ok(CopyResult::Gone(removed)),
                         Ok(SourceNow::Same | SourceNow::Changed) => {
-                            why =
-                                Fault::new("precondition", "the source was written again while the target was removed");
+                            why = Fault::new(
+                                "precondition",
+                                "the source object was written again while the target was being deleted",
+                            );
                         }
                         Err(Stop::Restart(fault)) => why = *fault,
                         Err(failed) => return Err(failed),
@@ -192,30 +197,30 @@ impl Context<'_> {
                     continue;
                 }
             };
-            if enforced.outcome == Outcome::Unchanged {
+            if applied.outcome == Outcome::Unchanged {
                 // What an earlier pass committed is what was sent, whoever has written the same since.
                 return Ok(CopyResult::Applied(match committed {
                     // Of the same state everything that was proven then still holds.
-                    Some(before) if before.source.etag.is_same_state(&enforced.source.etag) => before,
+                    Some(before) if before.source.etag.is_same_state(&applied.source.etag) => before,
                     Some(before) => {
                         let Applied { bytes, parts, resumed_parts, .. } = before;
-                        Applied { outcome: Outcome::Copied, bytes, parts, resumed_parts, ..enforced }
+                        Applied { outcome: Outcome::Copied, bytes, parts, resumed_parts, ..applied }
                     }
-                    None => enforced,
+                    None => applied,
                 }));
             }
             if mutation::is_on(Mutation::NoLookAfterCommit) {
-                return Ok(CopyResult::Applied(enforced));
+                return Ok(CopyResult::Applied(applied));
             }
-            match source::look_again(self.job, &self.notes, &enforced.source).await? {
-                SourceNow::Same => return Ok(CopyResult::Applied(enforced)),
+            match source::look_again(self.job, &self.notes, &applied.source).await? {
+                SourceNow::Same => return Ok(CopyResult::Applied(applied)),
                 SourceNow::Gone if self.job.options.deletes == Deletes::Keep => {
-                    return self.source_gone(Some(enforced));
+                    return self.source_gone(Some(applied));
                 }
                 // The next pass finds out what it is now, which may be nothing.
                 SourceNow::Gone | SourceNow::Changed => {
-                    why = Fault::new("precondition", "the source changed while it was copied");
-                    committed = Some(enforced);
+                    why = Fault::new("precondition", "the source object changed while it was copied");
+                    committed = Some(applied);
                 }
             }
         }
@@ -240,10 +245,10 @@ impl Context<'_> {
 
     /// The source is gone, before or after something was committed. Nothing is removed from the target.
     fn source_gone(&self, committed: Option<Applied>) -> Result<CopyResult, Stop> {
-        let (bytes, parts) = committed.as_ref().map_or((0, 0), |enforced| (enforced.bytes, enforced.parts));
+        let (bytes, parts) = committed.as_ref().map_or((0, 0), |applied| (applied.bytes, applied.parts));
         match (self.job.trigger, committed) {
             (Trigger::Event, None) => Ok(CopyResult::Superseded {
-                reason: "the source object is gone; the target was left as it is".into(),
+                reason: "the source object does not exist any more; the target was not changed".into(),
                 bytes,
                 parts,
             }),
@@ -252,13 +257,13 @@ impl Context<'_> {
                 bytes,
                 parts,
             }),
-            (Trigger::Command, Some(enforced)) => {
+            (Trigger::Command, Some(applied)) => {
                 self.notes.note("the source object was deleted after it was copied");
-                Ok(CopyResult::Applied(enforced))
+                Ok(CopyResult::Applied(applied))
             }
             (Trigger::Command, None) => {
-                let mut fault = Fault::new("missing", "source: there is no such object")
-                    .with_hint("Check the key: it is taken literally, everything after s3://bucket/.");
+                let mut fault = Fault::new("missing", "source: the object does not exist")
+                    .with_hint("Check bucket and key. The key is everything after s3://bucket/, taken literally.");
                 fault.operation = Some("GetObject");
                 fault.code = Some("NoSuchKey".into());
                 fault.status = Some(404);
@@ -282,7 +287,7 @@ impl CopyResult {
                 Report::new(Outcome::Deleted, source, target)
             }
             Self::Gone(None) => {
-                let reason = "the source object is gone, and the target has nothing to remove";
+                let reason = "neither the source nor the target has this object: nothing to delete";
                 Report { reason: Some(reason.into()), ..Report::new(Outcome::Unchanged, source, target) }
             }
             Self::Applied(done) => {

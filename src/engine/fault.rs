@@ -35,7 +35,8 @@ impl From<Fault> for Stop {
 pub(crate) fn fault_at(end: Side, error: &Error) -> Fault {
     let mut fault = match error {
         Error::Refused { refusal, attempts } => Fault::refused(refusal, *attempts),
-        // A certificate that is not trusted as well: names are answered wrongly at this border for a while, and then are not.
+        // A certificate that is not trusted as well: names are answered wrongly at this border for a while, and then
+        // are not.
         Error::Unconnected { operation, attempts, .. } | Error::Lost { operation, attempts, .. } => {
             Fault { operation: Some(operation), attempts: *attempts, ..Fault::new("network", error.to_string()) }
         }
@@ -52,16 +53,22 @@ pub(crate) fn fault_at(end: Side, error: &Error) -> Fault {
 /// The fault of work that had to stop.
 pub(crate) fn stopped(why: Stopped) -> Fault {
     match why {
-        Stopped::Deadline => Fault::new("deadline", "the time ran out before the object was copied")
-            .with_hint("Give the function more time or more memory; the next event or retry begins anew."),
+        Stopped::Deadline => Fault::new("deadline", "the time ran out before the object was copied").with_hint(
+            "Raise Timeout or MemorySize (more memory brings more CPU and network). The next event or retry starts \
+             again.",
+        ),
         Stopped::Asked => Fault::new("interrupted", "interrupted before the object was copied"),
     }
 }
 
-/// Bytes that are not what they should be: begun anew, because reading or writing them once more can mend it.
+/// Bytes that are not what they should be: the copy starts again, because reading or writing them once more can mend
+/// it.
 pub(crate) fn integrity_stop(mismatch: &Mismatch) -> Stop {
     let hint = match mismatch {
-        Mismatch::Source { .. } => "Nothing was written at the target; read the source object another way and compare.",
+        Mismatch::Source { .. } => {
+            "Nothing was written at the target. The source's bytes do not match its own checksum: read the source \
+             object with another tool and compare."
+        }
         Mismatch::Target { .. } => "The target may hold wrong bytes; compare it with the source before using it.",
     };
     Stop::Restart(Box::new(Fault::new("integrity", mismatch.to_string()).with_hint(hint)))

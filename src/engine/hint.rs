@@ -38,11 +38,12 @@ pub(crate) fn hint(end: Side, error: &Error) -> Option<String> {
 fn of_path(end: Side) -> String {
     match end {
         Side::Source => {
-            "Check the source's endpoint and the route to it; in a VPC an S3 gateway endpoint or NAT is needed."
+            "Check the source's endpoint and the network route to it. A function in a VPC needs an S3 gateway endpoint \
+             or NAT."
         }
         Side::Target => {
-            "The border may be slow or closed; the next event or retry copies the object, and a function \
-             in a VPC needs NAT to reach the target."
+            "The connection to the target was lost: the border may be slow or closed. A queued message is retried by \
+             itself; from a shell run the command again. A function in a VPC needs NAT to reach the target."
         }
     }
     .to_owned()
@@ -51,14 +52,13 @@ fn of_path(end: Side) -> String {
 fn of_distrust(name: &str, distrust: Distrust) -> String {
     match distrust {
         Distrust::Stranger => format!(
-            "The {name} answers with a certificate that is not trusted for its name; a private CA goes into AWS_CA_BUNDLE."
+            "The {name}'s TLS certificate is not trusted for this host name. Check the endpoint; if it uses a private CA, set AWS_CA_BUNDLE to its certificate file."
         ),
         Distrust::Dates => format!(
-            "The {name}'s certificate is not valid now: see whether this machine's clock is right, and renew the certificate."
+            "The {name}'s TLS certificate has expired or is not valid yet. Check this machine's clock; if it is right, the certificate must be renewed."
         ),
         Distrust::Language => format!(
-            "What answers for the {name} does not speak TLS 1.2 or later; an endpoint without TLS has a URL that begins with \
-             http://."
+            "The {name} does not offer TLS 1.2 or later. If its endpoint has no TLS on purpose, write its URL with http://."
         ),
     }
 }
@@ -67,61 +67,78 @@ fn of_refusal(end: Side, refusal: &Refusal) -> Option<String> {
     let name = end.name();
     let bucket = &refusal.bucket;
     Some(match (refusal.code.as_str(), end) {
-        ("AccessDenied", _) if refusal.message.contains("kms:") => kms(name),
+        ("AccessDenied", _) if refusal.message.contains("kms:") => kms(end),
         ("AccessDenied", Side::Source) => format!(
-            "Allow s3:GetObject, s3:GetObjectVersion, s3:GetObjectTagging and, so that an absent key is not answered with \
-             403, s3:ListBucket on {bucket}."
+            "Allow s3:GetObject, s3:GetObjectVersion and s3:GetObjectTagging on {bucket}/*, and s3:ListBucket on \
+             {bucket}. Without s3:ListBucket S3 answers 403 for a key that does not exist."
         ),
         ("AccessDenied", Side::Target) if refusal.has_no_code() => format!(
-            "{} did not say why: allow the target's user what target-s3-policy.json lists, s3:ListBucket on {bucket} included, \
-             without which an absent key is answered with 403; and see that its keys are known there: keys of aws-cn are \
-             nothing in aws and the reverse.",
+            "S3 gave no reason for refusing {}. Check two things: the target's user has the policy in \
+             target-s3-policy.json, with s3:ListBucket on {bucket} (without it S3 answers 403 for a key that does not \
+             exist); and its access key belongs to the target's partition (keys of aws-cn do not work in aws, nor the \
+             reverse).",
             refusal.operation
         ),
         ("AccessDenied", Side::Target) => format!(
-            "Allow the target's user s3:PutObject, s3:GetObject and the others of target-s3-policy.json, and s3:ListBucket \
-             on {bucket}, without which an absent key is answered with 403."
+            "Give the target's user the policy in target-s3-policy.json: s3:PutObject, s3:GetObject and others, and \
+             s3:ListBucket on {bucket} (without it S3 answers 403 for a key that does not exist)."
         ),
         ("NoSuchBucket", _) => {
-            format!("The {name} bucket {bucket} does not exist; check its name and the account of the keys.")
+            format!(
+                "The {name} bucket {bucket} does not exist in this partition. Check its name, its region, and that \
+                 the keys are of the right account."
+            )
         }
         ("InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => format!(
-            "The {name}'s keys are not known there: keys of aws-cn are nothing in aws and the reverse; check the secret or \
-             the profile."
+            "The {name} does not accept the access key. Keys of aws-cn do not work in aws, nor the reverse: check the \
+             secret or the profile."
         ),
         ("ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired", _) => {
-            format!("The {name}'s session token has expired; renew it.")
+            format!(
+                "The {name}'s temporary credentials have expired or are invalid: log in again, or renew the session \
+                 token."
+            )
         }
         ("RequestTimeTooSkewed", _) => {
-            "Set this machine's clock: S3 refuses requests that are 15 minutes off.".to_owned()
+            "Correct this machine's clock: S3 refuses requests whose time is off by more than 15 minutes.".to_owned()
         }
-        ("InvalidObjectState", _) => {
-            "The object is archived; restore it, and the Object Restore Completed event copies it.".to_owned()
-        }
+        ("InvalidObjectState", _) => "The object is archived (Glacier). Restore it; the Object Restore Completed \
+                                      event then copies it, or run the command again."
+            .to_owned(),
         // "Using server-side encryption with customer-provided keys (SSE-C)": 400 to who does not send the key.
         ("InvalidRequest", _) if refusal.message.contains("Server Side Encryption") => {
             format!(
-                "The {name} object is encrypted with a customer's key (SSE-C), which is not known here; copy it by hand."
+                "The {name} object is encrypted with a customer-provided key (SSE-C), which xpsync does not have. \
+                 Copy it by hand."
             )
         }
-        (code, _) if code.starts_with("KMS.") || code.starts_with("Kms") => kms(name),
-        ("MetadataTooLarge" | "RequestHeaderSectionTooLarge", _) => {
-            "The object's metadata or headers are more than S3 takes (2 KB, 8 KB); make them smaller at the source."
-                .to_owned()
-        }
+        (code, _) if code.starts_with("KMS.") || code.starts_with("Kms") => kms(end),
+        ("MetadataTooLarge" | "RequestHeaderSectionTooLarge", _) => "The object's metadata or headers exceed S3's \
+                                                                     limits (2 KB of user metadata, 8 KB of headers). \
+                                                                     Shorten them at the source."
+            .to_owned(),
         ("EntityTooLarge" | "KeyTooLongError", _) => return None,
         (_, _) if matches!(refusal.remedy, Some(Remedy::Region(_))) => {
-            format!("The {name} bucket {bucket} is in another region or partition than the one configured.")
+            format!(
+                "The {name} bucket {bucket} is in another region than the one configured. Correct the {name}'s region."
+            )
         }
         (_, _) if refusal.class == Class::Throttled => {
-            format!("The {name} asks for fewer requests; they are sent again later.")
+            format!("The {name} is throttling requests. They are retried; nothing to do unless it goes on for hours.")
         }
         _ => return None,
     })
 }
 
-fn kms(name: &str) -> String {
-    format!("Allow the {name}'s user kms:GenerateDataKey and kms:Decrypt on the key that encrypts its bucket.")
+fn kms(side: Side) -> String {
+    match side {
+        Side::Source => {
+            "Allow the source's role or user kms:Decrypt on the KMS key of the object (template parameter \
+             SourceKmsKeyArn)."
+        }
+        Side::Target => "Allow the target's user kms:GenerateDataKey and kms:Decrypt on the KMS key of the bucket.",
+    }
+    .to_owned()
 }
 
 #[cfg(test)]

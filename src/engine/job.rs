@@ -114,7 +114,7 @@ pub struct Ongoing {
     /// What becomes of an upload that cannot be finished.
     pub when_stopped: WhenStopped,
     /// Where open uploads are written down.
-    pub ledger: Option<Arc<dyn UploadJournal>>,
+    pub journal: Option<Arc<dyn UploadJournal>>,
 }
 
 impl Job {

@@ -1,8 +1,10 @@
 //! One object from one S3 to another: pin, decide, plan, move, prove, look again, leave clean.
 //!
-//! [`copy`] is the one entry; `pass` is one attempt at it. Deciders ([`decide`], [`mod@plan`], [`governor`], [`adaptive`], [`verify`], [`stage_plan`], `straggler`,
-//! `abreast`, `hint`) are pure; the others do as they say. Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is
-//! left open and no stage left behind without the report saying so; slots never exceed the budget; nothing runs on after the report is given.
+//! [`copy`] is the one entry; `pass` is one attempt at it. Deciders ([`decide`], [`mod@plan`], [`governor`],
+//! [`adaptive`], [`verify`], [`stage_plan`], `straggler`, `abreast`, `hint`) are pure; the others do as they say.
+//! Invariants: a write carries a precondition; the source is looked at again after every commit; no upload is left open
+//! and no stage left behind without the report saying so; slots never exceed the budget; nothing runs on after the
+//! report is given.
 
 pub(crate) mod attempt;
 pub mod buffer;

@@ -1,6 +1,6 @@
 //! What is noted down while an object is copied: progress for whoever watches, and remarks for the report.
 
-use crate::engine::decide::checksum::left_behind;
+use crate::engine::decide::checksum::not_carried;
 use crate::engine::decide::plan::Plan;
 use crate::engine::report::{BufferKind, NotCarried, ObjectRef};
 use crate::s3::object::head::ObjectHead;
@@ -172,7 +172,7 @@ impl Notes {
 
 /// Notes the checksum of the source's that the target was not given.
 pub(crate) fn note(notes: &Notes, source: &ObjectHead, plan: &Plan, given: Option<Checksum>) {
-    if let Some((attribute, reason)) = left_behind(source, plan, given) {
+    if let Some((attribute, reason)) = not_carried(source, plan, given) {
         notes.not_carried(attribute, reason);
     }
 }

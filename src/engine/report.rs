@@ -18,7 +18,7 @@ pub enum Outcome {
     Superseded,
     /// An event that asks for nothing.
     Ignored,
-    /// It was left to another invocation, which will report it.
+    /// It was sent to the queue, to be continued by another invocation, which will report it.
     HandedOver,
     /// It was stopped, and what was sent is kept: `ticket` says how to go on, `fault` why it was stopped.
     Resumable,

@@ -34,7 +34,8 @@ pub(crate) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> 
         event_time_ms: value.get("event_time_ms").and_then(Value::as_i64),
         event: OP.to_owned(),
         continued: Some(Box::new(Continuation {
-            // One that cannot be read, of another version of this program, is none: the object is copied from the start.
+            // One that cannot be read, of another version of this program, is none: the object is copied from the
+            // start.
             ticket: value.get("ticket").and_then(read_ticket),
             fruitless: u32::try_from(fruitless).unwrap_or(u32::MAX),
         })),

@@ -48,8 +48,8 @@ fn may_pass(report: &Report) -> bool {
     report.outcome == Outcome::Resumable || report.fault.as_deref().is_none_or(passes_by_itself)
 }
 
-/// Beside what [`Fault::may_pass`] says: keys that are being rotated, and a source or target that somebody writes faster
-/// than it can be copied.
+/// Beside what [`Fault::may_pass`] says: keys that are being rotated, and a source or target that somebody writes
+/// faster than it can be copied.
 fn passes_by_itself(fault: &Fault) -> bool {
     let by_remedy = match fault.remedy {
         Some(Remedy::Credentials | Remedy::Clock) => true,
@@ -58,8 +58,8 @@ fn passes_by_itself(fault: &Fault) -> bool {
     by_remedy || fault.may_pass() || [Class::Precondition.name(), "internal"].contains(&fault.class)
 }
 
-/// How long a continuation stays away: not at all if only the time was too short, and longer each time if it was the border
-/// or the target that did not take more.
+/// How long a continuation stays away: not at all if only the time was too short, and longer each time if it was the
+/// border or the target that did not take more.
 pub(crate) fn delay(report: &Report, fruitless: u32) -> Duration {
     match report.fault.as_deref() {
         Some(fault) if fault.class != "deadline" => away(fruitless.saturating_add(1)),

@@ -36,7 +36,7 @@ pub(crate) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invo
 /// `Records`: those of S3's notifications, or messages of a queue.
 pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
     let Some(records) = records.as_array() else {
-        return Err(NotAccepted::unknown(format!("{} as `Records`", kind(records))));
+        return Err(NotAccepted::unknown(format!("an object whose `Records` is {}", kind(records))));
     };
     match records.first().map(RecordSource::of) {
         None => Err(NotAccepted::unknown("an empty list of records")),
@@ -66,7 +66,7 @@ impl RecordSource {
             Some(other) => Self::Other(format!("records of {}", quoted(other))),
             None if record.get("s3").is_some() => Self::S3,
             None if record.get("body").is_some() => Self::Sqs,
-            None => Self::Other("records that do not name their `eventSource`".to_owned()),
+            None => Self::Other("records without an `eventSource`".to_owned()),
         }
     }
 }
@@ -108,7 +108,7 @@ fn items(body: Result<Invocation, NotAccepted>) -> Vec<Item> {
         Ok(Invocation::One(task)) => vec![Ok(task)],
         Ok(Invocation::Notifications(items)) => items,
         Ok(Invocation::Messages(messages)) => messages.into_iter().flat_map(|message| message.items).collect(),
-        Ok(Invocation::Sweep(_)) => vec![Err(NotAccepted::NotOffered("a sweep that comes as a message"))],
+        Ok(Invocation::Sweep(_)) => vec![Err(NotAccepted::NotOffered("a sweep sent as a queue message"))],
         Err(refused) => vec![Err(refused)],
     }
 }

@@ -33,7 +33,8 @@ pub enum Invocation {
     Notifications(Vec<Item>),
     /// An SQS batch: answered with the ids of the messages that failed.
     Messages(Vec<Message>),
-    /// Remove what died work has left at the target and is older than this, or than the default: answered with a summary.
+    /// Remove what died work has left at the target and is older than this, or than the default: answered with a
+    /// summary.
     Sweep(Option<Duration>),
 }
 
@@ -65,7 +66,8 @@ pub(crate) struct Delivery {
 /// Where an earlier invocation left an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Continuation {
-    /// The upload to go on with; without one the object was only sent on, to have an invocation of its own.
+    /// The upload to go on with; without one the object was only sent back to the queue, to get an invocation of its
+    /// own.
     pub ticket: Option<Ticket>,
     /// How many invocations in a row came no further.
     pub fruitless: u32,
@@ -152,8 +154,8 @@ fn sweep(value: &Value) -> Result<Invocation, NotAccepted> {
     };
     // An hour is more than an invocation, whose own uploads must not be swept.
     let seconds = hours.as_u64().filter(|hours| *hours > 0).and_then(|hours| hours.checked_mul(3_600));
-    let age =
-        seconds.ok_or_else(|| NotAccepted::unknown("a sweep whose `older_than_hours` is no whole number above 0"))?;
+    let age = seconds
+        .ok_or_else(|| NotAccepted::unknown("a sweep whose `older_than_hours` is not a whole number of 1 or more"))?;
     Ok(Invocation::Sweep(Some(Duration::from_secs(age))))
 }
 

@@ -17,7 +17,7 @@ const RECONCILED: [&str; 4] = ["ObjectCreated:", "ObjectRemoved:", "ObjectRestor
 pub(crate) fn read(record: &Value, source: &Bucket) -> Result<Task, NotAccepted> {
     // "Event message structure": a new major version is an incompatible one.
     if let Some(version) = text(record, "/eventVersion").filter(|version| version.split('.').next() != Some("2")) {
-        let found = format!("an S3 notification record of version {} instead of 2.x", quoted(version));
+        let found = format!("an S3 notification record of version {} (only 2.x is known)", quoted(version));
         return Err(NotAccepted::unknown(found));
     }
     // S3 writes the names without the prefix that their configuration has; servers like it write it.

@@ -7,26 +7,27 @@ use crate::s3::{Bucket, Invalid};
 use thiserror::Error;
 
 /// What is accepted, for every message about something that is not.
-const EXPECTED: &str = "expected an EventBridge event of aws.s3, {\"test_key\": \"path/to/file\"}, S3 notification records, \
-    an SQS batch of these (SNS-wrapped, dead letters and on-failure records included), or {\"op\": \"sweep\"}";
+const EXPECTED: &str = "expected an EventBridge event of aws.s3, {\"test_key\": \"path/to/file\"}, S3 notification \
+                        records, an SQS batch of these (SNS-wrapped, dead letters and on-failure records included), \
+                        or {\"op\": \"sweep\"}";
 
 /// A payload or record that asks for nothing this function does.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotAccepted {
     /// It cannot be parsed.
-    #[error("found something that is not JSON ({0}); {EXPECTED}")]
+    #[error("the payload is not JSON ({0}); {EXPECTED}")]
     NotJson(String),
     /// A shape that was not recognised.
-    #[error("found {found}; {EXPECTED}")]
+    #[error("the payload is {found}, which this function does not accept; {EXPECTED}")]
     Unknown {
         /// What it looks like.
         found: String,
     },
     /// A shape that was recognised, for work that this version does not do.
-    #[error("{0} is not offered by this version; {EXPECTED}")]
+    #[error("{0} is not supported by this version; {EXPECTED}")]
     NotOffered(&'static str),
     /// An event without a field that it must have.
-    #[error("`{field}` is missing from {event}, or is not a string there")]
+    #[error("{event} has no field `{field}`, or it is not a string")]
     Missing {
         /// The field.
         field: &'static str,
@@ -34,7 +35,7 @@ pub enum NotAccepted {
         event: String,
     },
     /// An event about a bucket that this function does not read.
-    #[error("the event is about bucket {found}, and this function reads `{configured}` only")]
+    #[error("the event is about bucket {found}, but this function reads only `{configured}`")]
     ForeignBucket {
         /// The bucket in the event, quoted.
         found: String,
@@ -42,16 +43,19 @@ pub enum NotAccepted {
         configured: String,
     },
     /// A key that S3 could not hold.
-    #[error("the event's key cannot be one of S3's: {0}")]
+    #[error("the event's key is not a valid S3 key: {0}")]
     Key(#[from] Invalid),
     /// A notification's key that does not decode.
-    #[error("key {found} is not form-encoded UTF-8, as keys of S3 notifications are")]
+    #[error("key {found} is not URL-encoded, as keys in S3 notifications must be")]
     Encoding {
         /// The key as it came, quoted.
         found: String,
     },
     /// Envelopes around envelopes.
-    #[error("found more than {} envelopes around the event", crate::events::MAX_WRAPPING)]
+    #[error(
+        "the event is wrapped in more than {} envelopes (SQS, SNS, on-failure records)",
+        crate::events::MAX_WRAPPING
+    )]
     TooDeep,
 }
 
@@ -77,14 +81,15 @@ impl NotAccepted {
                 format!("Send this function events of `{configured}` only, or change SOURCE_BUCKET.")
             }
             Self::NotOffered(_) => {
-                "Send S3's events through EventBridge, a notification or a queue instead.".to_owned()
+                "Send S3 events through EventBridge, an S3 notification or a queue instead.".to_owned()
             }
-            Self::Key(_) => "Look at what made this event: an object with this key cannot exist.".to_owned(),
-            Self::Encoding { .. } => {
-                "Look at what made this event: S3 form-encodes keys in notifications, a `%` is sent as %25.".to_owned()
-            }
+            Self::Key(_) => "Find out what sent this event: no S3 object can have this key.".to_owned(),
+            Self::Encoding { .. } => "Find out what sent this event: keys in S3 notifications are URL-encoded, so `%` \
+                                      must be sent as %25."
+                .to_owned(),
             Self::NotJson(_) | Self::Unknown { .. } | Self::Missing { .. } | Self::TooDeep => {
-                "Look at what invokes this function and at any input transformer between S3 and it.".to_owned()
+                "Check what invokes this function, and any EventBridge input transformer between S3 and the function."
+                    .to_owned()
             }
         }
     }

@@ -143,7 +143,7 @@ fn what_is_not_an_event_is_refused_by_what_it_is() {
     check_refused(many, "found an object with `a`, `b`, `c`, `d`, `e` and 2 more;");
     check_refused(br#"{"Records":{}}"#, "found an object as `Records`;");
     check_refused(br#"{"Records":[]}"#, "found an empty list of records;");
-    check_refused(br#"{"Records":[1]}"#, "found records that do not name their `eventSource`;");
+    check_refused(br#"{"Records":[1]}"#, "found records without an `eventSource`;");
     check_refused(br#"{"Records":[{"eventSource":"aws:kinesis"}]}"#, "found records of `aws:kinesis`;");
     check_refused(fixture!("sns-direct"), "found records of `aws:sns`;");
     check_refused(br#"{"source":"aws.ec2","detail-type":"X"}"#, "found an EventBridge event of `aws.ec2`;");
@@ -169,7 +169,7 @@ fn a_sweep_is_a_task_of_its_own() {
     check(r#"{"op":"sweep"}"#, None);
     check(r#"{"op":"sweep","older_than_hours":null,"more":1}"#, None);
     check(r#"{"op":"sweep","older_than_hours":36}"#, Some(36));
-    let wrong = "found a sweep whose `older_than_hours` is no whole number above 0;";
+    let wrong = "found a sweep whose `older_than_hours` is not a whole number of 1 or more;";
     for hours in ["0", "-1", "1.5", "\"7\"", "18446744073709551615"] {
         check_refused(format!(r#"{{"op":"sweep","older_than_hours":{hours}}}"#).as_bytes(), wrong);
     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-/// From this size on an object is worth an invocation of its own: it takes minutes, in which the messages beside it would
-/// not be acknowledged.
+/// From this size on an object is worth an invocation of its own: it takes minutes, in which the messages beside it
+/// would not be acknowledged.
 const LARGE: u64 = 1 << 30;
 /// What is kept of an invocation's time to answer, once all is said to the queue.
 const LAST: Duration = Duration::from_millis(500);
@@ -37,8 +37,8 @@ impl Function {
         Answer::of_messages(kept.into_iter().flatten())
     }
 
-    /// Works on records: small objects first, so that no large one stands before them; a large one among others is sent on
-    /// alone, where there is a queue.
+    /// Works on records: small objects first, so that no large one stands before them; a large one among others is sent
+    /// on alone, where there is a queue.
     pub(crate) async fn in_turn(
         self: &Arc<Self>,
         items: Vec<Item>,
@@ -92,7 +92,8 @@ impl Function {
             return None;
         }
         let report = Report::new(Outcome::HandedOver, self.source_ref(Some(key)), self.target_ref(None));
-        let report = Report { reason: Some("sent on, to have an invocation of its own".to_owned()), ..report };
+        let report =
+            Report { reason: Some("sent back to the queue, to get an invocation of its own".to_owned()), ..report };
         self.record_report(&report, None);
         Some(report)
     }
@@ -118,7 +119,12 @@ impl Function {
             (Disposition::Later(_) | Disposition::Dead, None) => Some(&message.id),
             (Disposition::Later(time), Some((delivery, queue))) => {
                 let hiding = self.queues.delay(queue, &delivery.receipt, time);
-                self.carried_out("a message could not be asked for later", hiding, deadline).await;
+                self.carried_out(
+                    "the retry delay of a message could not be set; it is retried after the queue's visibility timeout",
+                    hiding,
+                    deadline,
+                )
+                .await;
                 Some(&message.id)
             }
             (Disposition::Dead, Some((delivery, queue))) => {
@@ -132,10 +138,16 @@ impl Function {
         let fault = undone.iter().find_map(|report| report.fault.as_deref());
         let (class, why) = fault.map_or(("internal", ""), |fault| (fault.class, fault.message.as_str()));
         let burying = self.queues.dead_letter(queue, &delivery.body, class, why);
-        self.carried_out("a message could not be put aside", burying, deadline).await
+        self.carried_out(
+            "a message could not be sent to the dead-letter queue; it stays in the queue",
+            burying,
+            deadline,
+        )
+        .await
     }
 
-    /// Leaves an object that can be gone on with to another invocation. True if there is nothing more to do about it here.
+    /// Leaves an object that can be gone on with to another invocation. True if there is nothing more to do about it
+    /// here.
     async fn continued_elsewhere(
         &self,
         item: &Item,
@@ -163,16 +175,25 @@ impl Function {
         if let Ok(names) = names
             && let Err(error) = self.journal.forget(names, upload)
         {
-            warn!(error = error.to_string(), "the journal of open uploads could not be written");
+            warn!(error = error.to_string(), "the journal in /tmp could not be written");
         }
     }
 
     /// Puts a message into the queue. False if that cannot be said to have been done.
     pub(crate) async fn sent(&self, queue: &QueueArn, body: &Value, delay: Duration, deadline: Instant) -> bool {
-        let is_sent =
-            self.carried_out("a message could not be sent", self.queues.send(queue, body, delay), deadline).await;
+        let is_sent = self
+            .carried_out(
+                "the message that continues a copy could not be sent to the queue",
+                self.queues.send(queue, body, delay),
+                deadline,
+            )
+            .await;
         if is_sent {
-            info!(key = body["key"].as_str(), fruitless = body["fruitless"].as_u64(), "left to another invocation");
+            info!(
+                key = body["key"].as_str(),
+                fruitless = body["fruitless"].as_u64(),
+                "sent to the queue, to be continued by another invocation"
+            );
         }
         is_sent
     }

@@ -1,10 +1,11 @@
 //! The function: payload bytes and a deadline in, an answer out. The same in Lambda, in the demonstration and in tests.
 //!
-//! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API. What is done
-//! about messages of the queue is in `batch`, what a killed sandbox left in `left`, what all sandboxes left in [`mod@sweep`].
+//! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API. What is
+//! done about messages of the queue is in `batch`, what a killed sandbox left in `left`, what all sandboxes left in
+//! [`mod@sweep`].
 
 mod batch;
-mod left;
+mod leftovers;
 pub(crate) mod sweep;
 
 use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit};
@@ -21,7 +22,7 @@ use crate::engine::pace::governor::Bounds;
 use crate::engine::report::{Fault, ObjectRef, Outcome, Report};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
-use crate::handler::left::Leftovers;
+use crate::handler::leftovers::Leftovers;
 use crate::journal::Journal;
 use crate::queue::Queues;
 use crate::s3::Key;
@@ -45,8 +46,8 @@ use tracing::{error, info};
 /// Records that are worked on at a time: more than the windows let out, few enough that what each remembers is nothing
 /// beside the part buffers.
 const RECORDS_AT_ONCE: usize = 512;
-/// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of the
-/// border.
+/// What is kept of an invocation's time to abort what is open, see it aborted, and answer: some twenty round trips of
+/// the border.
 const MARGIN: Duration = Duration::from_secs(8);
 /// Connections that begin to open on each side before it is known what an invocation wants: one for each message of the
 /// template's batches. More would be for nothing where one object comes; what a larger batch needs is opened with it.
@@ -65,8 +66,8 @@ pub enum Measurement<'a> {
 
 pub(crate) type MetricsSink = Box<dyn Fn(Measurement<'_>) + Send + Sync>;
 
-/// What the function is given besides its settings. Lambda's has the default; a test that breaks the world cannot wait for
-/// minutes, nor move gigabytes.
+/// What the function is given besides its settings. Lambda's has the default; a test that breaks the world cannot wait
+/// for minutes, nor move gigabytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
     /// By which table objects are cut.
@@ -163,9 +164,9 @@ impl Function {
         })
     }
 
-    /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections. It
-    /// waits for nothing, and nothing fails here: what cannot be had is found out by the request that needs it. What the
-    /// sandbox froze meanwhile is dropped when the invocation begins.
+    /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections.
+    /// It waits for nothing, and nothing fails here: what cannot be had is found out by the request that needs it.
+    /// What the sandbox froze meanwhile is dropped when the invocation begins.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -244,8 +245,8 @@ impl Function {
         let mut reports = Vec::with_capacity(tasks.len());
         for (place, time, task) in tasks {
             let report = task.await.unwrap_or_else(|panic| {
-                let fault = Fault::new("internal", format!("the task of this record ended without a report: {panic}"))
-                    .with_hint("This is a defect of xpsync; please report it with the log of this invocation.");
+                let fault = Fault::new("internal", format!("internal error while handling this record: {panic}"))
+                    .with_hint("This is a bug in xpsync. Please report it with the log of this invocation.");
                 Report::failed(place, self.target_ref(None), fault)
             });
             self.record_report(&report, time);
@@ -258,22 +259,32 @@ impl Function {
         let (key, size_hint, continued) = match item {
             Err(refused) => return refused.report(&self.settings.source.bucket, &self.settings.target.bucket),
             Ok(Task::Ignored { what, key }) => {
-                return self.ignored(key.as_ref(), format!("{what} says nothing about content"));
+                return self.ignored(
+                    key.as_ref(),
+                    format!("events of type {what} are ignored: they do not change an object's content"),
+                );
             }
             Ok(Task::Reconcile { key, size_hint, continued, .. }) => (key, size_hint, continued),
         };
         if !self.settings.filter.includes(key.as_str()) {
-            return self.ignored(Some(&key), "excluded by EXCLUDE and INCLUDE".to_owned());
+            return self.ignored(Some(&key), "excluded by the filter (ExcludeGlobs, IncludeGlobs)".to_owned());
         }
         let target_key = match self.settings.target_key(&key) {
             Ok(target_key) => target_key,
             Err(invalid) => {
-                let fault = Fault::new("configuration", format!("with TARGET_PREFIX before it: {invalid}"));
+                let fault =
+                    Fault::new("configuration", format!("the key is too long with TARGET_PREFIX before it: {invalid}"));
                 return Report::failed(self.source_ref(Some(&key)), self.target_ref(None), fault);
             }
         };
         if target_key.as_str().starts_with(reserved::PREFIX) {
-            return self.ignored(Some(&key), format!("keys under {} are reserved at the target", reserved::PREFIX));
+            return self.ignored(
+                Some(&key),
+                format!(
+                    "target keys under {} are reserved for xpsync's temporary objects: choose another target key",
+                    reserved::PREFIX
+                ),
+            );
         }
         // Closed never: the semaphore lives as long as the function.
         let _turn = self.records.acquire().await;
@@ -288,7 +299,7 @@ impl Function {
             && fault.message.starts_with(Side::Target.name())
             && let Some(hint) = &mut fault.hint
         {
-            hint.push_str(&format!(" The keys are those of the secret `{}`.", self.settings.secret_id));
+            hint.push_str(&format!(" The target's keys come from the secret `{}`.", self.settings.secret_id));
         }
         report
     }

@@ -17,7 +17,7 @@ impl Function {
         let kept = match self.journal.uploads() {
             Ok(uploads) => uploads,
             Err(error) => {
-                let fault = Fault::new("internal", format!("the journal of open uploads could not be read: {error}"));
+                let fault = Fault::new("internal", format!("the journal in /tmp could not be read: {error}"));
                 return Answer::FunctionError { error_type: fault.class.to_owned(), error_message: fault.message };
             }
         };
@@ -32,9 +32,11 @@ impl Function {
             grace: margin / 4 * 3,
         };
         let told = |found: Finding<'_>| match found {
-            Finding::Upload(open) => info!(key = open.key.as_str(), upload = open.upload.as_str(), "sweeps an upload"),
+            Finding::Upload(open) => {
+                info!(key = open.key.as_str(), upload = open.upload.as_str(), "sweep: aborting an upload")
+            }
             Finding::Stage(stage) => {
-                info!(key = stage.key.as_str(), version = stage.version.as_str(), "sweeps a stage")
+                info!(key = stage.key.as_str(), version = stage.version.as_str(), "sweep: deleting a temporary object")
             }
         };
         let swept = sweep(&work, &told).await;

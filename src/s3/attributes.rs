@@ -1,7 +1,7 @@
 //! What belongs to an object besides its bytes, and is carried with it.
 //!
-//! "Working with object metadata": system headers, user metadata, tags, the website redirect. Values are passed on as S3
-//! gave them: it returns what is not ASCII as RFC 2047 words and takes those words back.
+//! "Working with object metadata": system headers, user metadata, tags, the website redirect. Values are passed on as
+//! S3 gave them: it returns what is not ASCII as RFC 2047 words and takes those words back.
 
 use crate::s3::message::{Head, Headers, form};
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ const SYSTEM: [&str; 7] = [
 ];
 const METADATA: &str = "x-amz-meta-";
 
-/// What is seen of Object Lock by who may see it. A lock forbids deletion at the bucket it is in for the sake of the rules
-/// there; copied to another, it would forbid what nobody there has asked for and could not be taken back.
+/// What is seen of Object Lock by who may see it. A lock forbids deletion at the bucket it is in for the sake of the
+/// rules there; copied to another, it would forbid what nobody there has asked for and could not be taken back.
 const LOCKS: [(&str, &str); 2] =
     [("x-amz-object-lock-legal-hold", "a legal hold"), ("x-amz-object-lock-mode", "a retention period")];
 
@@ -80,12 +80,12 @@ impl Attributes {
         }
         for (name, held) in LOCKS {
             if head.text(name).is_some_and(|value| value != "OFF") {
-                let reason = format!("{held} is Object Lock's, which is left to each bucket");
+                let reason = format!("{held} (Object Lock) is not copied: it stays with the source bucket");
                 unread.push(Unread { name: name.to_owned(), reason });
             }
         }
         if let Some(missing) = head.number("x-amz-missing-meta").filter(|count| *count > 0) {
-            let reason = format!("{missing} entries of user metadata that HTTP cannot represent");
+            let reason = format!("{missing} entries of user metadata that S3 cannot show in headers");
             unread.push(Unread { name: "x-amz-missing-meta".to_owned(), reason });
         }
         (attributes, unread)

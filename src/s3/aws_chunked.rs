@@ -2,16 +2,16 @@
 //!
 //! "Signature calculations for trailing headers (chunked uploads)" gives the framing: `size in hex CRLF bytes CRLF`, a
 //! chunk of size 0, the trailers, an empty line; without signatures of the chunks under
-//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER` ("Checking object integrity", trailing checksums). All chunks but the last have the
-//! same size, so the length of the whole is known before its first byte. The bytes themselves are never copied.
+//! `STREAMING-UNSIGNED-PAYLOAD-TRAILER` ("Checking object integrity", trailing checksums). All chunks but the last have
+//! the same size, so the length of the whole is known before its first byte. The bytes themselves are never copied.
 
 use crate::s3::crc64::Crc64;
 use crate::s3::message::CRC64NVME;
 use bytes::Bytes;
 
 /// Bytes of a chunk: S3 wants at least 8 KiB of all but the last ("Signature calculations for the
-/// Authorization header: transferring payload in multiple chunks"), and AWS's own Rust client sends 64 KiB (aws-runtime,
-/// `content_encoding.rs`). Smaller ones cost nine bytes more often.
+/// Authorization header: transferring payload in multiple chunks"), and AWS's own Rust client sends 64 KiB
+/// (aws-runtime, `content_encoding.rs`). Smaller ones cost nine bytes more often.
 pub(crate) const CHUNK: u64 = 64 << 10;
 
 /// The head of a whole chunk behind another one.

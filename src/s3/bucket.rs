@@ -197,9 +197,9 @@ mod tests {
     /// A page of one object with this key, spelled as the server says.
     fn page_of(key: &str, encoding: &str) -> String {
         format!(
-            "<ListBucketResult>{encoding}<IsTruncated>false</IsTruncated><Contents><Key>{key}</Key>\
-             <LastModified>2014-11-21T19:40:05.000Z</LastModified><ETag>\"a\"</ETag><Size>1</Size></Contents>\
-             </ListBucketResult>"
+            "<ListBucketResult>{encoding}<IsTruncated>false</IsTruncated><Contents><Key>{key}</\
+             Key><LastModified>2014-11-21T19:40:05.000Z</LastModified><ETag>\"a\"</ETag><Size>1</Size></Contents></\
+             ListBucketResult>"
         )
     }
 
@@ -226,8 +226,8 @@ mod tests {
         };
         assert_eq!(
             request(&next),
-            "GET /?list-type=2&encoding-type=url&prefix=a%20b%2F&start-after=a%20b%2F%C3%A9\
-             &continuation-token=1ueGcxLPRx1Tr%2FXYExHnhbYLgveDs2J%2Fwm36Hy4vbOwM%3D&max-keys=3\n\n"
+            "GET /?list-type=2&encoding-type=url&prefix=a%20b%2F&start-after=a%20b%2F%C3%A9&\
+             continuation-token=1ueGcxLPRx1Tr%2FXYExHnhbYLgveDs2J%2Fwm36Hy4vbOwM%3D&max-keys=3\n\n"
         );
     }
 

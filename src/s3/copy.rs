@@ -1,7 +1,7 @@
 //! Copies that S3 makes by itself, without the bytes crossing: CopyObject and UploadPartCopy.
 //!
-//! Both can answer 200 before they have done anything and fail in the document that follows ("CopyObject", "Response and
-//! special errors"), and both take a condition on what they copy; CopyObject takes one on what it replaces too
+//! Both can answer 200 before they have done anything and fail in the document that follows ("CopyObject", "Response
+//! and special errors"), and both take a condition on what they copy; CopyObject takes one on what it replaces too
 //! ("Conditional copies").
 
 use crate::s3::crc64::Crc64;
@@ -140,8 +140,8 @@ pub struct UploadPartCopy {
     pub number: PartNumber,
     /// What is copied.
     pub source: CopySource,
-    /// Only these bytes of it. "UploadPartCopy": of a source of up to 5 MB none but all can be copied, so all of it is not
-    /// to be asked for as a range.
+    /// Only these bytes of it. "UploadPartCopy": of a source of up to 5 MB none but all can be copied, so all of it is
+    /// not to be asked for as a range.
     pub range: Option<ByteRange>,
 }
 
@@ -222,12 +222,9 @@ mod tests {
         assert_eq!(
             request(&copy()),
             format!(
-                "PUT /to\n\
-                 x-amz-checksum-algorithm: CRC64NVME\n\
-                 x-amz-copy-source-if-match: \"{MD5}\"\n\
-                 x-amz-copy-source: from/my/image%20%C3%BC%2B%3F%25.jpg\n\
-                 x-amz-metadata-directive: REPLACE\n\
-                 x-amz-tagging-directive: REPLACE\n\n"
+                "PUT /to\nx-amz-checksum-algorithm: CRC64NVME\nx-amz-copy-source-if-match: \
+                 \"{MD5}\"\nx-amz-copy-source: from/my/image%20%C3%BC%2B%3F%25.jpg\nx-amz-metadata-directive: \
+                 REPLACE\nx-amz-tagging-directive: REPLACE\n\n"
             )
         );
         let mut styled = copy();
@@ -253,10 +250,8 @@ mod tests {
         assert_eq!(
             request(&part()),
             format!(
-                "PUT /to?partNumber=2&uploadId=id\n\
-                 x-amz-copy-source-if-match: \"{MD5}\"\n\
-                 x-amz-copy-source-range: bytes=500-6291455\n\
-                 x-amz-copy-source: from///a\n\n"
+                "PUT /to?partNumber=2&uploadId=id\nx-amz-copy-source-if-match: \"{MD5}\"\nx-amz-copy-source-range: \
+                 bytes=500-6291455\nx-amz-copy-source: from///a\n\n"
             )
         );
         assert!(!request(&UploadPartCopy { range: None, ..part() }).contains("range"));

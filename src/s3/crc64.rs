@@ -23,8 +23,8 @@ impl Crc64 {
     /// The checksum of these bytes followed by `length` bytes whose checksum is `next`.
     #[must_use]
     pub fn followed_by(self, next: Self, length: u64) -> Self {
-        // What `length` bytes do to what was there before them is a multiplication by x^(8·length); the ones that go in and
-        // out of both checksums cancel each other.
+        // What `length` bytes do to what was there before them is a multiplication by x^(8·length); the ones that go in
+        // and out of both checksums cancel each other.
         let (mut shift, mut power, mut left) = (ONE, ONE >> 8, length);
         while left > 0 {
             if left & 1 == 1 {

@@ -15,10 +15,10 @@ pub enum InvalidEndpoint {
     #[error("`{0}` is not a region of aws, aws-cn, aws-us-gov or aws-eusc")]
     Region(String),
     /// An endpoint URL that is not `http(s)://host[:port][/path]`.
-    #[error("`{0}` is not an endpoint URL: http(s)://host[:port]")]
+    #[error("`{0}` is not an endpoint URL; expected http(s)://host[:port]")]
     Url(String),
     /// "Amazon S3 Transfer Acceleration": not in China, GovCloud or the European Sovereign Cloud.
-    #[error("S3 Transfer Acceleration is not offered in {0}")]
+    #[error("S3 Transfer Acceleration does not exist in {0}")]
     NoAcceleration(String),
     /// "Requirements for using Transfer Acceleration": the bucket's name must be a host label.
     #[error("S3 Transfer Acceleration cannot serve bucket `{0}`: its name has dots or capitals")]
@@ -266,9 +266,10 @@ mod tests {
 
     #[test]
     fn every_region_resolves_to_its_partition() {
-        let global = "us-east-1 us-east-2 us-west-1 us-west-2 ap-southeast-1 ap-southeast-2 ap-northeast-1 ap-northeast-2 \
-            ap-northeast-3 ap-south-1 ap-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 eu-south-1 ca-central-1 \
-            sa-east-1 af-south-1 me-south-1 ap-southeast-7 il-central-1 mx-central-1 ca-west-1 me-west-1 sa-west-1";
+        let global = "us-east-1 us-east-2 us-west-1 us-west-2 ap-southeast-1 ap-southeast-2 ap-northeast-1 \
+                      ap-northeast-2 ap-northeast-3 ap-south-1 ap-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 \
+                      eu-north-1 eu-south-1 ca-central-1 sa-east-1 af-south-1 me-south-1 ap-southeast-7 il-central-1 \
+                      mx-central-1 ca-west-1 me-west-1 sa-west-1";
         let check = |name: &str, partition, host: &str| {
             assert_eq!(region(name).partition(), partition, "{name}");
             assert_eq!(url(&Endpoint::regional(region(name)), "bucket", None), format!("bucket.{host}/"));

@@ -165,7 +165,8 @@ pub fn http_date(text: &str) -> Option<i64> {
 /// A code for a refusal without a document.
 fn code_of(status: u16) -> String {
     match status {
-        // An error in a 200 that breaks off before its code, or a success that was not promised: SDKs count both as 500.
+        // An error in a 200 that breaks off before its code, or a success that was not promised: SDKs count both as
+        // 500.
         200..=299 => "InternalError",
         301 => "PermanentRedirect",
         307 => "TemporaryRedirect",

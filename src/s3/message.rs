@@ -155,7 +155,7 @@ impl Headers {
 
 /// A reply that is neither what was asked for nor an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("unreadable reply: {what}")]
+#[error("reply not understood: {what}")]
 pub struct Unreadable {
     what: String,
 }

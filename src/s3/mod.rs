@@ -40,13 +40,13 @@ pub enum Invalid {
     #[error("an object key has 1 to 1,024 bytes of UTF-8, this one has {0}")]
     Key(usize),
     /// An empty version id or upload id, or one that cannot stand in a header.
-    #[error("an empty or unprintable {0}")]
+    #[error("{0} is empty or has unprintable characters")]
     Id(&'static str),
     /// "Amazon S3 multipart upload limits": 1 to 10,000.
     #[error("a part number is 1 to 10,000, not {0}")]
     PartNumber(u64),
     /// A range that holds no byte.
-    #[error("a byte range from {0} to {1} holds nothing")]
+    #[error("the byte range from {0} to {1} is empty")]
     Range(u64, u64),
     /// A `Content-Range` that cannot be read.
     #[error("`{0}` is not a Content-Range")]
@@ -203,7 +203,7 @@ impl ByteRange {
     /// Bytes `start..end`.
     ///
     /// # Errors
-    /// [`Invalid::Range`] if it holds nothing.
+    /// [`Invalid::Range`] if the object is empty.
     pub fn new(start: u64, end: u64) -> Result<Self, Invalid> {
         if start < end { Ok(Self { start, end }) } else { Err(Invalid::Range(start, end)) }
     }

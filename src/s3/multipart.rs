@@ -301,17 +301,15 @@ mod tests {
     fn an_upload_is_begun_with_a_full_object_checksum() {
         assert_eq!(
             request(&create()),
-            "POST /example-object?uploads=\n\
-             x-amz-checksum-algorithm: CRC64NVME\nx-amz-checksum-type: FULL_OBJECT\n\n"
+            "POST /example-object?uploads=\nx-amz-checksum-algorithm: CRC64NVME\nx-amz-checksum-type: FULL_OBJECT\n\n"
         );
         let mut styled = create();
         styled.style.storage_class = Some("STANDARD_IA".into());
         styled.style.attributes.tags.insert("a".into(), "b c".into());
         assert_eq!(
             request(&styled),
-            "POST /example-object?uploads=\n\
-             x-amz-checksum-algorithm: CRC64NVME\nx-amz-checksum-type: FULL_OBJECT\n\
-             x-amz-storage-class: STANDARD_IA\nx-amz-tagging: a=b%20c\n\n"
+            "POST /example-object?uploads=\nx-amz-checksum-algorithm: CRC64NVME\nx-amz-checksum-type: \
+             FULL_OBJECT\nx-amz-storage-class: STANDARD_IA\nx-amz-tagging: a=b%20c\n\n"
         );
     }
 
@@ -344,8 +342,8 @@ mod tests {
     fn a_part_is_sent_with_its_checksum() {
         assert_eq!(
             request(&part()),
-            "PUT /example-object?partNumber=1&uploadId=a%2Bb%2Fc%3D\n\
-             x-amz-checksum-crc64nvme: rosUhgp5mIg=\n\n123456789"
+            "PUT /example-object?partNumber=1&uploadId=a%2Bb%2Fc%3D\nx-amz-checksum-crc64nvme: \
+             rosUhgp5mIg=\n\n123456789"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Signature Version 4 by `aws-sigv4`, with the settings that S3 wants: keys are not encoded twice, paths not normalised.
+//! Signature Version 4 by `aws-sigv4`, with the settings that S3 wants: keys are not encoded twice, paths not
+//! normalised.
 //!
 //! Payloads are `UNSIGNED-PAYLOAD`: TLS protects them on the way and a checksum header proves them ("Authenticating
 //! requests: using the Authorization header"). Where the checksum follows the bytes, the payload is
@@ -57,8 +58,8 @@ pub(crate) fn sign_unsigned_trailer(
     sign_with_body("s3", method, uri, headers, scope, SignableBody::StreamingUnsignedPayloadTrailer)
 }
 
-/// Signs the POST of a document to another service, by the name that it is signed for. Its path is `/`, so that what S3 wants
-/// of paths makes no difference.
+/// Signs the POST of a document to another service, by the name that it is signed for. Its path is `/`, so that what S3
+/// wants of paths makes no difference.
 ///
 /// # Errors
 /// As [`sign_unsigned_payload`].

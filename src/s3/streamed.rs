@@ -105,10 +105,8 @@ mod tests {
         // "PutObject", x-amz-trailer; "Checking object integrity", trailing checksums.
         assert_eq!(
             request(&part(Form::Trailer)),
-            "PUT /example-object?partNumber=1&uploadId=a%2Bb\n\
-             content-encoding: aws-chunked\n\
-             x-amz-decoded-content-length: 9\n\
-             x-amz-trailer: x-amz-checksum-crc64nvme\n\n"
+            "PUT /example-object?partNumber=1&uploadId=a%2Bb\ncontent-encoding: \
+             aws-chunked\nx-amz-decoded-content-length: 9\nx-amz-trailer: x-amz-checksum-crc64nvme\n\n"
         );
         assert_eq!(part(Form::Trailer).body_length(), 58);
     }

@@ -2,8 +2,9 @@
 //!
 //! "Checking object integrity": an object has one checksum. Of a multipart object it is either that of all bytes
 //! (`FULL_OBJECT`; CRCs only, since those of parts can be combined) or that of the parts' raw checksums one after the
-//! other (`COMPOSITE`, followed by `-` and their number). The composite of MD5s is what a multipart ETag is. SHA512 and the
-//! XXHASH family, which few clients send, are not read: an object that has one of them is one without a stored checksum.
+//! other (`COMPOSITE`, followed by `-` and their number). The composite of MD5s is what a multipart ETag is. SHA512 and
+//! the XXHASH family, which few clients send, are not read: an object that has one of them is one without a stored
+//! checksum.
 
 use crate::s3::crc64::Crc64;
 use crate::s3::etag::ETag;

@@ -111,7 +111,9 @@ impl Operation for ListParts {
         let next = match (page.is_truncated, marker.and_then(|marker| PartNumber::new(marker).ok())) {
             // A marker that does not move on would be followed for ever.
             (true, Some(next)) if Some(next) > self.after => Some(next),
-            (true, _) => return Err(Unreadable::new("a truncated ListParts without a marker that moves on")),
+            (true, _) => {
+                return Err(Unreadable::new("a truncated ListParts reply without a usable marker for the next page"));
+            }
             (false, _) => None,
         };
         Ok(PartPage { parts, next })
@@ -335,11 +337,11 @@ mod tests {
 
     #[test]
     fn parts_carry_the_checksum_they_were_sent_with() {
-        let part = "<Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag><Size>9</Size>\
-            <ChecksumCRC64NVME>rosUhgp5mIg=</ChecksumCRC64NVME></Part>";
+        let part = "<Part><PartNumber>1</PartNumber><ETag>&quot;a&quot;</ETag><Size>9</\
+                    Size><ChecksumCRC64NVME>rosUhgp5mIg=</ChecksumCRC64NVME></Part>";
         let body = format!(
-            "<ListPartsResult><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>\
-             {part}<IsTruncated>false</IsTruncated></ListPartsResult>"
+            "<ListPartsResult><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</\
+             ChecksumType>{part}<IsTruncated>false</IsTruncated></ListPartsResult>"
         );
         let page = reply(&list_parts(None), &head(200, ""), &body).unwrap();
         assert_eq!(page, PartPage { parts: vec![listed(1, 9, "a", Some(CRC))], next: None });
@@ -465,8 +467,8 @@ mod tests {
 
     #[test]
     fn no_uploads_are_a_page_too() {
-        let body = "<ListMultipartUploadsResult><NextKeyMarker/><NextUploadIdMarker></NextUploadIdMarker>\
-            <IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
+        let body = "<ListMultipartUploadsResult><NextKeyMarker/><NextUploadIdMarker></\
+                    NextUploadIdMarker><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>";
         let page = reply(&list_uploads(None), &head(200, ""), body);
         assert_eq!(page, Ok(UploadPage { uploads: Vec::new(), next: None }));
     }

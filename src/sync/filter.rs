@@ -2,8 +2,8 @@
 //!
 //! Pure. "Use of exclude and include filters" of the AWS CLI: everything is included unless a rule says otherwise, and
 //! the last rule that matches wins. Its patterns are those of Python's `fnmatch`: `*` is any run of characters, slashes
-//! too; `?` one character; `[seq]` and `[!seq]` one in or not in a set. Nothing else is special, neither a backslash nor
-//! braces, and every text is a pattern.
+//! too; `?` one character; `[seq]` and `[!seq]` one in or not in a set. Nothing else is special, neither a backslash
+//! nor braces, and every text is a pattern.
 //!
 //! The matching is our own. The glob crates follow shells and gitignore: there `?` is a byte and not a character, `**`
 //! and `^` mean more, and an open bracket is an error.

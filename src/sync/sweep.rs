@@ -1,8 +1,8 @@
 //! Removing what died work has left at a target: uploads that are open, and stages under the reserved prefix.
 //!
 //! Who we are is learnt from the target: an upload is begun under the reserved prefix, looked at in the listing, and
-//! aborted. What is compared is then the initiator as this server spells it, and ages are told by its clock. Each page is
-//! acted on when the next one has been listed, so that a marker still points at something that is there.
+//! aborted. What is compared is then the initiator as this server spells it, and ages are told by its clock. Each page
+//! is acted on when the next one has been listed, so that a marker still points at something that is there.
 
 use crate::engine::decide::reserved;
 use crate::engine::fault::fault_at;
@@ -105,8 +105,8 @@ pub struct Swept {
 /// Sweeps, telling of each thing before it is removed.
 ///
 /// # Cancel safety
-/// Not to be dropped before it is done: our own probe may be left open, which a later sweep finds. It ends by itself, at
-/// its deadline and its grace.
+/// Not to be dropped before it is done: our own probe may be left open, which a later sweep finds. It ends by itself,
+/// at its deadline and its grace.
 pub async fn sweep(sweep: &Sweep, tell: &(dyn Fn(Finding<'_>) + Sync)) -> Swept {
     let work = SweepRun { sweep, tell, probe: Mutex::default(), swept: Mutex::default() };
     let ended = tokio::select! {
@@ -126,9 +126,9 @@ pub async fn sweep(sweep: &Sweep, tell: &(dyn Fn(Finding<'_>) + Sync)) -> Swept 
 /// The fault of a sweep that had to stop.
 fn stopped(why: Stopped) -> Box<Fault> {
     Box::new(match why {
-        Stopped::Deadline => Fault::new("deadline", "the time ran out before everything was swept")
-            .with_hint("What is left is swept the next time."),
-        Stopped::Asked => Fault::new("interrupted", "interrupted before everything was swept"),
+        Stopped::Deadline => Fault::new("deadline", "the time ran out before the sweep was finished")
+            .with_hint("The next sweep continues."),
+        Stopped::Asked => Fault::new("interrupted", "interrupted before the sweep was finished"),
     })
 }
 
@@ -175,7 +175,8 @@ impl SweepRun<'_> {
         self.leave_probe().await?;
         let Some(ours) = ours? else {
             self.note(|swept| {
-                swept.reason = Some("the target does not show who began its uploads, or when: none was touched".into());
+                swept.reason =
+                    Some("the target does not show who started its uploads, or when, so nothing was removed".into());
             });
             return Ok(());
         };
@@ -220,7 +221,12 @@ impl SweepRun<'_> {
             Ok(Err(error)) => *refused(&error),
             Err(_) => Fault::new("deadline", format!("no answer within {:?}", self.sweep.grace)),
         };
-        let message = format!("upload {} of {} was left open: {}", probe.as_str(), at.key, why.message);
+        let message = format!(
+            "the sweep's own test upload {} at {} could not be aborted: {}",
+            probe.as_str(),
+            at.key,
+            why.message
+        );
         Err(Box::new(Fault { message, ..why }))
     }
 

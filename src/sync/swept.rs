@@ -1,8 +1,8 @@
 //! What a sweep may remove: pure.
 //!
-//! An upload that is open may be somebody's work of this hour, or of another tool of the bucket's. So it has to be ours by
-//! what the target itself says about who began it, old by the target's own clock, and named by nobody who would go on
-//! with it; what is not known to be so is left alone.
+//! An upload that is open may be somebody's work of this hour, or of another tool of the bucket's. So it has to be ours
+//! by what the target itself says about who began it, old by the target's own clock, and named by nobody who would go
+//! on with it; what is not known to be so is left alone.
 
 use crate::s3::UploadId;
 use crate::s3::uploads::OpenUpload;
@@ -22,8 +22,8 @@ pub(crate) enum Fate {
     Kept,
 }
 
-/// What becomes of an upload. `ours` is the initiator of an upload that we have begun, `now` the target's time in seconds
-/// since 1970, `kept` what journals name.
+/// What becomes of an upload. `ours` is the initiator of an upload that we have begun, `now` the target's time in
+/// seconds since 1970, `kept` what journals name.
 pub(crate) fn of_upload(upload: &OpenUpload, ours: &str, now: i64, age: Duration, kept: &BTreeSet<UploadId>) -> Fate {
     if upload.initiator.as_deref() != Some(ours) {
         Fate::Foreign

@@ -30,7 +30,7 @@ pub enum Error {
         attempts: u32,
     },
     /// A connection broke, stood still, or said what is no answer.
-    #[error("{operation} lost while {}: {source}", stage.doing())]
+    #[error("{operation}: connection lost while {}: {source}", stage.doing())]
     Lost {
         /// What was sent.
         operation: &'static str,
@@ -48,7 +48,7 @@ pub enum Error {
     #[error("{0}")]
     Keys(KeysError),
     /// The request cannot be put into HTTP.
-    #[error("{operation} cannot be sent: {why}")]
+    #[error("the {operation} request cannot be built: {why}")]
     Unsendable {
         /// What was to be sent.
         operation: &'static str,
@@ -73,10 +73,10 @@ pub enum LostAt {
 impl LostAt {
     fn doing(self) -> &'static str {
         match self {
-            Self::Reused => "waiting on a kept connection",
-            Self::Head => "sending or waiting for the answer",
+            Self::Reused => "waiting for the answer on a reused connection",
+            Self::Head => "sending the request or waiting for the answer",
             Self::Body => "reading the answer",
-            Self::Reading => "understanding the answer",
+            Self::Reading => "interpreting the answer",
         }
     }
 }

@@ -85,7 +85,7 @@ impl<F: Fetch> Keys for CachedKeys<F> {
                 (Ok(fresh), _) => Ok(fresh),
                 // Old ones that still work are better than none; if they do not, their refusal asks for new ones.
                 (Err(error), Some(known)) => {
-                    tracing::warn!(%error, "credentials could not be fetched again; the known ones are used");
+                    tracing::warn!(%error, "credentials could not be refreshed; continuing with the old ones");
                     Ok(known)
                 }
                 (Err(error), None) => Err(error),
@@ -129,7 +129,7 @@ impl Prefetch {
     pub(crate) fn begin(keys: Arc<dyn Keys>) -> Self {
         let task = tokio::spawn(async move {
             if let Err(error) = keys.current().await {
-                tracing::debug!(%error, "keys could not be fetched ahead");
+                tracing::debug!(%error, "the credentials could not be fetched in advance; the first request will try again");
             }
         });
         Self { since: SystemTime::now(), task }

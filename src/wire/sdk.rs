@@ -1,5 +1,5 @@
-//! Our transport for services other than S3: one request, one reply, both small; and as AWS's SDK wants it, so that Secrets
-//! Manager, STS and SSO go over the same sockets, TLS and trust.
+//! Our transport for services other than S3: one request, one reply, both small; and as AWS's SDK wants it, so that
+//! Secrets Manager, STS and SSO go over the same sockets, TLS and trust.
 //!
 //! Who asks signs, retries and times out; here is only what carries one request.
 
@@ -38,7 +38,7 @@ pub(crate) struct Transport(Arc<Pool>);
 #[derive(Debug, Error)]
 pub(crate) enum Uncarried {
     /// It cannot be sent by anybody.
-    #[error("{0} of the request cannot be sent")]
+    #[error("the request's {0} cannot be sent")]
     Unfit(&'static str),
     /// It was lost on its way, or its reply was.
     #[error("no answer: {0}")]

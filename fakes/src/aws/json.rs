@@ -1,4 +1,5 @@
-//! What stand-ins for services that speak JSON share: a listener, the look at a signature's scope, and the frame of a reply.
+//! What stand-ins for services that speak JSON share: a listener, the look at a signature's scope, and the frame of a
+//! reply.
 //!
 //! Signatures are not checked; that one was made for the service is.
 

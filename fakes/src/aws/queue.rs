@@ -1,5 +1,5 @@
-//! A stand-in for SQS: what the function asks of its queue, and nothing of delivering. Tests read what was sent and deliver
-//! it themselves.
+//! A stand-in for SQS: what the function asks of its queue, and nothing of delivering. Tests read what was sent and
+//! deliver it themselves.
 
 use crate::aws::json::{Running, Service, refused};
 use crate::net::authority::Authority;

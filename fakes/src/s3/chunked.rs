@@ -1,9 +1,9 @@
 //! `aws-chunked` bodies without signatures, held to what S3 wants of them.
 //!
-//! s3s decodes them, but takes small chunks, a missing end, and trailers that nobody announced. So the bytes are looked at
-//! on their way to it, and the body breaks where S3 refuses it. The codes are those that versitygw saw AWS answer with
-//! (its issues 1600, 1666, 1683, 1691); chunks of at least 8 KiB are from "Signature calculations for the Authorization
-//! header: transferring payload in multiple chunks".
+//! s3s decodes them, but takes small chunks, a missing end, and trailers that nobody announced. So the bytes are looked
+//! at on their way to it, and the body breaks where S3 refuses it. The codes are those that versitygw saw AWS answer
+//! with (its issues 1600, 1666, 1683, 1691); chunks of at least 8 KiB are from "Signature calculations for the
+//! Authorization header: transferring payload in multiple chunks".
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -150,8 +150,8 @@ fn usual(code: &str) -> (u16, &'static str) {
         ),
         "PermanentRedirect" => (
             301,
-            "The bucket you are attempting to access must be addressed using the specified endpoint. Please send \
-             all future requests to this endpoint.",
+            "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all \
+             future requests to this endpoint.",
         ),
         "PreconditionFailed" => (412, "At least one of the pre-conditions you specified did not hold"),
         "RequestTimeTooSkewed" => (403, "The difference between the request time and the current time is too large."),
@@ -169,8 +169,8 @@ fn usual(code: &str) -> (u16, &'static str) {
         "SlowDown" => (503, "Please reduce your request rate."),
         "TemporaryRedirect" => (
             307,
-            "Please re-send this request to the specified temporary endpoint. Continue to use the original \
-              request endpoint for future requests.",
+            "Please re-send this request to the specified temporary endpoint. Continue to use the original request \
+             endpoint for future requests.",
         ),
         "XAmzContentSHA256Mismatch" => {
             (400, "The provided 'x-amz-content-sha256' header does not match what was computed.")

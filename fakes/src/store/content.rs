@@ -308,7 +308,8 @@ impl Joined {
     }
 }
 
-/// What becomes of each bit of a checksum that so many bytes follow: each bit is the power after that of the next higher.
+/// What becomes of each bit of a checksum that so many bytes follow: each bit is the power after that of the next
+/// higher.
 fn following(length: u64) -> [u64; 64] {
     let mut power = crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, 1 << 63, 0, length);
     let mut bits = [0; 64];

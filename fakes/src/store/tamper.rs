@@ -1,4 +1,5 @@
-//! What only a test can do to a store, behind the back of everybody who speaks S3 to it, and the record of what was written.
+//! What only a test can do to a store, behind the back of everybody who speaks S3 to it, and the record of what was
+//! written.
 
 use crate::store::attributes::Attributes;
 use crate::store::content::{Checksum, Content};
@@ -8,7 +9,8 @@ use crate::store::state::State;
 use std::sync::Arc;
 
 impl Store {
-    /// Begins a record of all that is written from now on, objects with their bytes, and hands over the one that there was.
+    /// Begins a record of all that is written from now on, objects with their bytes, and hands over the one that there
+    /// was.
     pub fn record(&self) -> Vec<Record> {
         self.state().record.replace(Vec::new()).unwrap_or_default()
     }

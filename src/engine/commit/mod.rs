@@ -69,14 +69,14 @@ pub(crate) async fn prove_target(
         return Ok(TargetState { etag, proofs: answered });
     }
     let Some(head) = head(job, notes).await? else {
-        return Err(Stop::replaced("the target was removed as soon as it was written"));
+        return Err(Stop::replaced("the target object was deleted by somebody else right after it was written"));
     };
     if head.size != sent.size {
-        return Err(Stop::replaced("the target was replaced as soon as it was written"));
+        return Err(Stop::replaced("the target object was replaced by somebody else right after it was written"));
     }
     let proofs = verify::target(sent, &head.etag, head.crc).map_err(|mismatch| integrity_stop(&mismatch))?;
     if proofs.is_empty() {
-        notes.note("the target shows neither an ETag made of MD5 nor a CRC64NVME, so its content is not proven");
+        notes.note("NOT PROVEN: the target shows neither an MD5 ETag nor a CRC64NVME checksum");
     }
     Ok(TargetState { etag: head.etag, proofs })
 }
@@ -158,7 +158,7 @@ impl CommitCondition {
         }
         // The one who changed the target may have copied what the source has become since.
         if source::look_again(job, notes, source).await? != SourceNow::Same {
-            return Err(Stop::replaced("the source was replaced while the target was written by somebody else"));
+            return Err(Stop::replaced("the source object changed, and somebody else wrote the target meanwhile"));
         }
         self.now = next;
         Ok(Resolution::Retry)

@@ -41,7 +41,7 @@ impl PutRequest {
     ) -> Self {
         let etags = expected_etags(job, seen);
         let made = sealed.digests();
-        let checksum = checksum::by_put(source, made, etags);
+        let checksum = checksum::for_put(source, made, etags);
         let keeps_etag = made.md5.is_some_and(|md5| ETag::of_content(md5).proves_same_content(&source.etag));
         let mut style = options_with(job, source, keeps_etag, seen, etags, Some(made.crc));
         if checksum::tells_content(checksum) {
@@ -50,8 +50,8 @@ impl PutRequest {
         Self { condition: CommitCondition::new(condition), checksum, style }
     }
 
-    /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given took
-    /// the place of the one that proves them. Once for each target.
+    /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given
+    /// took the place of the one that proves them. Once for each target.
     fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
         commit::learn_etag_kind(job, &etag);
         self.checksum = Checksum::Crc64Nvme(sent.crc);
@@ -122,8 +122,8 @@ pub(crate) async fn put(
     }
 }
 
-/// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows from
-/// both sides, and not from what this process has learned.
+/// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows
+/// from both sides, and not from what this process has learned.
 pub(crate) fn object_options(
     job: &Job,
     source: &ObjectHead,
@@ -133,8 +133,8 @@ pub(crate) fn object_options(
     options_with(job, source, keeps_etag, seen, configured_etags(job, seen), None)
 }
 
-/// What the new object is given. The source is recorded where a second look could not show otherwise that the target has
-/// its content: neither by an ETag that will be the same nor by a checksum that both sides store.
+/// What the new object is given. The source is recorded where a second look could not show otherwise that the target
+/// has its content: neither by an ETag that will be the same nor by a checksum that both sides store.
 fn options_with(
     job: &Job,
     source: &ObjectHead,
@@ -175,8 +175,8 @@ fn tags_go_apart(source: &ObjectHead) -> bool {
     !source.attributes.tags.is_empty() && source.attributes.header_bytes() > ATTRIBUTES_LIMIT
 }
 
-/// Gives the target its tags after it was written, where they did not fit the head of that request. What is there between
-/// the two lacks them; if the second never comes, the next look finds the difference.
+/// Gives the target its tags after it was written, where they did not fit the head of that request. What is there
+/// between the two lacks them; if the second never comes, the next look finds the difference.
 ///
 /// # Cancel safety
 /// Whether the tags were written is unknown.
@@ -196,7 +196,7 @@ pub(crate) async fn put_tags(job: &Job, notes: &Notes, source: &ObjectHead) -> R
     match answer {
         Ok(()) => Ok(()),
         Err(error) if error.class() == Class::Missing => {
-            Err(Stop::replaced("the target was removed before it had its tags"))
+            Err(Stop::replaced("the target object was deleted by somebody else before its tags were set"))
         }
         Err(error) => Err(fault_at(Side::Target, &error).into()),
     }

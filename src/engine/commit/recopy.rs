@@ -1,12 +1,13 @@
-//! An object whose content is at the target already, and whose headers, metadata or tags are not: it is copied onto itself,
-//! and no byte of it crosses.
+//! An object whose content is at the target already, and whose headers, metadata or tags are not: it is copied onto
+//! itself, and no byte of it crosses.
 //!
 //! Only content that is proven equal, by ETag or checksum, is left where it is; what our own record says of it is not
 //! enough. The copy is made under the condition that the target still is what was seen, on both of its sides. Its ETag
 //! stays: one CopyObject makes the ETag of a single PUT, so an object of parts is copied part by part within its own
-//! boundaries. With the ETag preserved on demand these are the source's, and an object that was once sent otherwise gets
-//! the source's ETag by the same way. Tags have an operation of their own (PutObjectTagging) that takes no condition, so they
-//! go with the copy too. Objects that go by PUT first, at most 64 KiB, are sent again: that costs what the question does.
+//! boundaries. With the ETag preserved on demand these are the source's, and an object that was once sent otherwise
+//! gets the source's ETag by the same way. Tags have an operation of their own (PutObjectTagging) that takes no
+//! condition, so they go with the copy too. Objects that go by PUT first, at most 64 KiB, are sent again: that costs
+//! what the question does.
 //!
 //! A server that refuses such copies is sent the bytes.
 
@@ -125,8 +126,8 @@ struct SelfCopy<'a> {
 }
 
 impl Context<'_> {
-    /// Copies the object at the target onto itself; `None` if its bytes have to be sent after all, which nothing stands in
-    /// the way of.
+    /// Copies the object at the target onto itself; `None` if its bytes have to be sent after all, which nothing stands
+    /// in the way of.
     ///
     /// # Cancel safety
     /// An upload is left to [`Work::leave`]; whether the copy was carried out is unknown.
@@ -224,7 +225,7 @@ impl Context<'_> {
                         let proofs =
                             verify::target(&sent, &written.etag, None).map_err(|mismatch| integrity_stop(&mismatch))?;
                         if proofs.is_empty() {
-                            notes.note("the target's ETag has become opaque, so its content is not proven");
+                            notes.note("the target's ETag is no longer an MD5 (KMS), so its content is not proven");
                         }
                         TargetState { etag: written.etag, proofs }
                     }
@@ -252,7 +253,7 @@ impl Context<'_> {
             // A condition that holds was refused: this server reads it in another way.
             Class::Refused | Class::Precondition | Class::Missing if as_it_was => Ok(self.send_instead(&error)),
             Class::Precondition | Class::Missing | Class::Refused => {
-                Err(Stop::replaced("the target was changed while it was copied onto itself"))
+                Err(Stop::replaced("the target object was changed by somebody else while its metadata was updated"))
             }
             Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Target, &error).into()),
         }
@@ -275,9 +276,9 @@ impl Context<'_> {
                 return match error.class() {
                     Class::Refused => Ok(self.send_instead(&error)),
                     Class::Transient if error.is_unreadable() => Ok(self.send_instead(&error)),
-                    Class::Missing | Class::Precondition => {
-                        Err(Stop::replaced("the target was changed while it was copied onto itself"))
-                    }
+                    Class::Missing | Class::Precondition => Err(Stop::replaced(
+                        "the target object was changed by somebody else while its metadata was updated",
+                    )),
                     Class::Throttled | Class::Transient | Class::Ambiguous => {
                         Err(fault_at(Side::Target, &error).into())
                     }
@@ -289,7 +290,9 @@ impl Context<'_> {
         let named = part_copies::named(&copied).zip(part_copies::crc(&copied)).filter(|_| is_wanted);
         let Some((named, crc)) = named else {
             self.uploads.clean_up(job, notes).await;
-            notes.note("a copy of the target onto itself did not come out as it was, so its bytes were sent");
+            notes.note(
+                "updating the metadata at the target did not give the expected object, so the bytes were sent again",
+            );
             return Ok(None);
         };
         if let Some(known) = recopy.crc.filter(|known| *known != crc) {
@@ -311,7 +314,7 @@ impl Context<'_> {
     }
 
     fn send_instead(&self, error: &Error) -> Option<Committed> {
-        self.notes.note(format!("the bytes were sent, because a copy at the target was refused: {error}"));
+        self.notes.note(format!("the target refused to copy its own object, so the bytes were sent again: {error}"));
         None
     }
 }

@@ -1,7 +1,7 @@
 //! Removing what the target has of a source that is gone.
 //!
-//! Whether it is gone was believed by a GET; here it is asked once more between the look at the target and the delete, so
-//! that the ETag which the delete is bound to was seen while the source was still gone.
+//! Whether it is gone was believed by a GET; here it is asked once more between the look at the target and the delete,
+//! so that the ETag which the delete is bound to was seen while the source was still gone.
 
 use crate::engine::commit::{MAX_DECISIONS, learn_etag_form};
 use crate::engine::decide::{PriorDelete, Removal, removal};
@@ -54,7 +54,7 @@ pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Stop> {
             (Removal::Remove(etag), None) => etag,
         };
         if !source::is_gone(job, notes).await? {
-            return Err(Stop::replaced("the source was written again before the target was removed"));
+            return Err(Stop::replaced("the source object was written again before the target was deleted"));
         }
         let operation = DeleteObject {
             bucket: job.target.bucket.clone(),
@@ -75,7 +75,7 @@ pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Stop> {
     }
     Err(match before {
         Some(FailedDelete { error, .. }) => fault_at(Side::Target, &error).into(),
-        None => Stop::replaced("the target came and went while it was looked at"),
+        None => Stop::replaced("the target object kept changing while it was to be deleted"),
     })
 }
 

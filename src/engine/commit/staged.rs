@@ -1,11 +1,12 @@
 //! An object that keeps the source's ETag although its own pieces are too large to be sent: by way of stages.
 //!
-//! Its bytes cross in small parts, as many at a time as the path bears and none larger than the budget, to stages under the
-//! reserved prefix; S3 then copies them under the source's boundaries. Nothing wrong is committed: each piece is held
-//! against its MD5 and checksum as ever, each stage is completed with its checksum, each copied part against the checksum
-//! of the pieces that make it, and *before* the last write the whole against the source's stored checksum, or, of parts,
-//! the ETag that the copied parts make against the source's ETag. An object of a single PUT without a stored checksum shows
-//! its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the source's ETag.
+//! Its bytes cross in small parts, as many at a time as the path bears and none larger than the budget, to stages under
+//! the reserved prefix; S3 then copies them under the source's boundaries. Nothing wrong is committed: each piece is
+//! held against its MD5 and checksum as ever, each stage is completed with its checksum, each copied part against the
+//! checksum of the pieces that make it, and *before* the last write the whole against the source's stored checksum, or,
+//! of parts, the ETag that the copied parts make against the source's ETag. An object of a single PUT without a stored
+//! checksum shows its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the
+//! source's ETag.
 
 use crate::engine::commit::put;
 use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
@@ -81,16 +82,16 @@ impl Context<'_> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stage.pieces.len());
         let made = self.stage(head, stage).await?;
-        let mut tally = StagedTotals::new();
-        tally.add(&made);
-        let whole = Expected::of_parts(&tally.digests);
+        let mut totals = StagedTotals::new();
+        totals.add(&made);
+        let whole = Expected::of_parts(&totals.digests);
         let own = if head.crc.is_some() { None } else { self.proof_copy(&made.from).await? };
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
         let style = put::object_options(job, head, made.all_md5, wanted.seen);
         let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let committed = self.copy_whole(wanted, made.from, &sent, &style).await?;
         self.tag_apart(head, &committed).await?;
-        Ok(self.finished(head, committed, source_proofs, &tally).await)
+        Ok(self.finished(head, committed, source_proofs, &totals).await)
     }
 
     /// An object of parts: stage by stage, each copied under the source's boundaries and removed before the next.
@@ -100,7 +101,7 @@ impl Context<'_> {
     pub(crate) async fn staged_parts(&self, wanted: &PendingWrite<'_>, stages: &[Stage]) -> Result<Applied, Stop> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stages.iter().map(|stage| stage.pieces.len()).sum());
-        let mut tally = StagedTotals::new();
+        let mut totals = StagedTotals::new();
         let mut copied: Vec<CopiedPart> = Vec::new();
         let mut begun: Option<(UploadId, ObjectOptions)> = None;
         for stage in stages {
@@ -115,10 +116,10 @@ impl Context<'_> {
             };
             copied.extend(self.copy_stage(upload, stage, &made).await?);
             self.stages.remove(job, &self.notes).await;
-            tally.add(&made);
+            totals.add(&made);
         }
         let (upload, style) = begun.ok_or_else(|| Fault::new("internal", "an object without a stage"))?;
-        let whole = Expected::of_parts(&tally.digests);
+        let whole = Expected::of_parts(&totals.digests);
         let own = part_copies::etag(&copied);
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
         let parts = part_copies::named(&copied).ok_or_else(|| Fault::new("internal", "a part without a checksum"))?;
@@ -128,7 +129,7 @@ impl Context<'_> {
             Completion { source: head, upload: &upload, parts: &parts, sent: &sent, condition, style: &style };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
         self.tag_apart(head, &committed).await?;
-        Ok(self.finished(head, committed, source_proofs, &tally).await)
+        Ok(self.finished(head, committed, source_proofs, &totals).await)
     }
 
     fn warm(&self, pieces: usize) {
@@ -139,8 +140,8 @@ impl Context<'_> {
 
     async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<StagedObject, Stop> {
         let mut job = self.stages.name(self.job)?;
-        // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be resident
-        // beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
+        // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be
+        // resident beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
         if let Buffering::Auto(_) | Buffering::Fitting = job.options.buffering {
             job.options.buffering = Buffering::Auto(u64::MAX);
         }
@@ -164,7 +165,9 @@ impl Context<'_> {
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
             job.target.client.quirks().expect_opaque_etags();
-            return Err(Stop::replaced("the target was found to make opaque ETags, so nothing is gained by a stage"));
+            return Err(Stop::replaced(
+                "the target's ETags are not MD5s (KMS), so the source's ETag cannot be preserved",
+            ));
         }
         let (digests, named) = (sent.digests(), sent.completed_parts());
         let made = Expected::of_parts(&digests);
@@ -205,7 +208,7 @@ impl Context<'_> {
         let copied = copy_parts(self.job, &self.notes, upload, (&made.from, stage.bytes()), &copies).await?;
         let mut copied = copied.map_err(|error| match error.class() {
             Class::Missing | Class::Precondition => {
-                Stop::replaced("a stage or the upload was removed by somebody else")
+                Stop::replaced("a temporary object or the upload was removed by somebody else")
             }
             Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => {
                 fault_at(Side::Target, &error).into()
@@ -287,7 +290,7 @@ impl Context<'_> {
                 }
                 // What is missing is not the target, which is as it was.
                 Resolution::Retry if is_missing && condition.now == before => {
-                    return Err(Stop::replaced("a stage was removed by somebody else"));
+                    return Err(Stop::replaced("a temporary object was removed by somebody else"));
                 }
                 Resolution::Retry => {}
             }
@@ -300,25 +303,27 @@ impl Context<'_> {
         head: &ObjectHead,
         committed: Committed,
         mut source_proofs: Vec<Proof>,
-        tally: &StagedTotals,
+        totals: &StagedTotals,
     ) -> Applied {
         self.stages.remove(self.job, &self.notes).await;
         if let Committed::Written(at_target) = &committed {
             if at_target.etag.proves_same_content(&head.etag) {
                 source_proofs.push(Proof::SourceETag);
             } else {
-                self.notes.note("the target's encryption makes its ETags opaque: the source's could not be kept");
+                self.notes.note(
+                    "the source's ETag was not preserved: the target is encrypted with KMS, where ETags are not MD5s",
+                );
             }
         }
         if let Committed::Written(_) = &committed {
-            let lengths = tally.digests.iter().map(|piece| piece.length).collect();
+            let lengths = totals.digests.iter().map(|piece| piece.length).collect();
             notes::note(&self.notes, head, &Plan::Parts(Layout::Uneven(lengths)), None);
         }
-        let pieces = u32::try_from(tally.digests.len()).unwrap_or(u32::MAX);
-        let mut enforced = self.applied(head, committed, source_proofs, pieces, tally.kind);
-        if tally.all_md5 && enforced.outcome == crate::engine::report::Outcome::Copied {
-            enforced.at_target.proofs.push(Proof::PartMd5);
+        let pieces = u32::try_from(totals.digests.len()).unwrap_or(u32::MAX);
+        let mut applied = self.applied(head, committed, source_proofs, pieces, totals.kind);
+        if totals.all_md5 && applied.outcome == crate::engine::report::Outcome::Copied {
+            applied.at_target.proofs.push(Proof::PartMd5);
         }
-        enforced
+        applied
     }
 }

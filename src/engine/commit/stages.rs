@@ -1,9 +1,9 @@
-//! Stages at the target: objects of ours under the reserved prefix, of which others are put together, and which are gone
-//! when that is done, whatever way it was done or cut off.
+//! Stages at the target: objects of ours under the reserved prefix, of which others are put together, and which are
+//! gone when that is done, whatever way it was done or cut off.
 //!
-//! A stage is written down before anything of it is begun. It has a name that nobody else has, so whatever is under it is
-//! ours; it is removed by version where the target has versions, so that not even a marker stays. What a process that died
-//! left behind is a sweep's, which finds it under the prefix by its age.
+//! A stage is written down before anything of it is begun. It has a name that nobody else has, so whatever is under it
+//! is ours; it is removed by version where the target has versions, so that not even a marker stays. What a process
+//! that died left behind is a sweep's, which finds it under the prefix by its age.
 
 use crate::engine::decide::reserved::PREFIX;
 use crate::engine::fault::Stop;
@@ -21,7 +21,8 @@ use crate::wire::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, timeout_at};
 
-/// How often a stage is looked for and removed: once, and once for each version that a Complete carried out twice has made.
+/// How often a stage is looked for and removed: once, and once for each version that a Complete carried out twice has
+/// made.
 const REMOVALS: u32 = 4;
 
 #[derive(Default)]
@@ -54,7 +55,9 @@ impl Stages {
     pub(crate) async fn remove(&self, job: &Job, notes: &Notes) {
         for key in self.left() {
             if let Err(error) = remove(job, &key).await {
-                notes.note_permanent(format!("stage {key} could not be removed: {error}"));
+                notes.note_permanent(format!(
+                    "temporary object {key} could not be removed, a sweep will remove it: {error}"
+                ));
             }
             self.left.lock().unwrap_or_else(PoisonError::into_inner).retain(|left| *left != key);
         }
@@ -71,7 +74,10 @@ impl Stages {
         self.uploads.clean_up(&at_stage, notes).await;
         if timeout_at(until, self.remove(job, notes)).await.is_err() {
             for key in self.left() {
-                notes.note_permanent(format!("stage {key} could not be removed within {:?}", job.grace));
+                notes.note_permanent(format!(
+                    "temporary object {key} could not be removed within {:?}; a sweep will remove it",
+                    job.grace
+                ));
             }
         }
     }
@@ -103,6 +109,6 @@ async fn remove(job: &Job, key: &Key) -> Result<(), Error> {
             Ok(()) | Err(_) => {}
         }
     }
-    let alive = std::io::Error::other("it is still there");
+    let alive = std::io::Error::other("it was deleted several times but is still there");
     Err(Error::body(alive))
 }

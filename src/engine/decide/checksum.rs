@@ -1,9 +1,9 @@
 //! Which checksum the target is given: our CRC64NVME, or the source's own kind where no proof is lost by it: pure.
 //!
-//! An object has one checksum ("Checking object integrity"), and a write names one. The target's content is proven by its
-//! ETag or by the CRC64NVME that S3 computed. So the source's own kind is given where the ETag is going to be the proof: in
-//! one PUT to where ETags are MD5s. What goes in parts keeps the CRC64NVME, by which its parts can be told again and the
-//! whole is checked when it is put together.
+//! An object has one checksum ("Checking object integrity"), and a write names one. The target's content is proven by
+//! its ETag or by the CRC64NVME that S3 computed. So the source's own kind is given where the ETag is going to be the
+//! proof: in one PUT to where ETags are MD5s. What goes in parts keeps the CRC64NVME, by which its parts can be told
+//! again and the whole is checked when it is put together.
 
 use crate::engine::decide::plan::Plan;
 use crate::s3::checksum::Digests;
@@ -20,7 +20,7 @@ pub(crate) enum TargetETags {
 }
 
 /// What a single PUT names. The digests are held against the source already.
-pub(crate) fn by_put(source: &ObjectHead, made: &Digests, etags: TargetETags) -> Checksum {
+pub(crate) fn for_put(source: &ObjectHead, made: &Digests, etags: TargetETags) -> Checksum {
     let own = source.stored.filter(|stored| stored.parts.is_none() && source.crc.is_none()).map(|stored| stored.sum);
     match etags {
         TargetETags::Digests if own.is_some() && own == made.sum => {
@@ -31,36 +31,38 @@ pub(crate) fn by_put(source: &ObjectHead, made: &Digests, etags: TargetETags) ->
 }
 
 /// The checksum of the source's that the target was not given, as reports name it, and why.
-pub(crate) fn left_behind(
+pub(crate) fn not_carried(
     source: &ObjectHead,
     plan: &Plan,
-    given: Option<Checksum>,
+    chosen: Option<Checksum>,
 ) -> Option<(&'static str, &'static str)> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
-    let reason = match (plan, given) {
+    let reason = match (plan, chosen) {
         (_, Some(Checksum::Other(_))) => return None,
-        (Plan::Parts(_), _) => "an object has one checksum, and what goes in parts is proven by its CRC64NVME",
-        (Plan::Put { .. }, _) if stored.parts.is_some() => "it is of parts, and the target's object was sent as one",
+        (Plan::Parts(_), _) => "S3 stores one checksum per object; a multipart upload stores CRC64NVME",
+        (Plan::Put { .. }, _) if stored.parts.is_some() => {
+            "the source's checksum is of its parts, and the target's object was sent in one PUT"
+        }
         (Plan::Put { .. }, _) => {
-            "an object has one checksum, and where ETags are opaque its content is proven by its CRC64NVME"
+            "S3 stores one checksum per object; under KMS the ETag proves nothing, so CRC64NVME is stored"
         }
     };
     Some((name(&stored.sum), reason))
 }
 
 /// Whether a second look will find by the checksum alone that the target has the source's content.
-pub(crate) fn tells_content(given: Checksum) -> bool {
-    match given {
+pub(crate) fn tells_content(chosen: Checksum) -> bool {
+    match chosen {
         Checksum::Crc64Nvme(_) => false,
         Checksum::Other(sum) => sum.algorithm().tells_content(),
     }
 }
 
 /// Whether a written object's checksum took the place of the only one that could prove it.
-pub(crate) fn hides_proof(given: Checksum, etag: &ETag) -> bool {
+pub(crate) fn hides_proof(chosen: Checksum, etag: &ETag) -> bool {
     // Where no ETag was answered, the target is asked for it, and what it shows is reported.
     let is_proof = matches!(etag.kind(), ETagKind::ContentMd5(_)) || etag.as_str().is_empty();
-    matches!(given, Checksum::Other(_)) && !is_proof
+    matches!(chosen, Checksum::Other(_)) && !is_proof
 }
 
 fn name(sum: &Sum) -> &'static str {
@@ -95,11 +97,11 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let (made, sum) = (digests(algorithm), Sum::of(algorithm, b"a"));
             let source = source(Stored::full(sum));
-            assert_eq!(by_put(&source, &made, TargetETags::Digests), Checksum::Other(sum));
-            assert_eq!(left_behind(&source, &PUT, Some(Checksum::Other(sum))), None);
-            assert_eq!(by_put(&source, &made, TargetETags::Opaque), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(for_put(&source, &made, TargetETags::Digests), Checksum::Other(sum));
+            assert_eq!(not_carried(&source, &PUT, Some(Checksum::Other(sum))), None);
+            assert_eq!(for_put(&source, &made, TargetETags::Opaque), Checksum::Crc64Nvme(made.crc));
             let stores_both = ObjectHead { crc: Some(made.crc), ..source };
-            assert_eq!(by_put(&stores_both, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(for_put(&stores_both, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
         }
     }
 
@@ -117,7 +119,7 @@ mod tests {
     fn what_was_not_computed_or_is_another_value_is_not_given() {
         let other = source(Stored::full(Sum::of(Algorithm::Sha256, b"b")));
         for made in [Digests::of(b"a"), digests(Algorithm::Sha256), digests(Algorithm::Crc32)] {
-            assert_eq!(by_put(&other, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
+            assert_eq!(for_put(&other, &made, TargetETags::Digests), Checksum::Crc64Nvme(made.crc));
         }
     }
 
@@ -127,7 +129,7 @@ mod tests {
         let (full, composite) = (Stored::full(Sum::Crc32C(1)), Stored { sum: Sum::Sha1([0; 20]), parts: Some(2) });
         let parts = Plan::Parts(Layout::Even { part: 1, size: 1 });
         let check = |stored, plan, name, why| {
-            let (attribute, reason) = left_behind(&source(stored), plan, ours).unwrap();
+            let (attribute, reason) = not_carried(&source(stored), plan, ours).unwrap();
             assert_eq!(attribute, name);
             assert!(reason.contains(why), "{reason}");
         };
@@ -135,6 +137,6 @@ mod tests {
         check(full, &parts, "checksum-crc32c", "in parts");
         check(composite, &PUT, "checksum-sha1", "of parts");
         check(composite, &parts, "checksum-sha1", "in parts");
-        assert_eq!(left_behind(&head(1, "a", Encryption::None, Some(Crc64::EMPTY)), &PUT, ours), None);
+        assert_eq!(not_carried(&head(1, "a", Encryption::None, Some(Crc64::EMPTY)), &PUT, ours), None);
     }
 }

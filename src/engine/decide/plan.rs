@@ -1,4 +1,5 @@
-//! How an object is cut for the target: a pure function of its size, the source's own layout, the ETag mode and a table.
+//! How an object is cut for the target: a pure function of its size, the source's own layout, the ETag mode and a
+//! table.
 //!
 //! Never of memory, window or a measured rate: another invocation must arrive at the same parts. Limits are those of
 //! "Amazon S3 multipart upload limits".
@@ -15,8 +16,9 @@ pub const OBJECT_MAX: u64 = PARTS_MAX * PART_MAX;
 
 const PARTS_MAX: u64 = PartNumber::MAX as u64;
 
-/// Where one way of sending ends and the next begins, in bytes. [`Table::V1`] is the one that objects are sent by; a server
-/// whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few bytes.
+/// Where one way of sending ends and the next begins, in bytes. [`Table::V1`] is the one that objects are sent by; a
+/// server whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartSizeTable {
     /// Up to here the conditional PUT goes first, without a look at the target.
@@ -65,7 +67,7 @@ impl std::str::FromStr for EtagMode {
             "auto" => Ok(Self::Auto),
             "preserve" => Ok(Self::Preserve),
             "any" => Ok(Self::Any),
-            _ => Err(format!("`{text}` is not auto, preserve or any")),
+            _ => Err(format!("`{text}` is none of auto, preserve, any")),
         }
     }
 }
@@ -189,10 +191,10 @@ pub enum Unplannable {
     #[error("an object of {0} bytes is larger than S3's largest of {OBJECT_MAX}")]
     TooLarge(u64),
     /// A part size that S3 does not take.
-    #[error("parts of {0} bytes are outside S3's 5 MiB to 5 GiB")]
+    #[error("a part size of {0} bytes is not allowed: S3 takes 5 MiB to 5 GiB")]
     PartSize(u64),
     /// A part size that makes too many parts.
-    #[error("parts of {0} bytes make more than 10,000 parts; this object needs parts of at least {1} bytes")]
+    #[error("with a part size of {0} bytes this object has more than 10,000 parts; use at least {1} bytes, or auto")]
     TooManyParts(u64, u64),
     /// The source's layout cannot be sent, or is not known.
     #[error("the source's ETag cannot be preserved: {0}")]
@@ -233,13 +235,13 @@ fn preserved(table: &PartSizeTable, size: u64, source: &SourceLayout) -> Result<
         SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
         SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
         SourceLayout::Parts(layout) if layout.makes(size, table) => Ok(Plan::Parts(layout.clone())),
-        SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not take parts of the source's lengths")),
-        SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not say how it was put together")),
+        SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not accept parts of the source's sizes")),
+        SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not show its part sizes")),
     }
 }
 
-/// By version 1 of the table: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards connections,
-/// up to 10,000 of them; then as small as 10,000 allow, in whole MiB.
+/// By version 1 of the table: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards
+/// connections, up to 10,000 of them; then as small as 10,000 allow, in whole MiB.
 fn by_table(table: &PartSizeTable, size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
     let needed = size.div_ceil(PARTS_MAX).div_ceil(table.step) * table.step;
     let part = match part_size {
@@ -253,8 +255,8 @@ fn by_table(table: &PartSizeTable, size: u64, part_size: Option<u64>) -> Result<
     Ok(Plan::Parts(Layout::Even { part, size }))
 }
 
-/// The layout that a count of parts and the lengths of the first and the last suggest, if all between can be equal to the
-/// first. Otherwise the parts' own lengths have to be asked for.
+/// The layout that a count of parts and the lengths of the first and the last suggest, if all between can be equal to
+/// the first. Otherwise the parts' own lengths have to be asked for.
 pub(crate) fn even_layout(size: u64, count: u16, first: u64, last: u64) -> Option<Layout> {
     let others = first.checked_mul(u64::from(count).checked_sub(1)?)?;
     let fits = (1..=first).contains(&last) && others.checked_add(last) == Some(size);

@@ -80,8 +80,8 @@ pub(crate) fn carried(attributes: &Attributes) -> Attributes {
     carried
 }
 
-/// The attributes to write where a second look could not show sameness otherwise: with a record of the source, unless it
-/// would pass S3's limit.
+/// The attributes to write where a second look could not show sameness otherwise: with a record of the source, unless
+/// it would pass S3's limit.
 pub(crate) fn with_record(source: &ObjectHead, crc: Option<Crc64>) -> Attributes {
     let plain = carried(&source.attributes);
     let mut recorded = plain.clone();
@@ -95,8 +95,8 @@ pub(crate) fn with_record(source: &ObjectHead, crc: Option<Crc64>) -> Attributes
     if recorded.metadata_bytes() <= METADATA_LIMIT { recorded } else { plain }
 }
 
-/// Whether an object has the headers and metadata that were sent; tags are not in a HEAD, and are asked for apart where the
-/// source's content is there.
+/// Whether an object has the headers and metadata that were sent; tags are not in a HEAD, and are asked for apart where
+/// the source's content is there.
 pub(crate) fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
     let bare = |attributes: &Attributes| Attributes { tags: Default::default(), ..carried(attributes) };
     bare(written).agree(&bare(seen))

@@ -1,9 +1,10 @@
 //! Which objects reach the target by way of a stage so that they keep the source's ETag, and how: pure.
 //!
-//! An ETag is made of the source's own boundaries. Where these make pieces that are too large to be sent as they are, the
-//! bytes are sent in small parts to stages, objects of ours at the target, and S3 puts the object together from them
-//! without a byte crossing: by one CopyObject, whose copy has the ETag of a single PUT, or by UploadPartCopy with the
-//! source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every plan.
+//! An ETag is made of the source's own boundaries. Where these make pieces that are too large to be sent as they are,
+//! the bytes are sent in small parts to stages, objects of ours at the target, and S3 puts the object together from
+//! them without a byte crossing: by one CopyObject, whose copy has the ETag of a single PUT, or by UploadPartCopy with
+//! the source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every
+//! plan.
 
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, PartSizeTable, SourceLayout, Unplannable};
 use crate::s3::ByteRange;
@@ -23,9 +24,9 @@ pub struct StagingLimits {
 }
 
 impl StagingLimits {
-    /// One PUT and one part as they are without preserving: more than one connection of a lossy path moves in minutes, or
-    /// a small function holds. Pieces of the table's smallest parts. A stage is at most what one CopyObject takes; it is
-    /// removed before the next is begun, so that no more than 5 GiB are stored twice.
+    /// One PUT and one part as they are without preserving: more than one connection of a lossy path moves in minutes,
+    /// or a small function holds. Pieces of the table's smallest parts. A stage is at most what one CopyObject
+    /// takes; it is removed before the next is begun, so that no more than 5 GiB are stored twice.
     pub(crate) fn of(table: &PartSizeTable) -> Self {
         Self { put: table.single_put, part: table.kept_part, piece: table.part_min, stage: PART_MAX }
     }
@@ -76,8 +77,8 @@ pub(crate) enum Target {
     Opaque,
 }
 
-/// Decides the way of an object. Where the ETag cannot be kept, because the source's is opaque or the target's will be, an
-/// object that would have to be staged for it goes like any other.
+/// Decides the way of an object. Where the ETag cannot be kept, because the source's is opaque or the target's will be,
+/// an object that would have to be staged for it goes like any other.
 ///
 /// # Errors
 /// [`Unplannable::NotPreservable`] for layouts that S3 takes from nobody.
@@ -116,7 +117,7 @@ pub(crate) fn route(
         }
         SourceLayout::Single | SourceLayout::Unknown => {
             crate::engine::decide::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
-            let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("it holds nothing"))?;
+            let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("the object is empty"))?;
             Ok(Route::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
         }
     }
@@ -144,8 +145,8 @@ fn stages(own: &Layout, limits: StagingLimits) -> Vec<Stage> {
     stages
 }
 
-/// Cuts a range into pieces of nearly the same size, none below `smallest` unless the range itself is. Cut at the source's
-/// boundaries, they tell the checksum of each of its parts.
+/// Cuts a range into pieces of nearly the same size, none below `smallest` unless the range itself is. Cut at the
+/// source's boundaries, they tell the checksum of each of its parts.
 fn pieces(range: ByteRange, smallest: u64) -> Vec<ByteRange> {
     let count = (range.bytes() / smallest.max(1)).max(1);
     let (length, longer) = (range.bytes() / count, range.bytes() % count);

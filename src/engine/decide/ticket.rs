@@ -1,8 +1,9 @@
 //! What it takes to go on with an upload in another invocation or another process: pure.
 //!
 //! An upload is resumed by its ticket and never found by listing: what Create froze, headers and tags, is shown by no
-//! listing, so an upload without a ticket is not ours to finish. A ticket that does not hold any more costs an abort and a
-//! copy from the start, never a wrong object: its parts are of a state of the source that is gone, or of another cut.
+//! listing, so an upload without a ticket is not ours to finish. A ticket that does not hold any more costs an abort
+//! and a copy from the start, never a wrong object: its parts are of a state of the source that is gone, or of another
+//! cut.
 
 use crate::engine::decide::plan::Layout;
 use crate::s3::UploadId;
@@ -22,8 +23,8 @@ pub struct Ticket {
     pub pin: SourcePin,
     /// How it is cut.
     pub layout: Layout,
-    /// What had to hold at the target when it was begun. It is decided anew before the upload is completed; that it was
-    /// another one is worth a line in the log.
+    /// What had to hold at the target when it was begun. It is decided anew before the upload is completed; that it
+    /// was another one is worth a line in the log.
     pub condition: Precondition,
 }
 
@@ -62,8 +63,8 @@ impl Ticket {
     }
 }
 
-/// A digest of all that an upload was begun with. Each text is preceded by its length, so that no two lists of texts are
-/// the same bytes.
+/// A digest of all that an upload was begun with. Each text is preceded by its length, so that no two lists of texts
+/// are the same bytes.
 fn digest(style: &ObjectOptions) -> String {
     let mut md5 = Md5::new();
     let mut add = |text: &str| {
@@ -97,8 +98,8 @@ pub enum WhenStopped {
     Keep,
 }
 
-/// Where tickets are written down while their uploads are open, so that a process that is killed leaves something to go on
-/// from. Each call blocks until it is on the disk.
+/// Where tickets are written down while their uploads are open, so that a process that is killed leaves something to go
+/// on from. Each call blocks until it is on the disk.
 pub trait UploadJournal: Send + Sync {
     /// An upload is about to be begun.
     ///

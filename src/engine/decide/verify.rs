@@ -16,7 +16,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Mismatch {
     /// The bytes read are not the object that the source described.
-    #[error("the bytes read do not make the source's {what}: {expected} expected, {found} found")]
+    #[error("the bytes read do not match the source's {what}: expected {expected}, computed {found}")]
     Source {
         /// `ETag`, `checksum` or `size`.
         what: &'static str,
@@ -25,7 +25,7 @@ pub(crate) enum Mismatch {
         found: String,
     },
     /// The target does not have what was sent.
-    #[error("the target's {what} is not that of the bytes sent: {expected} expected, {found} found")]
+    #[error("the target's {what} does not match the bytes sent: expected {expected}, found {found}")]
     Target {
         /// `ETag`, `checksum` or `part ETag`.
         what: &'static str,
@@ -130,9 +130,9 @@ pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Pl
     }
 }
 
-/// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and both
-/// sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held against the
-/// source's ETag before the object is put together ("Checking object integrity").
+/// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and
+/// both sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held
+/// against the source's ETag before the object is put together ("Checking object integrity").
 pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: TargetETags) -> Kinds {
     let is_told = match (etags, source.etag.kind()) {
         (TargetETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
@@ -141,8 +141,8 @@ pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, eta
     Kinds { md5: !is_told, sum: part_sum(source, layout, plan) }
 }
 
-/// Which checksum is computed of each part besides its MD5 and CRC64NVME: the source's own, where those of the parts show
-/// it. A source that has none, or one that they cannot show, costs nothing.
+/// Which checksum is computed of each part besides its MD5 and CRC64NVME: the source's own, where those of the parts
+/// show it. A source that has none, or one that they cannot show, costs nothing.
 fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> Option<Algorithm> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
     let algorithm = stored.sum.algorithm();
@@ -158,9 +158,9 @@ fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
     matches!((layout, plan), (SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned)
 }
 
-/// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read: its
-/// multipart ETag or composite checksum of as many parts, which they do not make. Whether the parts are alike is for the
-/// caller to find out.
+/// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read:
+/// its multipart ETag or composite checksum of as many parts, which they do not make. Whether the parts are alike is
+/// for the caller to find out.
 pub(crate) fn layout_mismatch(head: &ObjectHead, made: &Expected) -> Option<Mismatch> {
     let mismatch = |what, expected, found| Some(Mismatch::Source { what, expected, found });
     if let Some(own) = &made.etag
@@ -174,8 +174,8 @@ pub(crate) fn layout_mismatch(head: &ObjectHead, made: &Expected) -> Option<Mism
     made.stored.iter().find(is_alike).and_then(|own| mismatch("checksum", stored.header(), own.header()))
 }
 
-/// Holds what was read against what the source says of itself. An empty list means that the source says nothing that could
-/// be held against it.
+/// Holds what was read against what the source says of itself. An empty list means that the source says nothing that
+/// could be held against it.
 ///
 /// # Errors
 /// [`Mismatch::Source`].

@@ -108,8 +108,8 @@ async fn part_length(job: &Job, notes: &Notes, held: KnownObject<'_>, part: Part
         bucket: side.bucket.clone(),
         key: side.key.clone(),
         version,
-        // Without a condition: moto holds it against the part's own ETag. Lengths of another object do not add up to the
-        // pinned size, and if they do, no byte is read by them that is not pinned.
+        // Without a condition: moto holds it against the part's own ETag. Lengths of another object do not add up to
+        // the pinned size, and if they do, no byte is read by them that is not pinned.
         if_match: None,
         part: Some(part),
     };
@@ -121,7 +121,7 @@ async fn part_length(job: &Job, notes: &Notes, held: KnownObject<'_>, part: Part
         Err(error) => match error.class() {
             Class::Missing | Class::Precondition => {
                 let name = held.end.name();
-                Err(Stop::replaced(format!("the {name} was replaced while its layout was read")))
+                Err(Stop::replaced(format!("the {name} object was replaced while its part sizes were read")))
             }
             // A bucket's owner may allow GetObject and still refuse this; a server may not know it.
             Class::Refused => Ok(None),

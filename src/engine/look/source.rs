@@ -22,8 +22,8 @@ pub(crate) enum Pinned {
     Gone,
 }
 
-/// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint says
-/// that it will not.
+/// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint
+/// says that it will not.
 pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Pinned, Stop> {
     let single_put = job.options.table.single_put;
     let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
@@ -93,12 +93,12 @@ async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<
         Ok(tags) => Ok(tags),
         Err(error) => match error.class() {
             Class::Missing | Class::Precondition => {
-                Err(Stop::replaced("the source was replaced while its tags were read"))
+                Err(Stop::replaced("the source object was replaced while its tags were read"))
             }
             Class::Transient if error.is_unreadable() => Ok(BTreeMap::new()),
             // A server without tags, or a caller who may not read them: the object is still worth copying.
             Class::Refused => {
-                notes.not_carried("tags", format!("the source does not show them: {error}"));
+                notes.not_carried("tags", format!("tags could not be read from the source: {error}"));
                 Ok(BTreeMap::new())
             }
             Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Source, &error).into()),
@@ -127,8 +127,8 @@ pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
 }
 
-/// Whether the source was really put together from parts of these lengths: of an even layout only the first and the last
-/// were looked at, which is enough for nearly every client.
+/// Whether the source was really put together from parts of these lengths: of an even layout only the first and the
+/// last were looked at, which is enough for nearly every client.
 pub(crate) async fn is_layout(job: &Job, notes: &Notes, pinned: &ObjectHead, layout: &Layout) -> Result<bool, Stop> {
     let count = u16::try_from(layout.count()).unwrap_or(u16::MAX);
     let held = KnownObject { end: Side::Source, head: pinned };
@@ -158,7 +158,7 @@ pub(crate) enum SourceNow {
 }
 
 /// Looks at the source's current state, in its region and without a version.
-pub(crate) async fn look_again(job: &Job, notes: &Notes, enforced: &ObjectHead) -> Result<SourceNow, Stop> {
+pub(crate) async fn look_again(job: &Job, notes: &Notes, applied: &ObjectHead) -> Result<SourceNow, Stop> {
     let now = match head(job, notes).await? {
         Some(now) => now,
         None => match get(job, notes).await? {
@@ -166,22 +166,22 @@ pub(crate) async fn look_again(job: &Job, notes: &Notes, enforced: &ObjectHead) 
             None => return Ok(SourceNow::Gone),
         },
     };
-    let same = now.etag.is_same_state(&enforced.etag)
-        && now.version == enforced.version
-        && now.size == enforced.size
-        && now.last_modified == enforced.last_modified
+    let same = now.etag.is_same_state(&applied.etag)
+        && now.version == applied.version
+        && now.size == applied.size
+        && now.last_modified == applied.last_modified
         // The same bytes can have been put with other headers within that second, or with other tags.
-        && headers_agree(&enforced.attributes, &now.attributes)
-        && now.tag_count.is_none_or(|count| count == tag_count(enforced));
+        && headers_agree(&applied.attributes, &now.attributes)
+        && now.tag_count.is_none_or(|count| count == tag_count(applied));
     if !same {
         return Ok(SourceNow::Changed);
     }
-    if enforced.attributes.tags.is_empty() {
+    if applied.attributes.tags.is_empty() {
         return Ok(SourceNow::Same);
     }
     match tags(job, notes, &now).await {
-        Ok(tags) if tags == enforced.attributes.tags => Ok(SourceNow::Same),
+        Ok(tags) if tags == applied.attributes.tags => Ok(SourceNow::Same),
         Ok(_) | Err(Stop::Restart(_)) => Ok(SourceNow::Changed),
-        Err(halt) => Err(halt),
+        Err(stop) => Err(stop),
     }
 }

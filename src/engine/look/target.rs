@@ -70,11 +70,11 @@ pub(crate) async fn tags(
         Err(error) => match error.class() {
             // A server without tags: `rclone serve s3` answers with the object's bytes.
             Class::Transient if error.is_unreadable() => {
-                notes.note("the target's tags could not be compared: it does not know tags");
+                notes.note("the target's tags were not compared: the target does not support tags");
                 Ok(source.attributes.tags.clone())
             }
             Class::Refused | Class::Missing | Class::Precondition => {
-                notes.note(format!("the target's tags could not be compared: {error}"));
+                notes.note(format!("the target's tags were not compared: {error}"));
                 Ok(source.attributes.tags.clone())
             }
             Class::Throttled | Class::Transient | Class::Ambiguous => Err(fault_at(Side::Target, &error).into()),

@@ -1,11 +1,12 @@
 //! A window that follows the path.
 //!
-//! A connection over the border carries 0.6 to 18 Mbit/s whatever we do, so goodput grows with connections until the link
-//! is full, and then only the time that each part takes grows. [`Adaptive`] looks for the knee. It measures in spans of
-//! some round trips and trusts a span only once the connections have found their own speed: when it is no better than
-//! the one before, or when requests are so short that it saw many of them end. From a trusted span it tries a larger
-//! window, keeps it if goodput grew by a fair share of what was added, and otherwise goes back; later it tries a little
-//! more and a little less in turns. Being asked for less, or losing many requests at once, makes it smaller at once.
+//! A connection over the border carries 0.6 to 18 Mbit/s whatever we do, so goodput grows with connections until the
+//! link is full, and then only the time that each part takes grows. [`Adaptive`] looks for the knee. It measures in
+//! spans of some round trips and trusts a span only once the connections have found their own speed: when it is no
+//! better than the one before, or when requests are so short that it saw many of them end. From a trusted span it tries
+//! a larger window, keeps it if goodput grew by a fair share of what was added, and otherwise goes back; later it tries
+//! a little more and a little less in turns. Being asked for less, or losing many requests at once, makes it smaller at
+//! once.
 
 use crate::engine::pace::governor::{Bounds, Governor, Why, WindowDecision};
 use crate::wire::gate::{RequestOutcome, RequestResult};
@@ -15,12 +16,12 @@ use tokio::time::Instant;
 /// What a request is worth besides its bytes: a small one takes its connection a round trip all the same.
 pub(crate) const REQUEST_WORTH: f64 = 65_536.0;
 
-/// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with. Beside
-/// a server, four connections bring as much as sixty and take a third less of the kernel.
+/// The round trip for which a window begins as its bounds say, and the shares of that which others may begin with.
+/// Beside a server, four connections bring as much as sixty and take a third less of the kernel.
 const USUAL_ROUND_TRIP: Duration = Duration::from_millis(200);
 const GUESSES: (f64, f64) = (0.0625, 1.25);
-/// The power of the round trip by which a first window grows: between that of CUBIC's response to chance losses, a fourth,
-/// and that of Reno's, 1, by which CUBIC goes where round trips are short ("RFC 9438", sections 4.3 and 5).
+/// The power of the round trip by which a first window grows: between that of CUBIC's response to chance losses, a
+/// fourth, and that of Reno's, 1, by which CUBIC goes where round trips are short ("RFC 9438", sections 4.3 and 5).
 const BY_ROUND_TRIP: f64 = 0.625;
 /// The shortest and the longest span of a measurement; in between it is [`ROUND_TRIPS`].
 const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));

@@ -20,9 +20,9 @@ struct Shared {
 
 struct AdmissionState {
     governor: Box<dyn Governor>,
-    under_way: u32,
+    in_flight: u32,
     waiting: u32,
-    wider: u32,
+    extra: u32,
     looked: Option<Instant>,
 }
 
@@ -39,9 +39,9 @@ impl Admission {
     pub(crate) fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
         let state = Mutex::new(AdmissionState {
             governor: Box::new(governor),
-            under_way: 0,
+            in_flight: 0,
             waiting: 0,
-            wider: 0,
+            extra: 0,
             looked: None,
         });
         Self(Arc::new(Shared { side, state, room: Notify::new() }))
@@ -56,9 +56,9 @@ impl Shared {
     /// Takes a permit if there is room; who did not wait for it, only if nobody else does.
     fn take(self: &Arc<Self>, waited: bool) -> Option<Box<dyn Permit>> {
         let is_free = self.with(|state| {
-            let is_free = state.under_way < state.window() && (waited || state.waiting == 0);
+            let is_free = state.in_flight < state.window() && (waited || state.waiting == 0);
             if is_free {
-                state.under_way += 1;
+                state.in_flight += 1;
             }
             is_free
         });
@@ -70,7 +70,7 @@ impl Shared {
         let (grew, decided) = self.with(|state| {
             let before = state.window();
             state.look();
-            tell(state.governor.as_mut(), state.under_way);
+            tell(state.governor.as_mut(), state.in_flight);
             (state.window() > before, state.governor.decided())
         });
         if let Some(decided) = decided {
@@ -86,7 +86,7 @@ impl Shared {
 
 impl AdmissionState {
     fn window(&self) -> u32 {
-        self.governor.window().saturating_add(self.wider)
+        self.governor.window().saturating_add(self.extra)
     }
 
     /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
@@ -94,7 +94,7 @@ impl AdmissionState {
         let now = Instant::now();
         if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK) {
             self.looked = Some(now);
-            self.governor.allow(if sockets_are_tight() { self.under_way } else { u32::MAX });
+            self.governor.allow(if sockets_are_tight() { self.in_flight } else { u32::MAX });
         }
     }
 }
@@ -115,7 +115,7 @@ impl Gate for Admission {
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        self.0.with(|state| state.under_way += 1);
+        self.0.with(|state| state.in_flight += 1);
         Box::new(PermitGuard(Arc::clone(&self.0)))
     }
 
@@ -132,13 +132,13 @@ impl Gate for Admission {
     }
 
     fn widen(&self, by: u32) {
-        self.0.with(|state| state.wider += by);
+        self.0.with(|state| state.extra += by);
         debug!(side = self.0.side, window = self.window(), why = "widened", "window");
         self.0.room.notify_waiters();
     }
 
     fn narrow(&self, by: u32) {
-        self.0.with(|state| state.wider -= by);
+        self.0.with(|state| state.extra -= by);
     }
 
     fn resumed(&self) {
@@ -160,14 +160,14 @@ impl Drop for Waiter<'_> {
 }
 
 impl Permit for PermitGuard {
-    fn record(&mut self, told: RequestResult) {
-        self.0.tell(|governor, busy| governor.on_result(told, busy, Instant::now()));
+    fn record(&mut self, result: RequestResult) {
+        self.0.tell(|governor, busy| governor.on_result(result, busy, Instant::now()));
     }
 }
 
 impl Drop for PermitGuard {
     fn drop(&mut self) {
-        self.0.with(|state| state.under_way -= 1);
+        self.0.with(|state| state.in_flight -= 1);
         self.0.room.notify_one();
     }
 }

@@ -152,12 +152,12 @@ pub(crate) const RECENT: f64 = 0.2;
 /// The weight of the last look in the goodput of now.
 pub(crate) const NOW: f64 = 0.5;
 
-/// The weight of the last look in the goodput of the object: bytes that fill a path at its start move faster than any that
-/// follow, and must not be taken for what it can carry.
+/// The weight of the last look in the goodput of the object: bytes that fill a path at its start move faster than any
+/// that follow, and must not be taken for what it can carry.
 pub(crate) const LATELY: f64 = 0.04;
 
-/// The least that a fresh connection needs for a part on a full path, as a share of what parts of this object usually took;
-/// on an emptier one it is as much less, down to [`EMPTY`] of it.
+/// The least that a fresh connection needs for a part on a full path, as a share of what parts of this object usually
+/// took; on an emptier one it is as much less, down to [`EMPTY`] of it.
 pub(crate) const FRESH: f64 = 0.3;
 
 pub(crate) const EMPTY: f64 = 0.1;
@@ -168,9 +168,9 @@ pub(crate) const AT_ONCE: f64 = 0.2;
 /// The share of its most goodput from which a path is full: there a second connection only takes from the others.
 pub(crate) const FULL: f64 = 0.9;
 
-/// The share of the time that is left for which a path must have been less than full: what is shorter is a dip, and copies
-/// that were begun in it go on into the full path. Over 250 ms, 200 Mbit/s and 0.5 % of loss, with BBR, a fifth of all bytes
-/// was sent in vain without this.
+/// The share of the time that is left for which a path must have been less than full: what is shorter is a dip, and
+/// copies that were begun in it go on into the full path. Over 250 ms, 200 Mbit/s and 0.5 % of loss, with BBR, a fifth
+/// of all bytes was sent in vain without this.
 pub(crate) const DIP: f64 = 0.1;
 
 /// Below this a second connection cannot have shaken hands.

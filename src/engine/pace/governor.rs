@@ -65,7 +65,8 @@ impl Why {
 pub struct WindowDecision {
     /// The window from now on.
     pub(crate) window: u32,
-    /// Bytes a second in the span that it was made on; a request that was answered counts as [`REQUEST_WORTH`](crate::engine::pace::adaptive::REQUEST_WORTH) bytes.
+    /// Bytes a second in the span that it was made on; a request that was answered counts as
+    /// [`REQUEST_WORTH`](crate::engine::pace::adaptive::REQUEST_WORTH) bytes.
     pub(crate) goodput: f64,
     /// Why.
     pub(crate) why: Why,
@@ -109,16 +110,18 @@ pub struct Bounds {
     pub least: u32,
     /// Never more: file descriptors, memory, or what somebody asked for.
     pub most: u32,
-    /// Whether chance losses slow connections down, so that more of them carry more. Where they do not, large requests have
-    /// `first` and no trials: more would only queue, and with BBR goodput comes and goes by itself.
+    /// Whether chance losses slow connections down, so that more of them carry more. Where they do not, large requests
+    /// have `first` and no trials: more would only queue, and with BBR goodput comes and goes by itself.
     pub bold: bool,
 }
 
-/// What a window begins with over 200 ms where BBR may be used: a path is full with fewer, but their last wave is longer.
+/// What a window begins with over 200 ms where BBR may be used: a path is full with fewer, but their last wave is
+/// longer.
 const FIRST_WITH_BBR: u32 = 96;
 /// File descriptors for everything that is not a connection of a part.
 const OTHER_FILES: u64 = 96;
-/// What a connection takes of the kernel on a path of 250 ms at its 2 Mbit/s, both ways, with the kernel's own overhead.
+/// What a connection takes of the kernel on a path of 250 ms at its 2 Mbit/s, both ways, with the kernel's own
+/// overhead.
 const SOCKET_MEMORY: u64 = 64 << 10;
 /// A path that loses one packet in a hundred wants some 850 connections for 600 Mbit/s; half of them is what a process
 /// with 1,024 file descriptors has, since a part may hold a connection to the source as well.

@@ -1,14 +1,15 @@
 //! Which part is sent once more, on a second connection: a pure decider.
 //!
-//! Only the end of an object waits for its slowest connection; before that others use the time. So a part is sent again only
-//! when no part waits to be sent for the first time. What is left, at the goodput that the path has shown, takes some time
-//! however it is spread over connections; a part that will take longer than that and longer than a fresh connection would
-//! need is sent again, the slowest first, until the copies themselves make the end come later or fill the path. A connection that loses
-//! packets early stays slow; a fresh one starts fast on a path that the end of the object has begun to empty. Once one copy
-//! is clearly ahead the others are given up.
+//! Only the end of an object waits for its slowest connection; before that others use the time. So a part is sent again
+//! only when no part waits to be sent for the first time. What is left, at the goodput that the path has shown, takes
+//! some time however it is spread over connections; a part that will take longer than that and longer than a fresh
+//! connection would need is sent again, the slowest first, until the copies themselves make the end come later or fill
+//! the path. A connection that loses packets early stays slow; a fresh one starts fast on a path that the end of the
+//! object has begun to empty. Once one copy is clearly ahead the others are given up.
 //!
-//! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of 24):
-//! 37.0 s without second connections, 34.1 s with them and 1 % of bytes sent in vain, and a broad optimum around these.
+//! The constants were chosen by a simulation of CUBIC over 200 ms, 300 Mbit/s and 0.05 % of loss (205 parts, medians of
+//! 24): 37.0 s without second connections, 34.1 s with them and 1 % of bytes sent in vain, and a broad optimum around
+//! these.
 
 use crate::engine::pace::goodput::{Goodput, PartPace, SHORTEST};
 use std::time::Duration;
@@ -22,8 +23,8 @@ const LATE: f64 = 1.1;
 const GROWN: Duration = Duration::from_secs(2);
 /// How much more time a copy must need than another one to be given up.
 const LOST: f64 = 1.5;
-/// A part is sent on so many connections at first, given-up ones included, and on another for each time that a fresh one
-/// needs.
+/// A part is sent on so many connections at first, given-up ones included, and on another for each time that a fresh
+/// one needs.
 const COPIES: usize = 3;
 
 #[derive(Debug, Clone)]
@@ -72,8 +73,8 @@ pub(crate) fn slowest_part(
         .map(|(index, _)| index)
 }
 
-/// The copies of a part that another one is ahead of and will be done long before: what they still send is sent in vain.
-/// One that is only faster may not stay so.
+/// The copies of a part that another one is ahead of and will be done long before: what they still send is sent in
+/// vain. One that is only faster may not stay so.
 pub(crate) fn parts_to_cancel(paces: &[PartPace], now: Instant) -> Vec<usize> {
     let Some(best) = paces.iter().min_by(|one, other| one.as_it_goes().total_cmp(&other.as_it_goes())) else {
         return Vec::new();

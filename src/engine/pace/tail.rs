@@ -1,12 +1,13 @@
 //! How far the last parts of an object may be ahead of each other: a pure decider.
 //!
-//! Connections share a full path as chance has it: one that lost packets carries a fraction of what its neighbour does, and
-//! stays slow while the queue before the link is full, because it loses from that too. The others are done early, and the end
-//! of the object waits for the slow ones on a path that is all but empty. So the last parts are all begun together, on more
-//! connections than fill the path, and as long as some would come late those that are ahead wait at a level. It rises by
-//! what the slow ones leave of the path, less a little: the queue drains, and who is slow finds the speed that the path has
-//! for one. All parts then end within a second or two of each other: 1 GiB over 200 ms, 300 Mbit/s and 0.05 % of loss takes
-//! 32.0 to 33.2 s so, in 21 runs of 22, and 34.9 to 36.1 s with the same connections and no level.
+//! Connections share a full path as chance has it: one that lost packets carries a fraction of what its neighbour does,
+//! and stays slow while the queue before the link is full, because it loses from that too. The others are done early,
+//! and the end of the object waits for the slow ones on a path that is all but empty. So the last parts are all begun
+//! together, on more connections than fill the path, and as long as some would come late those that are ahead wait at a
+//! level. It rises by what the slow ones leave of the path, less a little: the queue drains, and who is slow finds the
+//! speed that the path has for one. All parts then end within a second or two of each other: 1 GiB over 200 ms, 300
+//! Mbit/s and 0.05 % of loss takes 32.0 to 33.2 s so, in 21 runs of 22, and 34.9 to 36.1 s with the same connections
+//! and no level.
 
 use crate::wire::body::pacer::PacerLine;
 use crate::wire::net::host_limits::HostLimits;
@@ -14,23 +15,23 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The last parts are those that go in this time, in seconds: a slow connection needs some 15 s to find the speed that an
-/// empty queue leaves to it ("RFC 9438", section 4.1.2: CUBIC is back at a window of 100 packets after some 6 s).
+/// The last parts are those that go in this time, in seconds: a slow connection needs some 15 s to find the speed that
+/// an empty queue leaves to it ("RFC 9438", section 4.1.2: CUBIC is back at a window of 100 packets after some 6 s).
 const LAST: f64 = 30.0;
 const WAVES: usize = 4;
 /// Where a part takes less, there is no tail to speak of.
 const SLOW: Duration = Duration::from_millis(150);
-/// Nor where a window of parts takes less, in seconds, at what connections carry: beside a server a part can be slow only because
-/// the processor is. All parts at once take memory there that nothing has touched yet: 1 GiB over loopback then took up to
-/// 6.4 s of CPU, and takes 2.3 s at most without.
+/// Nor where a window of parts takes less, in seconds, at what connections carry: beside a server a part can be slow
+/// only because the processor is. All parts at once take memory there that nothing has touched yet: 1 GiB over loopback
+/// then took up to 6.4 s of CPU, and takes 2.3 s at most without.
 const SLOW_WAVE: f64 = 1.0;
 /// The time over which goodput is measured: what kernels and links hold at a time is little beside what moves in it.
 const SPAN: Duration = Duration::from_secs(2);
 /// The time in which connections come to speed and buffers fill: bytes that move then are not what the path can carry.
 const OPENING: Duration = Duration::from_millis(1_500);
-/// What sockets need for a part that is streamed, to both sides, while all of them share the path. They take more where there
-/// is more: with 205 parts over `usual` (benches/border) all of the 46 MiB that the kernel of 512 MB allows, in 33 s; bounded
-/// at the 31 MiB where that begins to spare, 32 to 34 s.
+/// What sockets need for a part that is streamed, to both sides, while all of them share the path. They take more where
+/// there is more: with 205 parts over `usual` (benches/border) all of the 46 MiB that the kernel of 512 MB allows, in
+/// 33 s; bounded at the 31 MiB where that begins to spare, 32 to 34 s.
 const SOCKETS: u64 = 128 << 10;
 /// Fewer parts are not worth it.
 const FEW: usize = 8;
@@ -38,11 +39,11 @@ const FEW: usize = 8;
 const MARGIN: f64 = 131_072.0;
 /// How much later than all would be done together, at what the path carries, a part may be done.
 const LATE: f64 = 1.1;
-/// What is sent while many are late, as a share of what the path carries: until the queue can be taken for empty, and then,
-/// when less would be wasted.
+/// What is sent while many are late, as a share of what the path carries: until the queue can be taken for empty, and
+/// then, when less would be wasted.
 const LEAST: (f64, f64) = (0.85, 0.97);
-/// What was spared when it can be, in seconds of what the path carries, and the share of what the path carries from which on the
-/// queue is taken to fill again: what was measured may be a little too much.
+/// What was spared when it can be, in seconds of what the path carries, and the share of what the path carries from
+/// which on the queue is taken to fill again: what was measured may be a little too much.
 const EMPTY: (f64, f64) = (0.15, 0.99);
 /// How a congestion control takes to a level.
 struct TailTuning {
@@ -56,20 +57,20 @@ struct TailTuning {
     owed: f64,
 }
 const CUBIC: TailTuning = TailTuning { believed: 1.0, most: 1.0, many: 0.5, owed: 0.3 };
-/// BBR has more under way than the path and its queue hold, and as long as that grows it counts as goodput: 206 Mbit/s of the
-/// 192 that 1 GiB over `evening` can have (benches/border). It sends more than was measured where nothing holds it back, and
-/// its slow connections find free room late.
+/// BBR has more under way than the path and its queue hold, and as long as that grows it counts as goodput: 206 Mbit/s
+/// of the 192 that 1 GiB over `evening` can have (benches/border). It sends more than was measured where nothing holds
+/// it back, and its slow connections find free room late.
 const BBR: TailTuning = TailTuning { believed: 0.9, most: 0.97, many: 0.25, owed: 0.05 };
-/// By how much more the path is held to carry after each second in which it carried what was wanted and hardly a part was
-/// late, up to the most goodput that it had.
+/// By how much more the path is held to carry after each second in which it carried what was wanted and hardly a part
+/// was late, up to the most goodput that it had.
 const RISE: f64 = 0.01;
 /// So few that are late are not waited for, but sent on other connections.
 pub(crate) const LOST: usize = 4;
-/// What is sent at most in the last seconds of the object, and how many they are: a packet that the queue drops then is waited
-/// for by everybody.
+/// What is sent at most in the last seconds of the object, and how many they are: a packet that the queue drops then is
+/// waited for by everybody.
 const CLOSING: (f64, f64) = (0.97, 2.0);
-/// The most by which the level rises, as a share of what it has to on the average, and the time in seconds that it has at
-/// least for what is left.
+/// The most by which the level rises, as a share of what it has to on the average, and the time in seconds that it has
+/// at least for what is left.
 const FASTEST: f64 = 3.0;
 const SHORTEST: f64 = 0.5;
 /// Nobody waits so close to the end of a part.
@@ -119,7 +120,7 @@ pub(crate) struct TailAlignment {
 /// Parts that are under way and those that are left.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rest {
-    pub(crate) under_way: usize,
+    pub(crate) in_flight: usize,
     /// How many are not begun.
     pub(crate) left: usize,
     /// How many of them the window lets out.
@@ -134,13 +135,13 @@ pub(crate) struct Rest {
 impl Rest {
     /// Whether no other object has a share of the path: it would stay full at this one's end.
     fn has_all(&self) -> bool {
-        self.under_way * 4 >= self.window * 3
+        self.in_flight * 4 >= self.window * 3
     }
 
     /// Whether those that are left can be begun with those that are under way, on a machine with such room.
     fn is_last(&self, room: HostLimits) -> bool {
-        let is_short = self.under_way + self.left <= self.window * WAVES || self.seconds <= LAST;
-        let fits = (self.under_way + self.left) as u64 <= room.socket_memory / SOCKETS;
+        let is_short = self.in_flight + self.left <= self.window * WAVES || self.seconds <= LAST;
+        let fits = (self.in_flight + self.left) as u64 <= room.socket_memory / SOCKETS;
         let is_slow = self.usual >= SLOW && self.wave >= SLOW_WAVE;
         self.has_all() && is_short && fits && is_slow
     }
@@ -272,9 +273,9 @@ impl TailAlignment {
         let share = share.min(if soonest > CLOSING.1 { most } else { CLOSING.0 });
         self.wanted = share * self.most;
         let theirs: f64 = behind.map(|part| part.rate).sum();
-        let abreast = parts.iter().filter(|part| (part.gone - bytes).abs() <= MARGIN).count();
+        let tail = parts.iter().filter(|part| (part.gone - bytes).abs() <= MARGIN).count();
         let evenly = (length - bytes) / soonest.max(SHORTEST);
-        let rate = ((self.wanted - theirs + self.owed) / count(abreast.max(1))).clamp(0.0, evenly * FASTEST);
+        let rate = ((self.wanted - theirs + self.owed) / count(tail.max(1))).clamp(0.0, evenly * FASTEST);
         Some(PacerLine { bytes, at: now, rate })
     }
 }
@@ -301,11 +302,11 @@ mod tests {
         speed: f64,
     }
 
-    /// Seconds until all parts are sent on connections of these speeds over a path of so much. While it is full they have
-    /// shares of it by their speeds; while it is not, they grow to `grown`.
+    /// Seconds until all parts are sent on connections of these speeds over a path of so much. While it is full they
+    /// have shares of it by their speeds; while it is not, they grow to `grown`.
     fn seconds(speeds: impl Fn(usize) -> f64, path: f64, grown: f64, has_level: bool) -> f64 {
         let start = Instant::now();
-        let (mut now, mut abreast) = (start, TailAlignment { together: Some(true), ..TailAlignment::new(start, ROOM) });
+        let (mut now, mut tail) = (start, TailAlignment { together: Some(true), ..TailAlignment::new(start, ROOM) });
         let mut all: Vec<Connection> =
             (0..PARTS).map(|index| Connection { gone: 0.0, rate: 0.0, speed: speeds(index) }).collect();
         let step = STEP.as_secs_f64();
@@ -313,7 +314,7 @@ mod tests {
             let on_their_way = all.iter().filter(|it| it.gone < LENGTH);
             let parts: Vec<PartProgress> =
                 on_their_way.map(|it| PartProgress { gone: it.gone, left: LENGTH - it.gone, rate: it.rate }).collect();
-            let line = abreast.level(&parts, now).filter(|_| has_level);
+            let line = tail.level(&parts, now).filter(|_| has_level);
             now += STEP;
             let wants: Vec<f64> = all
                 .iter()
@@ -330,7 +331,7 @@ mod tests {
                     it.speed = grown.min(it.speed * (1.0 + 0.2 * step)).max(it.speed);
                 }
             }
-            abreast.moved(wants.iter().sum::<f64>() * share, 0.0, now);
+            tail.moved(wants.iter().sum::<f64>() * share, 0.0, now);
             assert!(now - start < Duration::from_secs(600), "parts that never end");
         }
         (now - start).as_secs_f64()
@@ -352,57 +353,57 @@ mod tests {
         let soonest = LENGTH * count(PARTS) / FULL;
         let grown = 2.0 * FULL / count(PARTS);
         let alone = seconds(uneven, FULL, grown, false);
-        let abreast = seconds(uneven, FULL, grown, true);
+        let tail = seconds(uneven, FULL, grown, true);
         assert!(alone > soonest * 1.15, "{alone} of {soonest}: there is nothing to gain");
-        assert!(abreast < soonest * 1.08, "{abreast} of {soonest}");
+        assert!(tail < soonest * 1.08, "{tail} of {soonest}");
     }
 
     #[test]
     fn where_the_path_is_not_full_nothing_is_lost() {
         let alone = seconds(uneven, FULL * 9.0, 0.0, false);
-        let abreast = seconds(uneven, FULL * 9.0, 0.0, true);
-        assert!(abreast <= alone * 1.02, "{abreast} of {alone}");
+        let tail = seconds(uneven, FULL * 9.0, 0.0, true);
+        assert!(tail <= alone * 1.02, "{tail} of {alone}");
     }
 
     #[test]
     fn nobody_waits_for_those_that_will_be_in_time() {
         let now = Instant::now();
-        let mut abreast = full(now);
+        let mut tail = full(now);
         let part = |gone: f64, rate| PartProgress { gone, left: LENGTH - gone, rate };
         let mut parts = vec![part(2e6, 1e6); FEW];
-        assert_eq!(abreast.level(&parts, now), None);
+        assert_eq!(tail.level(&parts, now), None);
         parts[0] = part(0.0, 1e6);
-        assert_eq!(abreast.level(&parts, now), None);
-        assert!(abreast.is_free(&parts[1], now));
+        assert_eq!(tail.level(&parts, now), None);
+        assert!(tail.is_free(&parts[1], now));
         parts[0] = part(0.0, 1e3);
-        assert!(abreast.level(&parts, now).is_some());
-        assert!(abreast.is_free(&parts[0], now) && !abreast.is_free(&parts[1], now));
-        assert_eq!(abreast.extra_connections(), LOST);
+        assert!(tail.level(&parts, now).is_some());
+        assert!(tail.is_free(&parts[0], now) && !tail.is_free(&parts[1], now));
+        assert_eq!(tail.extra_connections(), LOST);
         assert_eq!(full(now).level(&parts[1..], now), None);
     }
 
     #[test]
     fn no_more_is_left_of_the_path_than_its_queue_takes_to_drain() {
         let start = Instant::now();
-        let mut abreast = full(start);
+        let mut tail = full(start);
         let slow = PartProgress { gone: 0.0, left: LENGTH, rate: 1.0 };
         let parts =
             [vec![slow; PARTS], vec![PartProgress { gone: 2e6, left: LENGTH - 2e6, rate: 1e4 }; PARTS]].concat();
         let mut shares = Vec::new();
         let mut now = start;
         for _ in 0..10 {
-            assert!(abreast.level(&parts, now).is_some());
-            shares.push(abreast.wanted / abreast.most);
+            assert!(tail.level(&parts, now).is_some());
+            shares.push(tail.wanted / tail.most);
             now += STEP;
-            abreast.moved(abreast.wanted * STEP.as_secs_f64(), 0.0, now);
+            tail.moved(tail.wanted * STEP.as_secs_f64(), 0.0, now);
         }
         assert!((shares[0] - LEAST.0).abs() < 1e-9 && (shares[9] - LEAST.1).abs() < 1e-9, "{shares:?}");
         let left: f64 = shares.iter().map(|share| (LEAST.1 - share) * STEP.as_secs_f64()).sum();
         assert!(left < EMPTY.0 * 2.0, "{left} s");
         // While there is no level, it fills again.
-        assert_eq!(abreast.level(&parts[..1], now), None);
-        assert!(abreast.level(&parts, now).is_some());
-        assert!((abreast.wanted / abreast.most - shares[0]).abs() < 1e-9);
+        assert_eq!(tail.level(&parts[..1], now), None);
+        assert!(tail.level(&parts, now).is_some());
+        assert!((tail.wanted / tail.most - shares[0]).abs() < 1e-9);
     }
 
     #[test]
@@ -412,26 +413,26 @@ mod tests {
         let slow = PartProgress { gone: 0.0, left: LENGTH, rate: 1.0 };
         let measured = |bbr| {
             let room = HostLimits { bbr, ..ROOM };
-            let (mut now, mut abreast) =
+            let (mut now, mut tail) =
                 (start, TailAlignment { together: Some(true), ..TailAlignment::new(start, room) });
             for _ in 0..20 {
-                assert_eq!(abreast.level(&[even; PARTS], now), None);
+                assert_eq!(tail.level(&[even; PARTS], now), None);
                 now += STEP;
-                abreast.moved(1e6 * STEP.as_secs_f64(), 0.0, now);
+                tail.moved(1e6 * STEP.as_secs_f64(), 0.0, now);
             }
-            (abreast, now)
+            (tail, now)
         };
         assert!((measured(false).0.most - 1e6).abs() < 1.0);
-        let (mut abreast, mut now) = measured(true);
-        assert!((abreast.most - BBR.believed * 1e6).abs() < 1.0, "{}", abreast.most);
+        let (mut tail, mut now) = measured(true);
+        assert!((tail.most - BBR.believed * 1e6).abs() < 1.0, "{}", tail.most);
         let mut most_after = |late: usize, moved: f64, looks: usize| {
             let parts = [vec![slow; late], vec![even; PARTS - late]].concat();
             for _ in 0..looks {
-                assert!(abreast.level(&parts, now).is_some());
+                assert!(tail.level(&parts, now).is_some());
                 now += STEP;
-                abreast.moved(moved * abreast.wanted * STEP.as_secs_f64(), 0.0, now);
+                tail.moved(moved * tail.wanted * STEP.as_secs_f64(), 0.0, now);
             }
-            abreast.most / 1e6
+            tail.most / 1e6
         };
         assert!((most_after(LOST + 1, 1.0, 25) - BBR.believed).abs() < 1e-6);
         assert!((most_after(LOST, 0.5, 25) - BBR.believed).abs() < 1e-6, "it does not carry what is wanted");
@@ -443,18 +444,18 @@ mod tests {
     #[test]
     fn once_the_level_has_been_at_the_end_nobody_waits() {
         let now = Instant::now();
-        let mut abreast = full(now);
+        let mut tail = full(now);
         let part = |gone: f64| PartProgress { gone, left: LENGTH - gone, rate: 1.0 };
         let parts = [vec![part(0.0)], vec![part(LENGTH); FEW]].concat();
         let near = [vec![part(0.0)], vec![part(LENGTH / 2.0); FEW]].concat();
-        assert!(abreast.level(&near, now).is_some());
+        assert!(tail.level(&near, now).is_some());
         let later = now + Duration::from_secs(600);
-        assert_eq!(abreast.level(&parts, later), None);
-        assert_eq!(abreast.level(&near, later), None);
+        assert_eq!(tail.level(&parts, later), None);
+        assert_eq!(tail.level(&near, later), None);
     }
 
     const REST: Rest =
-        Rest { under_way: 64, left: 100, window: 64, usual: Duration::from_secs(5), wave: 5.0, seconds: 60.0 };
+        Rest { in_flight: 64, left: 100, window: 64, usual: Duration::from_secs(5), wave: 5.0, seconds: 60.0 };
 
     #[test]
     fn the_last_parts_are_begun_together() {
@@ -463,7 +464,7 @@ mod tests {
         assert!(!are_last(&Rest { left: 300, ..REST }, ROOM));
         assert!(are_last(&Rest { left: 300, seconds: 20.0, ..REST }, ROOM));
         assert!(!are_last(&Rest { left: 0, ..REST }, ROOM));
-        assert!(!are_last(&Rest { under_way: 30, ..REST }, ROOM), "others keep the path full");
+        assert!(!are_last(&Rest { in_flight: 30, ..REST }, ROOM), "others keep the path full");
         assert!(!are_last(&Rest { usual: Duration::from_millis(50), ..REST }, ROOM), "a near path has no tail");
         assert!(!are_last(&Rest { wave: 0.3, ..REST }, ROOM), "a slow processor is no slow path");
         // A sixteenth of 512 and of 256 MiB.
@@ -477,13 +478,13 @@ mod tests {
         let parts: Vec<PartProgress> = (0..64).map(|_| PartProgress { gone: 2e6, left: 3e6, rate: 1e6 }).collect();
         let parts = [vec![PartProgress { gone: 0.0, left: 5e6, rate: 1.0 }], parts].concat();
         let waits = |rests: &[Rest]| {
-            let mut abreast = TailAlignment { together: None, ..full(now) };
-            let begun = rests.iter().filter(|rest| abreast.are_last(rest)).count();
-            (begun, abreast.level(&parts, now).is_some())
+            let mut tail = TailAlignment { together: None, ..full(now) };
+            let begun = rests.iter().filter(|rest| tail.are_last(rest)).count();
+            (begun, tail.level(&parts, now).is_some())
         };
-        assert_eq!(waits(&[REST, Rest { under_way: 164, left: 0, window: 300, ..REST }]), (1, true));
+        assert_eq!(waits(&[REST, Rest { in_flight: 164, left: 0, window: 300, ..REST }]), (1, true));
         assert_eq!(waits(&[Rest { left: 0, ..REST }]), (0, true));
-        assert_eq!(waits(&[Rest { left: 0, under_way: 30, ..REST }]), (0, false), "others keep the path full");
+        assert_eq!(waits(&[Rest { left: 0, in_flight: 30, ..REST }]), (0, false), "others keep the path full");
         assert_eq!(waits(&[REST, REST]), (1, true));
         assert_eq!(waits(&[]), (0, false), "some are not begun");
     }

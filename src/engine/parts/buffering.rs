@@ -1,13 +1,13 @@
 //! Where the parts of an object wait.
 //!
-//! A part for which the border has room does not wait: it is streamed. Slots are for parts that are read ahead of the window,
-//! so that no connection stands idle while the source answers, and for objects whose own ETag has to be computed from
-//! bytes in order. In the function objects below the threshold and the pieces of a stage have them on the heap, others in
-//! /tmp; the command line has them on the heap where its limit has room for all that are wanted.
+//! A part for which the border has room does not wait: it is streamed. Slots are for parts that are read ahead of the
+//! window, so that no connection stands idle while the source answers, and for objects whose own ETag has to be
+//! computed from bytes in order. In the function objects below the threshold and the pieces of a stage have them on the
+//! heap, others in /tmp; the command line has them on the heap where its limit has room for all that are wanted.
 //!
-//! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5 MiB;
-//! the heap as a function of this memory has it. CPU is of loopback, medians of three. The seconds are of before the last
-//! parts were sent abreast; since then `usual` takes 32.0 to 33.2 s with 256 MiB of the heap.
+//! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5
+//! MiB; the heap as a function of this memory has it. CPU is of loopback, medians of three. The seconds are of before
+//! the last parts were sent abreast; since then `usual` takes 32.0 to 33.2 s with 256 MiB of the heap.
 //!
 //! | slots | `usual` | streamed of 205 | `evening` | RSS | CPU s/GiB |
 //! | --- | --- | --- | --- | --- | --- |
@@ -19,8 +19,8 @@
 //! | /tmp, 460 MiB | 35.5 s | 128 | 68.5 s | 209, 240 MB; 68 MiB of the first without pages of the file | 1.7 |
 //!
 //! So a few slots are worth a twentieth of the time, and a third of the CPU since MD5s of parts in slots are computed
-//! together; more than the window needs are worth nothing. /tmp costs a tenth more CPU than the heap and no time, and the
-//! kernel can take back its pages.
+//! together; more than the window needs are worth nothing. /tmp costs a tenth more CPU than the heap and no time, and
+//! the kernel can take back its pages.
 
 use crate::engine::buffer::{Ring, TooSmall};
 use crate::engine::decide::plan::Plan;
@@ -30,8 +30,8 @@ use crate::engine::notes::Notes;
 use crate::engine::report::Fault;
 use std::sync::Arc;
 
-/// Slots of an object in /tmp that could as well be streamed: what is read ahead of a window of 256, so that several objects
-/// of an invocation have some.
+/// Slots of an object in /tmp that could as well be streamed: what is read ahead of a window of 256, so that several
+/// objects of an invocation have some.
 const SLOTS: usize = 32;
 
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
@@ -50,7 +50,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
             Ok(ring) => Ok(ring),
             Err(full) => match job.buffers.memory(slot) {
                 Ok(ring) => {
-                    notes.note(format!("memory was used: {full}"));
+                    notes.note(format!("part buffers are in memory instead of /tmp: {full}"));
                     Ok(ring)
                 }
                 Err(small) => Err(budget_both(&full, &small)),
@@ -59,7 +59,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
     };
     match (ring, plan) {
         (Err(fault), Plan::Parts(_)) if may_stream => {
-            notes.note(format!("no part was kept while it was sent: {}", fault.message));
+            notes.note(format!("all parts were streamed, because there was no room to buffer one: {}", fault.message));
             Ok(Ring::none())
         }
         (ring, Plan::Parts(_) | Plan::Put { .. }) => Ok(ring?),
@@ -76,10 +76,14 @@ async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmal
 pub(crate) fn budget(error: &TooSmall) -> Fault {
     let hint = match error {
         TooSmall::Memory { slot, .. } => format!(
-            "Give at least {slot} bytes: --memory-limit, or a function with that much memory and as much again besides 96 MiB."
+            "Raise --memory-limit to at least {slot} bytes. For the function: MemorySize of at least twice that plus \
+             96 MiB."
         ),
         TooSmall::Tmp { slot, .. } => {
-            format!("Give at least {slot} bytes: --tmp-limit or --tmp-dir, or the template's TmpDirectorySize.")
+            format!(
+                "At least {slot} bytes are needed: raise --tmp-limit, choose a --tmp-dir with more room, or raise the \
+                 template's TmpDirectorySize."
+            )
         }
     };
     Fault::new("budget", error.to_string()).with_hint(hint)
@@ -88,5 +92,6 @@ pub(crate) fn budget(error: &TooSmall) -> Fault {
 fn budget_both(tmp: &TooSmall, memory: &TooSmall) -> Fault {
     let advice = budget(memory);
     let hint = advice.hint.clone().unwrap_or_default();
-    Fault::new("budget", format!("{tmp}; and {memory}")).with_hint(format!("More room in /tmp, or more memory. {hint}"))
+    Fault::new("budget", format!("{tmp}; and also {memory}"))
+        .with_hint(format!("Give more room in /tmp, or more memory. {hint}"))
 }

@@ -1,7 +1,7 @@
 //! MD5s of parts that wait for their answers: computed when the first of them is wanted, together with those of others.
 //!
-//! Nobody needs a part's MD5 before the target has answered for it, and by then others of its length wait too: sixteen cost
-//! as much as two or three by themselves (the package md5s).
+//! Nobody needs a part's MD5 before the target has answered for it, and by then others of its length wait too: sixteen
+//! cost as much as two or three by themselves (the package md5s).
 
 use crate::engine::report::Fault;
 use bytes::Bytes;

@@ -1,9 +1,9 @@
-//! What the source says of its bytes in order, over parts that arrive in any: its ETag or its stored checksum, over its own
-//! boundaries, on a thread of its own.
+//! What the source says of its bytes in order, over parts that arrive in any: its ETag or its stored checksum, over its
+//! own boundaries, on a thread of its own.
 //!
-//! Needed only where the source stores no checksum to which those of parts can be combined, and was put together otherwise
-//! than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the parts, the
-//! part whose turn it is always has one.
+//! Needed only where the source stores no checksum to which those of parts can be combined, and was put together
+//! otherwise than it is sent. A part's slot is held until its turn has come; since slots are taken in the order of the
+//! parts, the part whose turn it is always has one.
 
 use crate::engine::decide::verify::ChecksumRuns as Asked;
 use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};

@@ -92,7 +92,7 @@ pub(crate) fn number(index: usize) -> Result<PartNumber, Stop> {
 pub(crate) fn refused(error: &Error) -> Stop {
     match error.class() {
         Class::Missing if error.code() == Some("NoSuchUpload") => {
-            Stop::replaced("the upload was aborted by somebody else")
+            Stop::replaced("the multipart upload does not exist any more: somebody else aborted or completed it")
         }
         Class::Missing
         | Class::Precondition

@@ -68,9 +68,9 @@ pub(crate) async fn read_into_pipe(
     notes: &Notes,
     pinned: &ObjectHead,
     range: ByteRange,
-    feed: PipeWriter,
+    writer: PipeWriter,
 ) -> Result<(), Stop> {
-    let mut feeding = UploadSink { feed, length: range.bytes() };
+    let mut feeding = UploadSink { writer, length: range.bytes() };
     read(job, notes, pinned, Some(range), None, job.part().exempt(), &mut feeding).await
 }
 
@@ -121,7 +121,9 @@ async fn read(
                         && (!head.etag.is_same_state(&pinned.etag)
                             || head.size != pinned.size && rest.is_some() && head.range.is_some()) =>
                 {
-                    break Err(Stop::replaced("the source answered with another state than the pinned one"));
+                    break Err(Stop::replaced(
+                        "the source object changed while it was read (its ETag is no longer the first one)",
+                    ));
                 }
                 Ok((_, body)) => body,
                 Err(error) => break Err(replaced_or_failed(&error)),
@@ -134,7 +136,10 @@ async fn read(
         }
         let broken = match poured {
             Ok(()) if sink.missing() == 0 => break Ok(()),
-            Ok(()) => Error::body(io::Error::new(io::ErrorKind::UnexpectedEof, "the body ended early")),
+            Ok(()) => Error::body(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the source closed the connection before the whole part was read",
+            )),
             Err(SinkError::Broken(error)) => error,
             Err(SinkError::Full(fault)) => break Err(fault.into()),
         };
@@ -150,13 +155,13 @@ async fn read(
 fn replaced_or_failed(error: &Error) -> Stop {
     match error.class() {
         // Gone and replaced look alike here; the next pass finds out which it was.
-        Class::Precondition | Class::Missing => Stop::replaced("the source was replaced while it was read"),
+        Class::Precondition | Class::Missing => Stop::replaced("the source object was replaced while it was read"),
         Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => fault_at(Side::Source, error).into(),
     }
 }
 
-/// A slot that is being filled. On the heap each piece is taken where it arrives; slots in /tmp may block on the disk and
-/// are filled on a thread for that.
+/// A slot that is being filled. On the heap each piece is taken where it arrives; slots in /tmp may block on the disk
+/// and are filled on a thread for that.
 struct SlotSink {
     slot: Option<Slot>,
     kind: BufferKind,
@@ -254,17 +259,17 @@ impl Sink for DigestSink {
 }
 
 struct UploadSink {
-    feed: PipeWriter,
+    writer: PipeWriter,
     length: u64,
 }
 
 impl Sink for UploadSink {
     fn filled(&self) -> u64 {
-        self.feed.pushed()
+        self.writer.pushed()
     }
 
     fn missing(&self) -> u64 {
-        self.length - self.feed.pushed()
+        self.length - self.writer.pushed()
     }
 
     async fn consume(&mut self, mut body: Incoming) -> Result<(), SinkError> {
@@ -274,7 +279,7 @@ impl Sink for UploadSink {
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(SinkError::Broken(error)),
             };
-            match self.feed.push(bytes).await {
+            match self.writer.push(bytes).await {
                 Ok(()) => {}
                 Err(overfull @ PushError::Overfull) => return Err(too_much(overfull)),
                 Err(unread @ PushError::Unread) => {

@@ -43,27 +43,29 @@ struct PartsInFlight {
     md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
     tasks: JoinSet<(usize, Result<UploadedPart, Stop>)>,
-    under_way: BTreeMap<usize, PartInFlight>,
+    in_flight: BTreeMap<usize, PartInFlight>,
     // How long each part took that was sent.
     took: Vec<Duration>,
     goodput: Goodput,
     // Connections when the last part was begun.
     at_end: Option<usize>,
     // The last parts wait for each other.
-    abreast: TailAlignment,
+    tail: TailAlignment,
     level: Arc<Pacer>,
     // All parts that were left are let out at once.
-    wider: Option<WindowExtension>,
+    extension: Option<WindowExtension>,
     // Bytes of parts that ended since the last look, of which no look has seen.
     finished: f64,
-    // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is gone.
+    // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is
+    // gone.
     all_md5: bool,
     // Whether a part that is begun now can be expected to end before the deadline.
     in_time: bool,
 }
 
-/// Sends these ranges of the source as the parts of an upload, but those at hand. Slots are taken in the order of the parts, so that the earliest part never waits for a
-/// later one's memory. A part that need not wait for the border does not wait in memory either: it is streamed.
+/// Sends these ranges of the source as the parts of an upload, but those at hand. Slots are taken in the order of the
+/// parts, so that the earliest part never waits for a later one's memory. A part that need not wait for the border does
+/// not wait in memory either: it is streamed.
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
@@ -83,8 +85,8 @@ pub(crate) async fn send_parts(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
     let mut reserving = None;
-    while waiting.peek().is_some() || !flights.under_way.is_empty() {
-        if !flights.in_time && flights.under_way.is_empty() {
+    while waiting.peek().is_some() || !flights.in_flight.is_empty() {
+        if !flights.in_time && flights.in_flight.is_empty() {
             return Err(stopped(Stopped::Deadline).into());
         }
         if reserving.is_none()
@@ -126,7 +128,7 @@ pub(crate) async fn send_parts(
             }
             slot = slot => {
                 reserving = None;
-                let slot = slot.map_err(|error| Fault::new("budget", format!("no memory for a part: {error}")))?;
+                let slot = slot.map_err(|error| Fault::new("budget", format!("no buffer for a part: {error}")))?;
                 if let Some((index, range)) = waiting.next() {
                     flights.begin(index, range, slot);
                 }
@@ -135,7 +137,7 @@ pub(crate) async fn send_parts(
         }
     }
     let all: Option<Vec<UploadedPart>> = done.into_iter().collect();
-    let all = all.ok_or_else(|| Fault::new("internal", "a part is missing"))?;
+    let all = all.ok_or_else(|| Fault::new("internal", "internal error: a part has no result"))?;
     let sent = UploadedParts { parts: all, all_md5: flights.all_md5 };
     tracing::debug!(
         key = parts.job.source.key.as_str(),
@@ -153,13 +155,13 @@ impl PartsInFlight {
             kinds,
             md5s: Arc::default(),
             tasks: JoinSet::new(),
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            abreast: TailAlignment::new(Instant::now(), HostLimits::of_this_machine()),
+            tail: TailAlignment::new(Instant::now(), HostLimits::of_this_machine()),
             level: Arc::default(),
-            wider: None,
+            extension: None,
             finished: 0.0,
             all_md5: true,
             in_time: true,
@@ -171,15 +173,15 @@ impl PartsInFlight {
         let window = self.parts.job.target.client.window() as usize;
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
         self.in_time
-            && self.under_way.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_in_flight.max(1))
+            && self.in_flight.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_in_flight.max(1))
     }
 
-    /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or others
-    /// that are read wait for their permits.
+    /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or
+    /// others that are read wait for their permits.
     fn may_stream(&self) -> bool {
         let window = self.parts.job.target.client.window() as usize;
         let most = window.min(self.parts.job.options.parts_in_flight.max(1));
-        self.in_time && self.parts.own_boundaries.is_none() && self.under_way.len() < most
+        self.in_time && self.parts.own_boundaries.is_none() && self.in_flight.len() < most
     }
 
     fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
@@ -205,7 +207,7 @@ impl PartsInFlight {
 
     fn enter(&mut self, index: usize, range: ByteRange, bytes: PartBytes, copy: PartAttempt) {
         let shown = self.parts.job.progress.part_started();
-        self.under_way.insert(index, PartInFlight::new(range, bytes, copy, shown));
+        self.in_flight.insert(index, PartInFlight::new(range, bytes, copy, shown));
     }
 
     fn attempts(&self) -> Attempts {
@@ -229,7 +231,8 @@ impl PartsInFlight {
         PartAttempt { task, taken, peer, pace: PartPace::new(range.bytes(), Instant::now()) }
     }
 
-    /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes on.
+    /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes
+    /// on.
     fn ended(
         &mut self,
         (index, result): (usize, Result<UploadedPart, Stop>),
@@ -237,7 +240,7 @@ impl PartsInFlight {
         match result {
             Ok(done) => {
                 // Aborted before their answers, the other copies are closed connections.
-                let Some(flight) = self.under_way.remove(&index) else { return Ok(None) };
+                let Some(flight) = self.in_flight.remove(&index) else { return Ok(None) };
                 for copy in &flight.copies {
                     copy.task.abort();
                     self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
@@ -255,10 +258,10 @@ impl PartsInFlight {
                 self.all_md5 &= done.is_md5;
                 Ok(Some((index, done)))
             }
-            Err(halt) => {
-                let Some(flight) = self.under_way.get_mut(&index) else { return Ok(None) };
+            Err(stop) => {
+                let Some(flight) = self.in_flight.get_mut(&index) else { return Ok(None) };
                 flight.copies.retain(|copy| !copy.task.is_finished());
-                if flight.copies.is_empty() { Err(halt) } else { Ok(None) }
+                if flight.copies.is_empty() { Err(stop) } else { Ok(None) }
             }
         }
     }
@@ -268,15 +271,15 @@ impl PartsInFlight {
     fn look(&mut self, left: usize) {
         let now = Instant::now();
         self.in_time = left == 0 || self.parts.job.deadline.allows(self.usual(now), now);
-        let copies = self.under_way.values_mut().flat_map(|flight| &mut flight.copies);
+        let copies = self.in_flight.values_mut().flat_map(|flight| &mut flight.copies);
         let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
         let moved = moved + std::mem::take(&mut self.finished);
         self.goodput.look(moved, now);
-        let copies = self.under_way.values().flat_map(|flight| &flight.copies);
+        let copies = self.in_flight.values().flat_map(|flight| &flight.copies);
         let on_the_way = copies.map(|copy| copy.pace.on_the_way(copy.taken.load(Ordering::Relaxed))).sum();
-        self.abreast.moved(moved, on_the_way, now);
+        self.tail.moved(moved, on_the_way, now);
         self.start_last_parts(left, now);
-        for flight in self.under_way.values_mut().filter(|flight| flight.copies.len() > 1) {
+        for flight in self.in_flight.values_mut().filter(|flight| flight.copies.len() > 1) {
             for index in replace::parts_to_cancel(&flight.paces(), now).into_iter().rev() {
                 flight.copies.remove(index).task.abort();
             }
@@ -284,27 +287,27 @@ impl PartsInFlight {
         if left > 0 {
             return;
         }
-        let standings: Vec<PartProgress> = self.under_way.values().filter_map(PartInFlight::furthest).collect();
-        self.level.set(self.abreast.level(&standings, now));
+        let standings: Vec<PartProgress> = self.in_flight.values().filter_map(PartInFlight::furthest).collect();
+        self.level.set(self.tail.level(&standings, now));
         if !self.all_md5 {
             return;
         }
         let usual = self.usual(now);
         // Second connections take the place of those that have ended: the path has shown that it has room for these.
-        let connections = |flights: &Self| flights.under_way.values().map(|flight| flight.copies.len()).sum::<usize>();
-        let spare = self.abreast.extra_connections();
+        let connections = |flights: &Self| flights.in_flight.values().map(|flight| flight.copies.len()).sum::<usize>();
+        let spare = self.tail.extra_connections();
         let most = *self.at_end.get_or_insert(connections(self)) + spare;
         let client = self.parts.job.target.client.clone();
         for _ in 0..self.goodput.copies_at_once(most).max(spare) {
             if connections(self) >= most {
                 return;
             }
-            let at_hand = self.under_way.iter().filter(|(_, flight)| flight.is_at_hand());
+            let at_hand = self.in_flight.iter().filter(|(_, flight)| flight.is_at_hand());
             let sending = at_hand.map(|(index, flight)| SendingPart {
                 index: *index,
                 paces: flight.paces(),
                 copies: flight.begun,
-                waits: flight.furthest().is_some_and(|part| !self.abreast.is_free(&part, now)),
+                waits: flight.furthest().is_some_and(|part| !self.tail.is_free(&part, now)),
             });
             let sending: Vec<SendingPart> = sending.collect();
             let Some(index) = replace::slowest_part(&sending, usual, &self.goodput, spare > 0) else { return };
@@ -312,7 +315,7 @@ impl PartsInFlight {
             if !client.affords_hedge() {
                 return;
             }
-            let Some(flight) = self.under_way.get_mut(&index) else { return };
+            let Some(flight) = self.in_flight.get_mut(&index) else { return };
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
             let (range, read) = (flight.range, flight.read());
             flight.begun += 1;
@@ -322,7 +325,7 @@ impl PartsInFlight {
                 Some(read) => self.copy(index, range, attempts, |attempts| put_part(parts, index, read, attempts)),
                 None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
             };
-            if let Some(flight) = self.under_way.get_mut(&index) {
+            if let Some(flight) = self.in_flight.get_mut(&index) {
                 flight.copies.push(copy);
             }
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
@@ -331,22 +334,22 @@ impl PartsInFlight {
 
     /// Begins all parts that are left, if they are the last.
     fn start_last_parts(&mut self, left: usize, now: Instant) {
-        let (under_way, window) = (self.under_way.len(), self.parts.job.target.client.window() as usize);
-        let to_go = self.under_way.values().filter_map(PartInFlight::furthest).map(|part| part.left).sum::<f64>();
-        let each = self.under_way.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
+        let (in_flight, window) = (self.in_flight.len(), self.parts.job.target.client.window() as usize);
+        let to_go = self.in_flight.values().filter_map(PartInFlight::furthest).map(|part| part.left).sum::<f64>();
+        let each = self.in_flight.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
         let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
-        let (wave, seconds) = (seconds(under_way), self.goodput.seconds(to_go) + seconds(left));
-        let rest = Rest { under_way, left, window, usual: self.usual(now), wave, seconds };
-        if self.abreast.are_last(&rest) {
-            let beyond = u32::try_from((under_way + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
-            self.wider = Some(self.parts.job.target.client.widen(beyond));
+        let (wave, seconds) = (seconds(in_flight), self.goodput.seconds(to_go) + seconds(left));
+        let rest = Rest { in_flight, left, window, usual: self.usual(now), wave, seconds };
+        if self.tail.are_last(&rest) {
+            let beyond = u32::try_from((in_flight + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
+            self.extension = Some(self.parts.job.target.client.widen(beyond));
         }
     }
 
     /// How long a part of this object usually takes, those included that are not done.
     fn usual(&self, now: Instant) -> Duration {
         let first = |flight: &PartInFlight| flight.copies.first().map(|copy| copy.pace.age(now));
-        let mut took: Vec<Duration> = self.under_way.values().filter_map(first).chain(self.took.clone()).collect();
+        let mut took: Vec<Duration> = self.in_flight.values().filter_map(first).chain(self.took.clone()).collect();
         let middle = took.len() / 2;
         if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
     }

@@ -1,7 +1,7 @@
 //! A part that goes straight from the source to the target, because there is no memory for it to wait in.
 //!
-//! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that is
-//! compared here. What it costs is a second reading of the source when the target has to be sent it again.
+//! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that
+//! is compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
 use crate::engine::fault::Stop;
 use crate::engine::hint::Side;
@@ -72,7 +72,7 @@ async fn until_it_is_there(
                 return Ok(done);
             }
             Err(StreamError::Target(error)) => error,
-            Err(StreamError::Source(halt)) => return Err(halt),
+            Err(StreamError::Source(stop)) => return Err(stop),
             Err(short @ StreamError::Short { .. }) => {
                 let fault = Fault::new("network", format!("{}: {short}", Side::Source.name()));
                 return Err(fault.into());
@@ -91,8 +91,8 @@ async fn until_it_is_there(
     }
 }
 
-/// Whether a refusal can mean that the server knows no trailers: it takes them for bytes that are not what was signed, or
-/// says that this is not implemented.
+/// Whether a refusal can mean that the server knows no trailers: it takes them for bytes that are not what was signed,
+/// or says that this is not implemented.
 fn knows_no_trailers(error: &Error) -> bool {
     error.refusal().is_some_and(|refusal| matches!(refusal.status, 400 | 501))
 }

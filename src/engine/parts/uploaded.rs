@@ -133,8 +133,8 @@ pub(crate) fn proven(
     Ok(UploadedPart { part, digests, hashed, is_md5, took, origin })
 }
 
-/// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks like
-/// an MD5 and is none, so where there is a checksum it says nothing.
+/// Whether a listed part is of these bytes: by its checksum, or where it has none by its MD5. Under KMS an ETag looks
+/// like an MD5 and is none, so where there is a checksum it says nothing.
 pub(crate) fn same_bytes(listed: &ListedPart, read: &Digests) -> bool {
     let by_etag = || read.md5.is_some() && part_md5(&listed.etag) == read.md5;
     listed.size == read.length && listed.crc.map_or_else(by_etag, |crc| crc == read.crc)

@@ -17,8 +17,8 @@ const ABORTS: u32 = 10;
 const ABORT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Aborts an upload and sees it gone: parts that were on their way may land after an abort, so it is repeated until
-/// nothing is listed ("AbortMultipartUpload"). It has no deadline of its own: it mostly comes after one, and whoever waits
-/// for it bounds it.
+/// nothing is listed ("AbortMultipartUpload"). It has no deadline of its own: it mostly comes after one, and whoever
+/// waits for it bounds it.
 ///
 /// # Cancel safety
 /// The upload may be left open.
@@ -44,6 +44,6 @@ pub(crate) async fn abort(at: &ObjectClient, upload: &UploadId) -> Result<(), Er
             Ok(_) => sleep(ABORT_PAUSE).await,
         }
     }
-    let alive = std::io::Error::other("it still lists parts");
+    let alive = std::io::Error::other("the upload was aborted several times but still lists parts");
     Err(Error::body(alive))
 }

@@ -34,8 +34,8 @@ use tokio::time::{Instant, timeout};
 /// How much earlier than ours, by the server's clock, an upload of an unanswered attempt can have been begun: the time
 /// that those attempts took, and this for the clock's grain.
 const CLOCK_GRAIN: i64 = 2;
-/// How long after it was meant to be begun an upload of a process that was killed can have been begun, in seconds: a Create
-/// over the border with some attempts. What came later is left to the sweep.
+/// How long after it was meant to be begun an upload of a process that was killed can have been begun, in seconds: a
+/// Create over the border with some attempts. What came later is left to the sweep.
 const CREATE_SECONDS: i64 = 30;
 
 type Creation = JoinHandle<Result<UploadId, Error>>;
@@ -64,15 +64,15 @@ enum CurrentUpload {
     Ticketed(Ticket),
 }
 
-/// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut off in
-/// the middle of it does not lose the id.
+/// The upload that is open, wherever the work on it was cut off. Create runs in a task of its own, so that being cut
+/// off in the middle of it does not lose the id.
 #[derive(Default)]
 pub(crate) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
     open: Mutex<Option<CurrentUpload>>,
     /// Whether somebody else may go on with it too: a ticket can be delivered twice.
     adopted: bool,
-    ledger: Arc<JournalState>,
+    journal: Arc<JournalState>,
 }
 
 /// What the job's ledger says that has to be taken back.
@@ -88,21 +88,25 @@ impl Uploads {
     pub(crate) fn after(ongoing: &Ongoing) -> Self {
         let ticket = ongoing.ticket.clone();
         let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
-        let ledger = JournalState { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
+        let journal = JournalState { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
         let open = Mutex::new(ticket.map(CurrentUpload::Ticketed));
-        Self { creating: Default::default(), open, adopted, ledger: Arc::new(ledger) }
+        Self { creating: Default::default(), open, adopted, journal: Arc::new(journal) }
     }
 
-    /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they were is
-    /// told by an upload of one's own, which is left to [`Self::leave`].
+    /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they
+    /// were is told by an upload of one's own, which is left to [`Self::leave`].
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
     pub(crate) async fn end_unknown(&self, job: &Job, notes: &Arc<Notes>) {
-        if self.ledger.unknown.load(Ordering::SeqCst)
-            && let Err(halt) = self.begin_bare(job, notes, &ObjectOptions::default()).await
+        if self.journal.unknown.load(Ordering::SeqCst)
+            && let Err(stop) = self.begin_bare(job, notes, &ObjectOptions::default()).await
         {
-            tracing::info!(key = job.target.key.as_str(), ?halt, "uploads of killed processes are left for later");
+            tracing::info!(
+                key = job.target.key.as_str(),
+                ?stop,
+                "uploads of earlier killed runs were not looked for this time; a sweep removes them"
+            );
         }
     }
 
@@ -147,12 +151,12 @@ impl Uploads {
         let ticket = Ticket { upload: upload.clone(), pin, layout, condition };
         self.set(Some(CurrentUpload::Ticketed(ticket.clone())));
         notes.begin_upload();
-        write_down(job, notes, move |ledger| ledger.begun(&ticket)).await;
+        write_down(job, notes, move |journal| journal.begun(&ticket)).await;
         Ok(upload)
     }
 
-    /// Begins an upload that nobody else can go on with, in place of what may be open: of parts that are copied within the
-    /// target, or to a stage.
+    /// Begins an upload that nobody else can go on with, in place of what may be open: of parts that are copied within
+    /// the target, or to a stage.
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
@@ -171,10 +175,10 @@ impl Uploads {
     }
 
     async fn created(&self, job: &Job, notes: &Arc<Notes>, style: &ObjectOptions) -> Result<UploadId, Stop> {
-        self.ledger.anything.store(true, Ordering::SeqCst);
-        write_down(job, notes, |ledger| ledger.intends()).await;
+        self.journal.anything.store(true, Ordering::SeqCst);
+        write_down(job, notes, |journal| journal.intends()).await;
         let mut creating = self.creating.lock().await;
-        let written = Arc::clone(&self.ledger);
+        let written = Arc::clone(&self.journal);
         let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone(), written)));
         let joined = task.await;
         *creating = None;
@@ -189,8 +193,8 @@ impl Uploads {
     pub(crate) async fn close(&self, job: &Job, notes: &Notes) {
         self.set(None);
         // What is not known to be closed is for whoever comes next.
-        if !self.ledger.unknown.load(Ordering::SeqCst) && self.ledger.anything.swap(false, Ordering::SeqCst) {
-            write_down(job, notes, |ledger| ledger.ended()).await;
+        if !self.journal.unknown.load(Ordering::SeqCst) && self.journal.anything.swap(false, Ordering::SeqCst) {
+            write_down(job, notes, |journal| journal.ended()).await;
         }
     }
 
@@ -237,8 +241,9 @@ impl Uploads {
             let attempted = FailedCommit { source, sent, written: &style.attributes, error, attempts: &attempts };
             match condition.resolve(job, notes, attempted).await? {
                 Resolution::Ours(seen) => {
-                    // Another handler of the same event may have made the very same object. Then this upload is open still,
-                    // so it is left to be aborted, which one that was completed answers with NoSuchUpload.
+                    // Another handler of the same event may have made the very same object. Then this upload is open
+                    // still, so it is left to be aborted, which one that was completed answers with
+                    // NoSuchUpload.
                     return Ok(Committed::Written(prove_target(job, notes, sent, seen.etag, seen.crc).await?));
                 }
                 Resolution::Unchanged(seen, by) => {
@@ -246,14 +251,20 @@ impl Uploads {
                 }
                 Resolution::Retry if code.as_deref() == Some("NoSuchUpload") => {
                     self.close(job, notes).await;
-                    return Err(Stop::replaced("the upload was aborted by somebody else"));
+                    return Err(Stop::replaced(
+                        "the multipart upload does not exist any more: somebody else aborted or completed it",
+                    ));
                 }
                 // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
                 Resolution::Retry if code.as_deref() == Some("ConditionalRequestConflict") => {
                     conflicts += 1;
                     if conflicts > 1 || !is_alive(job, notes, upload).await? {
-                        notes.note_permanent("a conflicting write made all parts be sent twice");
-                        return Err(Stop::replaced("a conflicting write ended the upload"));
+                        notes.note_permanent(
+                            "somebody else wrote the target at the same time, so all parts were sent again",
+                        );
+                        return Err(Stop::replaced(
+                            "somebody else wrote the target at the same time, which ended the upload",
+                        ));
                     }
                 }
                 Resolution::Retry => {}
@@ -285,9 +296,14 @@ impl Uploads {
         match (gone, self.get()) {
             (None, _) => self.close(job, notes).await,
             (Some(why), Some(upload)) => {
-                notes.note_permanent(format!("upload {} could not be seen aborted: {why}", upload.as_str()));
+                notes.note_permanent(format!(
+                    "upload {} may still be open, a sweep will abort it: {why}",
+                    upload.as_str()
+                ));
             }
-            (Some(why), None) => notes.note_permanent(format!("an upload may have been left open: {why}")),
+            (Some(why), None) => {
+                notes.note_permanent(format!("a multipart upload may still be open, a sweep will abort it: {why}"))
+            }
         }
     }
 }
@@ -317,7 +333,9 @@ async fn create(
         // Without one that is known to be ours, nothing says which of those under the key are.
         Err(_) if attempts.unanswered() => {
             written.unknown.store(true, Ordering::SeqCst);
-            notes.note_permanent("an unanswered CreateMultipartUpload may have left an upload open");
+            notes.note_permanent(
+                "a CreateMultipartUpload got no answer; its upload may still be open, a sweep will abort it",
+            );
         }
         Ok(_) | Err(_) => {}
     }
@@ -347,19 +365,21 @@ async fn write_down(
     notes: &Notes,
     write: impl FnOnce(&dyn UploadJournal) -> io::Result<()> + Send + 'static,
 ) {
-    let Some(ledger) = job.ongoing.ledger.clone() else { return };
-    let written = tokio::task::spawn_blocking(move || write(&*ledger)).await;
-    if let Err(error) = written.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))) {
+    let Some(journal) = job.ongoing.journal.clone() else { return };
+    let written = tokio::task::spawn_blocking(move || write(&*journal)).await;
+    if let Err(error) =
+        written.unwrap_or_else(|_| Err(io::Error::other("internal error: the thread of the journal panicked")))
+    {
         notes.note_permanent(format!(
-            "what is open could not be written down, so a process that is killed cannot be gone on from: {error}"
+            "the journal could not be written, so this copy cannot be resumed if it is killed: {error}"
         ));
     }
 }
 
 /// Aborts the uploads that unanswered attempts of ours may have begun, or a process that was killed before it knew its
-/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of the
-/// same seconds would be among them; it finds its upload gone and begins again, while an orphan would be paid for until
-/// somebody finds it.
+/// upload: of this key, by the initiator of the one we know, begun while it was tried. Another invocation's upload of
+/// the same seconds would be among them; it finds its upload gone and begins again, while an orphan would be paid for
+/// until somebody finds it.
 async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Leftover {
     let mut list = ListMultipartUploads {
         bucket: job.target.bucket.clone(),
@@ -380,7 +400,8 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
             }
             Err(error) => {
                 notes.note_permanent(format!(
-                    "an unanswered CreateMultipartUpload may have left an upload open: {error}"
+                    "a CreateMultipartUpload got no answer; its upload may still be open, a sweep will abort it: \
+                     {error}"
                 ));
                 return Leftover::Unknown;
             }
@@ -399,7 +420,10 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
             && upload.initiator.as_ref() == Some(initiator)
             && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
         if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
-            notes.note_permanent(format!("upload {} could not be seen aborted: {error}", upload.upload.as_str()));
+            notes.note_permanent(format!(
+                "upload {} may still be open, a sweep will abort it: {error}",
+                upload.upload.as_str()
+            ));
             left = Leftover::Unknown;
         }
     }

@@ -1,8 +1,8 @@
 //! Parts of an upload that S3 copies from an object at the target, and what they say of the bytes.
 //!
 //! A copied part answers with the MD5 of its range, where the target's encryption leaves ETags digests, and with the
-//! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the ETag
-//! and the checksum of the whole are known before it is completed.
+//! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the
+//! ETag and the checksum of the whole are known before it is completed.
 
 use crate::engine::fault::Stop;
 use crate::engine::job::Job;
@@ -37,7 +37,8 @@ pub(crate) struct CopiedPart {
     pub(crate) crc: Option<Crc64>,
 }
 
-/// Copies parts of `from`, an object of `size` bytes, into an upload. The inner error is the server's, left to the caller.
+/// Copies parts of `from`, an object of `size` bytes, into an upload. The inner error is the server's, left to the
+/// caller.
 ///
 /// # Cancel safety
 /// Connections are closed; parts that were copied stay in the upload.

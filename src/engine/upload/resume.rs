@@ -1,8 +1,8 @@
 //! Going on with an upload that another invocation or process has begun.
 //!
-//! What is listed is kept where it can be shown to be the source's: unread, if parts carry checksums and what they combine
-//! to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in the source's
-//! region, and compared. What does not fit is sent again over it.
+//! What is listed is kept where it can be shown to be the source's: unread, if parts carry checksums and what they
+//! combine to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in
+//! the source's region, and compared. What does not fit is sent again over it.
 
 use crate::engine::context::Context;
 use crate::engine::decide::plan::Layout;
@@ -39,8 +39,8 @@ pub(crate) enum ListedUpload {
     Parts(BTreeMap<usize, ListedPart>),
     /// It is not there any more: completed or aborted.
     Gone,
-    /// Parts that the layout does not have; they could not be left out of Complete ("CompleteMultipartUpload": the list of
-    /// parts must be complete).
+    /// Parts that the layout does not have; they could not be left out of Complete ("CompleteMultipartUpload": the list
+    /// of parts must be complete).
     Foreign,
 }
 
@@ -73,10 +73,12 @@ impl Context<'_> {
                 }
                 ListedUpload::Gone => {
                     self.uploads.close(job, notes).await;
-                    return Err(Stop::replaced("the upload that was to be gone on with is not there any more"));
+                    return Err(Stop::replaced("the upload to resume does not exist any more"));
                 }
                 ListedUpload::Foreign => {
-                    notes.note_permanent("what an earlier invocation had sent was of another state, and was aborted");
+                    notes.note_permanent(
+                        "the parts of an earlier run are of an older version of the source; that upload was aborted",
+                    );
                     self.uploads.clean_up(job, notes).await;
                 }
             }
@@ -85,8 +87,8 @@ impl Context<'_> {
         Ok((self.uploads.begin(job, notes, beginning).await?, BTreeMap::new()))
     }
 
-    /// All parts of the upload: those that are kept, and the others sent. What is known of parts by the target's word alone
-    /// is the source's, or they are read again and held against that word.
+    /// All parts of the upload: those that are kept, and the others sent. What is known of parts by the target's word
+    /// alone is the source's, or they are read again and held against that word.
     pub(crate) async fn all_parts(
         &self,
         parts: &Arc<PartContext>,
@@ -120,7 +122,7 @@ impl Context<'_> {
         }
         tracing::warn!(
             key = self.job.source.key.as_str(),
-            "what the target says of its parts does not make the source; they are read again"
+            "the parts at the target do not match the source; they are compared again with the source"
         );
         let (mut known, in_doubt) = sent.split();
         let as_said = |index, done: &UploadedPart| parts.listed.get(index).cloned().unwrap_or_else(|| done.listed());

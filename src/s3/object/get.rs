@@ -77,7 +77,9 @@ impl Operation for GetObject {
             (Some(asked), None) => {
                 Err(Unreadable::new(format!("asked for {}, got all {} bytes", asked.header(), reply.length)))
             }
-            (None, Some(given)) => Err(Unreadable::new(format!("asked for everything, got {}", given.header()))),
+            (None, Some(given)) => {
+                Err(Unreadable::new(format!("asked for the whole object, got only {}", given.header())))
+            }
             (None, None) => Ok(reply),
         }
     }
@@ -131,8 +133,8 @@ mod tests {
         };
         assert_eq!(
             request(&pinned),
-            "GET /my%20image.jpg?versionId=3%2FL4kqtJlcpXroDTDmpUMLUo\n\
-             if-match: \"fba9dede5f27731c9771645a39863328\"\nrange: bytes=5-9\n\n"
+            "GET /my%20image.jpg?versionId=3%2FL4kqtJlcpXroDTDmpUMLUo\nif-match: \
+             \"fba9dede5f27731c9771645a39863328\"\nrange: bytes=5-9\n\n"
         );
     }
 

@@ -159,8 +159,8 @@ mod tests {
             request(&operation),
             "HEAD /my%20image.jpg?partNumber=1&versionId=v\nif-match: \"a-3\"\nx-amz-checksum-mode: ENABLED\n\n"
         );
-        let lines = "etag: \"a-3\"\ncontent-length: 8388608\ncontent-range: bytes 0-8388607/20971520\n\
-            x-amz-mp-parts-count: 3";
+        let lines =
+            "etag: \"a-3\"\ncontent-length: 8388608\ncontent-range: bytes 0-8388607/20971520\nx-amz-mp-parts-count: 3";
         let read = reply(&operation, &head(206, lines), "").unwrap();
         assert_eq!((read.size, read.length, read.parts_count), (20_971_520, 8_388_608, Some(3)));
     }

@@ -166,16 +166,10 @@ mod tests {
         put.precondition = Some(Precondition::IfAbsent);
         assert_eq!(
             request(&put),
-            "PUT /my%20image.jpg\n\
-             content-type: text/plain\n\
-             if-none-match: *\n\
-             x-amz-checksum-crc64nvme: rosUhgp5mIg=\n\
-             x-amz-meta-family: Weasley\n\
-             x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:us-west-2:111122223333:key/k\n\
-             x-amz-server-side-encryption: aws:kms\n\
-             x-amz-storage-class: GLACIER_IR\n\
-             x-amz-tagging: tag%201=value%2B1\n\
-             \n123456789"
+            "PUT /my%20image.jpg\ncontent-type: text/plain\nif-none-match: *\nx-amz-checksum-crc64nvme: \
+             rosUhgp5mIg=\nx-amz-meta-family: Weasley\nx-amz-server-side-encryption-aws-kms-key-id: \
+             arn:aws:kms:us-west-2:111122223333:key/k\nx-amz-server-side-encryption: aws:kms\nx-amz-storage-class: \
+             GLACIER_IR\nx-amz-tagging: tag%201=value%2B1\n\n123456789"
         );
         put.precondition = Some(Precondition::IfMatch(ETag::listed("a")));
         put.checksum = Some(Checksum::Other(Sum::of(Algorithm::Crc32, b"123456789")));

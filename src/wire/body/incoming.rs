@@ -37,7 +37,7 @@ impl Incoming {
             let lost = |source| Error::lost(LostAt::Body, source);
             match timeout(self.stall, self.body.frame()).await {
                 Err(_) => {
-                    let message = format!("no byte for {:?} after {} bytes", self.stall, self.received);
+                    let message = format!("no data for {:?}, after {} bytes", self.stall, self.received);
                     return Err(lost(io::Error::new(io::ErrorKind::TimedOut, message)));
                 }
                 Ok(Some(Err(error))) => return Err(lost(io::Error::other(error))),
@@ -69,7 +69,7 @@ impl Incoming {
         let mut all = Vec::new();
         while let Some(bytes) = self.next().await? {
             if all.len() + bytes.len() > limit {
-                let message = format!("a reply of more than {limit} bytes");
+                let message = format!("the reply is larger than the limit of {limit} bytes");
                 return Err(Error::lost(LostAt::Reading, io::Error::new(io::ErrorKind::InvalidData, message)));
             }
             all.extend_from_slice(&bytes);

@@ -29,7 +29,7 @@ impl Load {
     pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Whole(bytes) => bytes.len() as u64,
-            Self::Streamed(fed) => fed.left(),
+            Self::Streamed(reader) => reader.left(),
         }
     }
 
@@ -37,15 +37,15 @@ impl Load {
     pub(crate) fn has_trailer(&self) -> bool {
         match self {
             Self::Whole(_) => false,
-            Self::Streamed(fed) => fed.has_trailer(),
+            Self::Streamed(reader) => reader.has_trailer(),
         }
     }
 
     /// A view of how far it gets, by the count of what is taken of its payload.
-    pub(crate) fn course(&self, taken: Arc<AtomicU64>) -> SendProgress {
+    pub(crate) fn progress(&self, taken: Arc<AtomicU64>) -> SendProgress {
         match self {
             Self::Whole(bytes) => SendProgress { taken, length: bytes.len() as u64, line: None },
-            Self::Streamed(fed) => SendProgress { taken, length: fed.pipe().length(), line: Some(fed.pipe()) },
+            Self::Streamed(reader) => SendProgress { taken, length: reader.pipe().length(), line: Some(reader.pipe()) },
         }
     }
 }
@@ -105,7 +105,7 @@ impl Body for Outgoing {
         let piece = match &mut self.load {
             Load::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Load::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE as usize)),
-            Load::Streamed(fed) => match ready!(fed.poll_next(PIECE as usize, cx)) {
+            Load::Streamed(reader) => match ready!(reader.poll_next(PIECE as usize, cx)) {
                 Some(Ok(Piece::Data(piece))) => piece,
                 Some(Ok(Piece::Frame(frame))) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
 
-/// The longest that a body waits before it moves on by a piece all the same: no server, no TCP and no watch of ours takes
-/// its connection for one that stands still.
+/// The longest that a body waits before it moves on by a piece all the same: no server, no TCP and no watch of ours
+/// takes its connection for one that stands still.
 const LONGEST: Duration = Duration::from_secs(2);
 /// The level may have been set anew by then.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,8 +45,10 @@ impl Pacer {
     pub(crate) fn set(&self, line: Option<PacerLine>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), line);
         match (before, line) {
-            (None, Some(PacerLine { bytes, rate, .. })) => debug!(bytes, rate, "parts wait for others"),
-            (Some(_), None) => debug!("no part waits any more"),
+            (None, Some(PacerLine { bytes, rate, .. })) => {
+                debug!(bytes, rate, "the last parts of the object are being paced")
+            }
+            (Some(_), None) => debug!("pacing of the last parts has ended"),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }
@@ -70,8 +72,8 @@ impl PacedBody {
         Self { level, turn: f64::from(piece) * fastrand::f64(), since: None, sleep: None }
     }
 
-    /// Ready once the level is where the body is, which has put so many bytes on its connection, or once it has waited for
-    /// long enough.
+    /// Ready once the level is where the body is, which has put so many bytes on its connection, or once it has waited
+    /// for long enough.
     pub(crate) fn poll_reached(&mut self, taken: u64, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = Instant::now();

@@ -18,18 +18,18 @@ use std::task::{Context, Poll, Waker};
 use std::{fmt, io};
 use thiserror::Error;
 
-/// Bytes that wait in a line: enough for a connection to find some whenever it has room, as much again as hyper holds. A
-/// piece that is larger goes in alone.
+/// Bytes that wait in a line: enough for a connection to find some whenever it has room, as much again as hyper holds.
+/// A piece that is larger goes in alone.
 pub(crate) const QUEUE: usize = 64 << 10;
 
 /// Why bytes were not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PushError {
     /// The part was refused or its connection broke: nobody will read them.
-    #[error("nobody takes these bytes any more")]
+    #[error("the upload that these bytes are for has ended")]
     Unread,
     /// There are more than the part has.
-    #[error("more bytes than the part has")]
+    #[error("the source sent more bytes than the part has")]
     Overfull,
 }
 
@@ -37,10 +37,10 @@ pub enum PushError {
 #[derive(Debug, Error)]
 pub enum StreamError<E> {
     /// The source failed; the target was not asked to take less.
-    #[error("the source failed")]
+    #[error("reading from the source failed")]
     Source(E),
     /// The source ended too early, and said nothing about it.
-    #[error("the source ended after {pushed} of {length} bytes")]
+    #[error("the source ended the part after {pushed} of {length} bytes")]
     Short {
         /// How many bytes came.
         pushed: u64,
@@ -48,7 +48,7 @@ pub enum StreamError<E> {
         length: u64,
     },
     /// The target refused the part or was lost; [`Client::again`] says whether another attempt is worth it.
-    #[error("the target failed")]
+    #[error("sending to the target failed")]
     Target(#[source] Error),
 }
 
@@ -317,7 +317,7 @@ pub(crate) fn wake(waker: &mut Option<Waker>) {
 }
 
 pub(crate) fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the source ended before the part did")
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the source ended before the part was complete")
 }
 
 #[cfg(test)]
@@ -341,18 +341,18 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn push(feed: &mut PipeWriter, bytes: &[u8]) -> Poll<Result<(), PushError>> {
-        poll(feed.push(Bytes::copy_from_slice(bytes)))
+    fn push(writer: &mut PipeWriter, bytes: &[u8]) -> Poll<Result<(), PushError>> {
+        poll(writer.push(Bytes::copy_from_slice(bytes)))
     }
 
-    fn next(fed: &mut PipeReader) -> Poll<Option<io::Result<Piece>>> {
-        fed.poll_next(usize::MAX, &mut Context::from_waker(Waker::noop()))
+    fn next(reader: &mut PipeReader) -> Poll<Option<io::Result<Piece>>> {
+        reader.poll_next(usize::MAX, &mut Context::from_waker(Waker::noop()))
     }
 
     /// All that a body gives until it waits or ends.
-    fn taken(fed: &mut PipeReader) -> Vec<u8> {
+    fn taken(reader: &mut PipeReader) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = next(fed) {
+        while let Poll::Ready(Some(Ok(Piece::Data(bytes) | Piece::Frame(bytes)))) = next(reader) {
             all.extend_from_slice(&bytes);
         }
         all
@@ -362,87 +362,87 @@ mod tests {
 
     #[test]
     fn a_source_waits_when_the_queue_is_full_and_goes_on_when_a_piece_is_taken() {
-        let (mut feed, mut fed) = line(&part(1 << 20, Form::Plain));
-        let pushed = (0..100).take_while(|_| push(&mut feed, &[7; 16 << 10]).is_ready()).count();
+        let (mut writer, mut reader) = line(&part(1 << 20, Form::Plain));
+        let pushed = (0..100).take_while(|_| push(&mut writer, &[7; 16 << 10]).is_ready()).count();
         assert_eq!(pushed * (16 << 10), QUEUE);
-        assert!(matches!(next(&mut fed), Poll::Ready(Some(Ok(Piece::Data(_))))));
-        assert_eq!(push(&mut feed, &[7; 16 << 10]), PUSHED);
-        assert!(push(&mut feed, &[7; 16 << 10]).is_pending());
+        assert!(matches!(next(&mut reader), Poll::Ready(Some(Ok(Piece::Data(_))))));
+        assert_eq!(push(&mut writer, &[7; 16 << 10]), PUSHED);
+        assert!(push(&mut writer, &[7; 16 << 10]).is_pending());
     }
 
     #[test]
     fn a_piece_larger_than_the_queue_goes_in_alone() {
-        let (mut feed, mut fed) = line(&part(1 << 20, Form::Plain));
-        assert_eq!(push(&mut feed, &[7; QUEUE + 1]), PUSHED);
-        assert!(push(&mut feed, b"a").is_pending());
-        assert_eq!(taken(&mut fed).len(), QUEUE + 1);
-        assert_eq!(push(&mut feed, b"a"), PUSHED);
+        let (mut writer, mut reader) = line(&part(1 << 20, Form::Plain));
+        assert_eq!(push(&mut writer, &[7; QUEUE + 1]), PUSHED);
+        assert!(push(&mut writer, b"a").is_pending());
+        assert_eq!(taken(&mut reader).len(), QUEUE + 1);
+        assert_eq!(push(&mut writer, b"a"), PUSHED);
     }
 
     #[test]
     fn bytes_whose_push_was_given_up_are_neither_sent_nor_digested() {
-        let (mut feed, mut fed) = line(&part(QUEUE as u64 + 1, Form::Plain));
-        assert_eq!(push(&mut feed, &[7; QUEUE]), PUSHED);
-        assert!(push(&mut feed, b"b").is_pending());
-        assert_eq!(taken(&mut fed).len(), QUEUE);
-        assert_eq!(push(&mut feed, b"a"), PUSHED);
-        assert_eq!(taken(&mut fed), b"a");
+        let (mut writer, mut reader) = line(&part(QUEUE as u64 + 1, Form::Plain));
+        assert_eq!(push(&mut writer, &[7; QUEUE]), PUSHED);
+        assert!(push(&mut writer, b"b").is_pending());
+        assert_eq!(taken(&mut reader).len(), QUEUE);
+        assert_eq!(push(&mut writer, b"a"), PUSHED);
+        assert_eq!(taken(&mut reader), b"a");
         let all = [&[7; QUEUE][..], b"a"].concat();
-        assert_eq!(fed.line.digests(), Some(Digests::of(&all)));
+        assert_eq!(reader.line.digests(), Some(Digests::of(&all)));
     }
 
     #[test]
     fn the_trailer_is_of_the_bytes_that_passed() {
-        let (mut feed, mut fed) = line(&part(9, Form::Trailer));
-        assert_eq!(fed.left(), 58);
-        assert_eq!(push(&mut feed, b"12345"), PUSHED);
-        let mut body = taken(&mut fed);
-        assert!(fed.line.is_hungry() && !fed.line.is_over());
-        assert_eq!(push(&mut feed, b"6789"), PUSHED);
-        body.extend(taken(&mut fed));
+        let (mut writer, mut reader) = line(&part(9, Form::Trailer));
+        assert_eq!(reader.left(), 58);
+        assert_eq!(push(&mut writer, b"12345"), PUSHED);
+        let mut body = taken(&mut reader);
+        assert!(reader.line.is_hungry() && !reader.line.is_over());
+        assert_eq!(push(&mut writer, b"6789"), PUSHED);
+        body.extend(taken(&mut reader));
         assert_eq!(body, b"9\r\n123456789\r\n0\r\nx-amz-checksum-crc64nvme:rosUhgp5mIg=\r\n\r\n");
-        assert!(fed.line.is_over() && !fed.line.is_hungry());
-        assert_eq!(fed.left(), 0);
+        assert!(reader.line.is_over() && !reader.line.is_hungry());
+        assert_eq!(reader.left(), 0);
     }
 
     #[test]
     fn a_source_that_ends_early_fails_the_body_whatever_was_queued() {
         for form in [Form::Trailer, Form::Plain] {
-            let (mut feed, mut fed) = line(&part(9, form));
-            assert_eq!(push(&mut feed, b"12345678"), PUSHED);
-            drop(feed);
-            assert!(matches!(next(&mut fed), Poll::Ready(Some(Err(_)))));
-            assert!(fed.line.is_cut() && !fed.line.is_over());
+            let (mut writer, mut reader) = line(&part(9, form));
+            assert_eq!(push(&mut writer, b"12345678"), PUSHED);
+            drop(writer);
+            assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(_)))));
+            assert!(reader.line.is_cut() && !reader.line.is_over());
         }
     }
 
     #[test]
     fn a_source_that_has_more_than_it_said_fails_the_body() {
-        let (mut feed, mut fed) = line(&part(4, Form::Plain));
-        assert_eq!(push(&mut feed, b"1234"), PUSHED);
-        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(PushError::Overfull)));
-        assert!(matches!(next(&mut fed), Poll::Ready(Some(Err(_)))));
+        let (mut writer, mut reader) = line(&part(4, Form::Plain));
+        assert_eq!(push(&mut writer, b"1234"), PUSHED);
+        assert_eq!(push(&mut writer, b"5"), Poll::Ready(Err(PushError::Overfull)));
+        assert!(matches!(next(&mut reader), Poll::Ready(Some(Err(_)))));
     }
 
     #[test]
     fn a_source_learns_that_nobody_reads_and_is_not_to_blame() {
-        let (mut feed, fed) = line(&part(9, Form::Trailer));
-        let line = fed.pipe();
-        assert_eq!(push(&mut feed, b"1234"), PUSHED);
-        drop(fed);
-        assert_eq!(push(&mut feed, b"5"), Poll::Ready(Err(PushError::Unread)));
-        drop(feed);
+        let (mut writer, reader) = line(&part(9, Form::Trailer));
+        let line = reader.pipe();
+        assert_eq!(push(&mut writer, b"1234"), PUSHED);
+        drop(reader);
+        assert_eq!(push(&mut writer, b"5"), Poll::Ready(Err(PushError::Unread)));
+        drop(writer);
         assert!(line.is_abandoned() && !line.is_cut());
     }
 
     #[test]
     fn nothing_is_a_part_too() {
-        let (feed, mut fed) = line(&part(0, Form::Trailer));
-        drop(feed);
-        assert_eq!(taken(&mut fed), b"0\r\nx-amz-checksum-crc64nvme:AAAAAAAAAAA=\r\n\r\n");
-        let (feed, mut fed) = line(&part(0, Form::Plain));
-        drop(feed);
-        assert!(fed.line.is_over() && taken(&mut fed).is_empty());
-        assert_eq!(fed.line.digests(), Some(Digests::of(b"")));
+        let (writer, mut reader) = line(&part(0, Form::Trailer));
+        drop(writer);
+        assert_eq!(taken(&mut reader), b"0\r\nx-amz-checksum-crc64nvme:AAAAAAAAAAA=\r\n\r\n");
+        let (writer, mut reader) = line(&part(0, Form::Plain));
+        drop(writer);
+        assert!(reader.line.is_over() && taken(&mut reader).is_empty());
+        assert_eq!(reader.line.digests(), Some(Digests::of(b"")));
     }
 }

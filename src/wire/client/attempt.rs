@@ -1,8 +1,8 @@
 //! Whether a failed request is sent again, and when: a pure policy.
 //!
-//! Control calls follow the constants of AWS's SDKs ("Retry behavior", standard mode, as of 2026); parts go on until the
-//! deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill, so that
-//! a failing server is not met by a storm.
+//! Control calls follow the constants of AWS's SDKs ("Retry behavior", standard mode, as of 2026); parts go on until
+//! the deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill,
+//! so that a failing server is not met by a storm.
 
 use crate::s3::error::{Class, Remedy};
 use crate::wire::body::pacer::Pacer;
@@ -131,7 +131,8 @@ pub(crate) enum AdmissionMode {
     Wait,
     /// At once: who asks has a permit that is held until this is answered.
     Nested,
-    /// At once, and counted nowhere: what it reads goes no faster than what somebody sends under a permit of another gate.
+    /// At once, and counted nowhere: what it reads goes no faster than what somebody sends under a permit of another
+    /// gate.
     Exempt,
     Held(Box<dyn Permit>),
 }
@@ -205,8 +206,8 @@ impl Attempts {
         self
     }
 
-    /// The same, let in at once and counted nowhere: for a request whose bytes go straight into another one, which has a
-    /// permit at the other side.
+    /// The same, let in at once and counted nowhere: for a request whose bytes go straight into another one, which has
+    /// a permit at the other side.
     #[must_use]
     pub(crate) fn exempt(mut self) -> Self {
         self.admission = AdmissionMode::Exempt;
@@ -276,7 +277,8 @@ impl Attempts {
         self.sent.saturating_sub(1)
     }
 
-    /// Whether an attempt that leaves traces was not answered, or not clearly: a later refusal may be of our own making.
+    /// Whether an attempt that leaves traces was not answered, or not clearly: a later refusal may be of our own
+    /// making.
     pub(crate) fn unanswered(&self) -> bool {
         self.unanswered
     }

@@ -36,8 +36,8 @@ pub struct Config {
     pub side: &'static str,
     /// Connections that will be under way at most; the retry budget scales with it.
     pub window: u32,
-    /// How long the first byte of an answer may take. S3 answers in 0.2 s, one in a thousand takes 5 s (aws-c-s3); what
-    /// the kernel still holds of a body on a slow connection comes on top.
+    /// How long the first byte of an answer may take. S3 answers in 0.2 s, one in a thousand takes 5 s (aws-c-s3);
+    /// what the kernel still holds of a body on a slow connection comes on top.
     pub first_byte: Duration,
     /// The same for Complete, which "could take several minutes" ("CompleteMultipartUpload").
     pub slow_first_byte: Duration,
@@ -58,8 +58,8 @@ impl Config {
     }
 }
 
-/// A reply that is not object bytes and is larger than this is none of S3's: a page of 1,000 keys of 1,024 encoded bytes
-/// each takes 4 MB.
+/// A reply that is not object bytes and is larger than this is none of S3's: a page of 1,000 keys of 1,024 encoded
+/// bytes each takes 4 MB.
 const REPLY_LIMIT: usize = 16 << 20;
 
 /// How far off our clock may be, in seconds ("Error responses", RequestTimeTooSkewed).
@@ -161,8 +161,8 @@ impl Client {
         self.0.gate.try_enter()
     }
 
-    /// Whether a part may be sent on a second connection; if so, it is paid for. Only to S3, which stores nothing of a body
-    /// that is cut off, as the connection that comes second is: another server may tear the part that it has
+    /// Whether a part may be sent on a second connection; if so, it is paid for. Only to S3, which stores nothing of a
+    /// body that is cut off, as the connection that comes second is: another server may tear the part that it has
     /// (LocalStack 2026.3).
     pub(crate) fn affords_hedge(&self) -> bool {
         self.0.quirks.is_s3() && self.budget(Budget::hedges)
@@ -234,7 +234,7 @@ impl Client {
                 }
                 Ok(answered) => match self.read(get, answered).await {
                     Ok(_) => {
-                        return Err(Error::lost(LostAt::Body, io::Error::other("an answer that was not accepted")));
+                        return Err(Error::lost(LostAt::Body, io::Error::other("answer refused or not understood")));
                     }
                     Err(error) => error,
                 },
@@ -320,15 +320,15 @@ impl Client {
             true => self.0.pool.any(&origin).await,
             false => self.0.pool.fresh(&origin, attempts.avoided()).await,
         };
-        let mut passage = Lease::new(permit, began, self.0.config.side, name);
+        let mut lease = Lease::new(permit, began, self.0.config.side, name);
         let connection = connection.map_err(|source| {
-            passage.record(RequestOutcome::Lost);
+            lease.record(RequestOutcome::Lost);
             Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
         let sending =
             OutgoingRequest { request: signed, taken: attempts.taken(), level: attempts.level(), pace, answer };
-        let answered = self.send(connection, sending, passage).await?;
+        let answered = self.send(connection, sending, lease).await?;
         debug!(
             side = self.0.config.side,
             operation = name,
@@ -348,13 +348,13 @@ impl Client {
         &self,
         mut connection: Connection,
         sending: OutgoingRequest,
-        mut passage: Lease,
+        mut lease: Lease,
     ) -> Result<Answered, Error> {
         let OutgoingRequest { request, taken, level, pace, answer } = sending;
         let reused = connection.reused;
         let stage = if reused { LostAt::Reused } else { LostAt::Head };
         let (parts, load) = request.into_parts();
-        let course = load.course(Arc::clone(&taken));
+        let progress = load.progress(Arc::clone(&taken));
         let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken, level);
         let config = &self.0.config;
         let patience = match pace {
@@ -367,14 +367,14 @@ impl Client {
             let mut response = pin!(connection.sender.send_request(http::Request::from_parts(parts, body)));
             let mut seen = 0;
             loop {
-                let limit = if course.is_over() { patience } else { config.stall };
+                let limit = if progress.is_over() { patience } else { config.stall };
                 match timeout(limit, &mut response).await {
                     Ok(response) => return response.map_err(io::Error::other),
-                    Err(_) if course.is_hungry() => {}
+                    Err(_) if progress.is_hungry() => {}
                     Err(_) => {
-                        let (now, length) = (course.taken(), course.length);
+                        let (now, length) = (progress.taken(), progress.length);
                         if now == seen || length == 0 {
-                            let message = format!("nothing moved for {limit:?} after {now} of {length} bytes");
+                            let message = format!("no progress for {limit:?}, after {now} of {length} bytes");
                             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
                         }
                         seen = now;
@@ -383,32 +383,32 @@ impl Client {
             }
         };
         let response = outcome.await.map_err(|source: io::Error| {
-            if !course.is_cut() {
-                passage.record(RequestOutcome::Lost);
+            if !progress.is_cut() {
+                lease.record(RequestOutcome::Lost);
             }
             // A kept connection that timed out was not closed behind our back.
             let stage = if source.kind() == io::ErrorKind::TimedOut { LostAt::Head } else { stage };
             Error::lost(stage, source)
         })?;
-        connection.carried(course.taken(), began.elapsed());
+        connection.carried(progress.taken(), began.elapsed());
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
         self.0.quirks.observe(&head);
         // An answer before the end of our body leaves a connection that cannot be used again.
-        let is_reusable = course.is_over();
+        let is_reusable = progress.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;
         if throttled {
-            passage.record(RequestOutcome::Throttled);
+            lease.record(RequestOutcome::Throttled);
         }
         match answer {
             ReplyIn::Head | ReplyIn::Document => {
-                self.0.gate.moved(unreported(course.taken()));
-                passage.record(RequestOutcome::Answered);
+                self.0.gate.moved(unreported(progress.taken()));
+                lease.record(RequestOutcome::Answered);
             }
             // Its end is when its body was read.
             ReplyIn::Stream => {}
         }
-        let finished = LeasedConnection { lease: passage, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
+        let finished = LeasedConnection { lease: lease, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
         Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
     }
 
@@ -447,8 +447,9 @@ impl Client {
         answered.head.text("x-amz-bucket-region").map(str::to_owned)
     }
 
-    /// Moves this side to another region of its partition; keys of one partition mean nothing in another. True too if it
-    /// is there already: a request that was signed before another one was redirected has the right region next time.
+    /// Moves this side to another region of its partition; keys of one partition mean nothing in another. True too if
+    /// it is there already: a request that was signed before another one was redirected has the right region next
+    /// time.
     fn move_to(&self, region: &str) -> bool {
         let Ok(region) = Region::new(region) else { return false };
         let mut site = self.0.site.write().unwrap_or_else(PoisonError::into_inner);

@@ -59,8 +59,8 @@ impl Quirks {
         self.unquoted_if_match.load(Ordering::Relaxed)
     }
 
-    /// From now on streamed parts have no trailer. For radosgw, which refuses them; switched on when it took a part that
-    /// way after it had refused the same part with one, never beforehand.
+    /// From now on streamed parts have no trailer. For radosgw, which refuses them; switched on when it took a part
+    /// that way after it had refused the same part with one, never beforehand.
     pub fn send_no_trailers(&self) {
         self.no_trailers.store(true, Ordering::Relaxed);
     }

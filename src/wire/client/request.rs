@@ -36,8 +36,11 @@ pub(crate) fn signed(
         query => format!("{}?{query}", location.path),
     };
     let authority = location.authority();
-    let mut headers =
-        request.headers.clone().finish().map_err(|name| unsendable(format!("header {name} has an unfit value")))?;
+    let mut headers = request
+        .headers
+        .clone()
+        .finish()
+        .map_err(|name| unsendable(format!("header {name} has a value that HTTP does not allow")))?;
     if quirks.unquoted_if_match() {
         unquote(&mut headers);
     }

@@ -31,12 +31,12 @@ impl Client {
         source: impl FnOnce(PipeWriter) -> S + Send,
     ) -> Result<(Written, Digests), StreamError<E>> {
         let permit = self.permit_for(attempts).await;
-        let (feed, fed) = line(part);
-        let line = fed.pipe();
+        let (writer, reader) = line(part);
+        let line = reader.pipe();
         let result = {
-            let mut feeding = pin!(source(feed));
+            let mut feeding = pin!(source(writer));
             let mut sending = pin!(async {
-                let answered = self.attempt_with(&Request::of(part), Load::Streamed(fed), permit, attempts).await?;
+                let answered = self.attempt_with(&Request::of(part), Load::Streamed(reader), permit, attempts).await?;
                 self.read(part, answered).await
             });
             let mut is_feeding = true;
@@ -70,5 +70,8 @@ impl Client {
 
 /// A success that came before the bytes.
 pub(crate) fn early() -> Error {
-    Error::lost(LostAt::Reading, io::Error::new(io::ErrorKind::InvalidData, "the part was acknowledged before its end"))
+    Error::lost(
+        LostAt::Reading,
+        io::Error::new(io::ErrorKind::InvalidData, "the target answered before the whole part was sent"),
+    )
 }

@@ -59,7 +59,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The peer is not whom its name says, or does not speak TLS.
-    #[error("no TLS with {host}: {source}")]
+    #[error("TLS handshake with {host} failed: {source}")]
     Tls {
         /// The name.
         host: String,
@@ -67,7 +67,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// It took too long.
-    #[error("no connection to {host} within {limit:?}")]
+    #[error("could not connect to {host} within {limit:?}")]
     Slow {
         /// The name.
         host: String,

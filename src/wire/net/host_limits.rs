@@ -37,8 +37,8 @@ impl HostLimits {
     }
 
     /// How many unread bytes the kernel should keep for a connection, if less than it would by itself: streamed parts
-    /// are read as slowly as the target takes them, and what their sources have sent ahead must not take the memory that
-    /// the target's connections need.
+    /// are read as slowly as the target takes them, and what their sources have sent ahead must not take the memory
+    /// that the target's connections need.
     pub(crate) fn unread(self) -> Option<u64> {
         let share = self.socket_memory / 4 / READERS;
         (share < READ_MOST).then_some(share.max(READ_LEAST))

@@ -17,8 +17,8 @@ const IDLE_FOR: Duration = Duration::from_secs(3);
 
 /// What hyper may hold of a body between us and TLS, each way.
 const BUFFER: usize = 32 << 10;
-/// How many headers an answer may have. S3 takes 8 KB of them with an object ("Working with object metadata"), and an entry
-/// of user metadata takes 14 bytes at least: 585 of them. hyper's own 100 would make such an object unreadable.
+/// How many headers an answer may have. S3 takes 8 KB of them with an object ("Working with object metadata"), and an
+/// entry of user metadata takes 14 bytes at least: 585 of them. hyper's own 100 would make such an object unreadable.
 const HEADERS: usize = 640;
 
 /// What a smaller body says of its connection is how long the answer took.
@@ -83,8 +83,8 @@ struct OriginConnections {
 }
 
 impl OriginConnections {
-    /// The fastest that waits, or the warmest of those that are alike: after many parts the one that was done last is one that
-    /// lost packets, and what completes an upload is as long as its parts are many.
+    /// The fastest that waits, or the warmest of those that are alike: after many parts the one that was done last is
+    /// one that lost packets, and what completes an upload is as long as its parts are many.
     fn idle(&mut self) -> Option<Connection> {
         self.idle.retain(|idle| is_fresh(idle.since) && !idle.connection.sender.is_closed());
         let fastest = self.idle.iter().enumerate().max_by_key(|(_, idle)| idle.connection.rate)?.0;

@@ -1,8 +1,8 @@
 //! A socket that reads in large pieces and lets a refusal be read after a write has failed.
 //!
-//! rustls asks for 4 KiB at a time; reading 32 KiB below it saves seven system calls of eight. And S3 may refuse a large
-//! PUT and close while the body is still going out: the write fails with a broken pipe although the answer is there to
-//! be read, so after a failed write nothing more is written and the answer has [`GRACE`] to arrive.
+//! rustls asks for 4 KiB at a time; reading 32 KiB below it saves seven system calls of eight. And S3 may refuse a
+//! large PUT and close while the body is still going out: the write fails with a broken pipe although the answer is
+//! there to be read, so after a failed write nothing more is written and the answer has [`GRACE`] to arrive.
 
 use std::io;
 use std::pin::Pin;

@@ -100,7 +100,8 @@ async fn of_several_runs_that_were_killed_while_they_began_an_upload_none_is_lef
     let intends = whole.lines().find(|line| line.contains("intended")).unwrap();
     let mut later: Value = serde_json::from_str(intends).unwrap();
     later["intended"] = (later["intended"].as_i64().unwrap() + 3_600).into();
-    // The first was killed before it knew its upload, on a disk that tore what it wrote last, and another one an hour later.
+    // The first was killed before it knew its upload, on a disk that tore what it wrote last, and another one an hour
+    // later.
     std::fs::write(&entry, format!("{intends}\n{later}\n{}", &intends[..20])).unwrap();
     let report = again(&world).await;
     assert_eq!((&report["outcome"], &report["resumed_parts"]), (&"copied".into(), &0.into()), "{report}");

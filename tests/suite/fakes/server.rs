@@ -1035,7 +1035,8 @@ async fn the_vault_gives_a_secret_to_who_has_signed_for_it() {
         (got.status.as_u16(), value["__type"].as_str().or(value["SecretString"].as_str()).unwrap().to_owned())
     };
     let target = "secretsmanager.GetSecretValue";
-    let signed = "AWS4-HMAC-SHA256 Credential=a/20260101/cn-north-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=0";
+    let signed = "AWS4-HMAC-SHA256 Credential=a/20260101/cn-north-1/secretsmanager/aws4_request, SignedHeaders=host, \
+                  Signature=0";
     let secret = (200, "{\"a\":1}".to_owned());
     assert_eq!(ask(target, signed, "{\"SecretId\":\"name\"}").await, secret);
     let arn = "{\"SecretId\":\"arn:aws-cn:secretsmanager:cn-north-1:1:secret:name-AbCdEf\"}";

@@ -1,5 +1,6 @@
-//! The function's own binary as a process: a Runtime API written here gives it events with true deadlines and takes its answers,
-//! and the two embedded servers and the vault are AWS to it, over TLS that only `AWS_CA_BUNDLE` makes it trust.
+//! The function's own binary as a process: a Runtime API written here gives it events with true deadlines and takes its
+//! answers, and the two embedded servers and the vault are AWS to it, over TLS that only `AWS_CA_BUNDLE` makes it
+//! trust.
 
 use bytes::Bytes;
 use fakes::aws::vault::Vault;

@@ -1,8 +1,10 @@
-//! The two policies that the README hands out: all that is documented works inside them, and no line of them is for nothing.
+//! The two policies that the README hands out: all that is documented works inside them, and no line of them is for
+//! nothing.
 //!
 //! They are read from where they are written, `target-s3-policy.json` and the role of `template.yaml`, and given to the
-//! embedded servers with their resources. Each scene is run under both policies whole, and once more for each action that it
-//! claims to need, with that action taken away: then it has to fail. An action that no scene needs is a failure too.
+//! embedded servers with their resources. Each scene is run under both policies whole, and once more for each action
+//! that it claims to need, with that action taken away: then it has to fail. An action that no scene needs is a failure
+//! too.
 
 use crate::rig::world::{SECRET, World, created, delivered, event};
 use crate::rig::{KIB, MIB, content};
@@ -116,9 +118,10 @@ fn at(action: &str, resource: &str) -> Line {
     Line { side, action: action.to_owned(), resource }
 }
 
-/// Actions that Lambda itself needs of the role and no request of ours: its poller takes messages ("Using Lambda with Amazon
-/// SQS", execution role permissions: ReceiveMessage, DeleteMessage, GetQueueAttributes), and its runtime writes what we print
-/// ("Sending Lambda function logs to CloudWatch Logs"). GetQueueAttributes is needed by ours as well, and proven as such.
+/// Actions that Lambda itself needs of the role and no request of ours: its poller takes messages ("Using Lambda with
+/// Amazon SQS", execution role permissions: ReceiveMessage, DeleteMessage, GetQueueAttributes), and its runtime writes
+/// what we print ("Sending Lambda function logs to CloudWatch Logs"). GetQueueAttributes is needed by ours as well, and
+/// proven as such.
 const LAMBDAS: [&str; 4] =
     ["queue sqs:ReceiveMessage", "queue sqs:DeleteMessage", "logs logs:CreateLogStream", "logs logs:PutLogEvents"];
 

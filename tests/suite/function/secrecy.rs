@@ -1,4 +1,5 @@
-//! Where keys and signatures must not be: what is logged at TRACE, reports, messages of the queue, the journal, `Debug`.
+//! Where keys and signatures must not be: what is logged at TRACE, reports, messages of the queue, the journal,
+//! `Debug`.
 //!
 //! A test listens to the log of its own runtime's threads.
 

@@ -7,8 +7,8 @@ use super::script::{
 
 pub(crate) fn scripts() -> Vec<Script> {
     vec![
-        // An upload was left open: two handlers of one event, and the one whose Complete was not carried out took the other's
-        // object for its own.
+        // An upload was left open: two handlers of one event, and the one whose Complete was not carried out took the
+        // other's object for its own.
         Script {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Plain, sums: Stored },
@@ -22,8 +22,8 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Deliver(vec![Once(0), Once(0)], Ample, Bus),
             ],
         },
-        // An upload was left open: its continuation could not be sent in the time that was left, and what the journal said of
-        // it was written over by the next one, which found the entry still held when it looked.
+        // An upload was left open: its continuation could not be sent in the time that was left, and what the journal
+        // said of it was written over by the next one, which found the entry still held when it looked.
         Script {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Kms, sums: Stored },
@@ -38,7 +38,8 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Deliver(vec![Once(0)], Ample, Queue),
             ],
         },
-        // Uploads were left open: of two who were stopped, one had no entry in the journal, and the queue was not told.
+        // Uploads were left open: of two who were stopped, one had no entry in the journal, and the queue was not
+        // told.
         Script {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: SseS3, sums: Stored },
@@ -53,7 +54,8 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Deliver(vec![Once(0), Once(0)], Ample, Queue),
             ],
         },
-        // Bytes that the source's ETag convicts were copied: it has no checksum, and the target's copies showed no ETag.
+        // Bytes that the source's ETag convicts were copied: it has no checksum, and the target's copies showed no
+        // ETag.
         Script {
             unit: KiB,
             source: Bucket { versions: OnlyOne, crypt: Plain, sums: NotStored },
@@ -67,7 +69,8 @@ pub(crate) fn scripts() -> Vec<Script> {
                 Deliver(vec![Once(0)], Ample, Bus),
             ],
         },
-        // An upload was left open that a killed process had written down: a continuation of another one took its entry.
+        // An upload was left open that a killed process had written down: a continuation of another one took its
+        // entry.
         Script {
             unit: KiB,
             source: Bucket { versions: All, crypt: Kms, sums: NotStored },

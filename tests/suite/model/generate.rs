@@ -1,4 +1,5 @@
-//! Which scripts there are, and how often each kind comes: weighted so that what rarely meets by chance meets often enough.
+//! Which scripts there are, and how often each kind comes: weighted so that what rarely meets by chance meets often
+//! enough.
 
 use super::script::*;
 use proptest::collection::vec;
@@ -73,8 +74,8 @@ fn deliver() -> impl Strategy<Value = Step> {
     (vec(event, 1..5), time, by()).prop_map(|(events, time, by)| Step::Deliver(events, time, by))
 }
 
-/// From A to B, and back to A before B is at the target, which the event of A finds to be as it should be. Where the first
-/// PUT finds something there, the second is the one that counts.
+/// From A to B, and back to A before B is at the target, which the event of A finds to be as it should be. Where the
+/// first PUT finds something there, the second is the one that counts.
 fn there_and_back() -> impl Strategy<Value = Vec<Step>> {
     let written = (number(), size(), dress(), cut(), select(vec![On::PutObject, On::Complete]), 1..3_u8);
     written.prop_map(|(key, size, dress, cut, on, nth)| {
@@ -119,8 +120,8 @@ fn torn_read() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// An upload that does not fit its invocation, and what becomes of its source before the next: it is as it was, or has other
-/// headers within the same second, or other bytes, or is gone.
+/// An upload that does not fit its invocation, and what becomes of its source before the next: it is as it was, or has
+/// other headers within the same second, or other bytes, or is gone.
 fn stopped() -> impl Strategy<Value = Vec<Step>> {
     let size = (17..40_u8, any::<u16>()).prop_map(|(units, more)| Size::Units(units, more % 1_000));
     let next = prop_oneof![

@@ -1,5 +1,5 @@
-//! What must hold when everything is well again: nothing waits, the target has what the source has, nothing that the source
-//! never had was ever there, nothing is left open, and no more memory was taken than was allowed.
+//! What must hold when everything is well again: nothing waits, the target has what the source has, nothing that the
+//! source never had was ever there, nothing is left open, and no more memory was taken than was allowed.
 
 use super::play::{Case, key, key_of};
 use super::script::*;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use xpsync::engine::decide::reserved::PREFIX;
 
-/// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and once
-/// more for what a late write or a busy machine undid.
+/// How often everything that waits is delivered before it is held to wait for ever. Without faults once is enough, and
+/// once more for what a late write or a busy machine undid.
 const ROUNDS: u32 = 4;
 
 /// Older than what a sweep leaves.
@@ -100,14 +100,14 @@ async fn settle(case: &Case, broken: &mut Vec<String>) {
     // A write that was delayed on its way must not do any harm now, however late it is.
     for landed in case.stage.pair.target.land().await {
         if [200, 204].contains(&landed.status) && landed.is_conditional && key_of(&landed.key) != "?" {
-            // What it asked for holds again, by a way that came back to where it was; S3 has nothing against that, and the
-            // next event mends it.
+            // What it asked for holds again, by a way that came back to where it was; S3 has nothing against that, and
+            // the next event mends it.
             case.tell(key_of(&landed.key));
         }
     }
     drain(case, broken).await;
-    // What a sandbox still has open that was stopped or killed, it leaves to the queue; of two uploads of a key, one after
-    // the other.
+    // What a sandbox still has open that was stopped or killed, it leaves to the queue; of two uploads of a key, one
+    // after the other.
     for _ in 0..ROUNDS {
         case.wake().await;
         if case.known().waiting.is_empty() {
@@ -179,8 +179,8 @@ fn brief(object: &Object) -> String {
 }
 
 /// Nothing was ever at the target that the source never had, and that nobody else put there. Tags are another request's
-/// answer, for which S3 takes no condition: for a moment, until the source is looked at again, those of another state of
-/// the source may be with it.
+/// answer, for which S3 takes no condition: for a moment, until the source is looked at again, those of another state
+/// of the source may be with it.
 fn look_back(case: &Case, broken: &mut Vec<String>) {
     let had: Vec<(String, State)> = case
         .stage
@@ -230,8 +230,8 @@ fn look_at_reports(case: &Case, broken: &mut Vec<String>) {
     }
 }
 
-/// No upload and no stage is left, unless its process was killed before it could write it down, or a report says that it
-/// could not be helped.
+/// No upload and no stage is left, unless its process was killed before it could write it down, or a report says that
+/// it could not be helped.
 fn look_for_leavings(case: &Case, broken: &mut Vec<String>) {
     let known = case.known();
     let says = |key: &str, what: &[&str]| {
@@ -251,7 +251,8 @@ fn look_for_leavings(case: &Case, broken: &mut Vec<String>) {
             let reports: Vec<String> = reports.map(|(_, report)| report.to_string()).collect();
             let (id, kills, was) = (&upload.id, known.kills, known.journaled.contains(&upload.id));
             broken.push(format!(
-                "upload {id} of {key} is open, and no report says why; {kills} kills, written down by one: {was}:\n  {}",
+                "upload {id} of {key} is open, and no report says why; {kills} kills, written down by one: {was}:\n  \
+                 {}",
                 reports.join("\n  ")
             ));
         }

@@ -1,9 +1,9 @@
-//! The reference model: random objects, events and faults; afterwards the target equals the source, or the reports say why
-//! not, key by key, and nothing is left open.
+//! The reference model: random objects, events and faults; afterwards the target equals the source, or the reports say
+//! why not, key by key, and nothing is left open.
 //!
-//! `MODEL_CASES` says how many cases (300), `MODEL_SEED` from which seed (0); the same seed makes the same scripts. What
-//! fails is shrunk and printed as Rust, to be kept in `model/found.rs`. `MODEL_CASE` plays one of them as often, because what
-//! fails may do so only now and then.
+//! `MODEL_CASES` says how many cases (300), `MODEL_SEED` from which seed (0); the same seed makes the same scripts.
+//! What fails is shrunk and printed as Rust, to be kept in `model/found.rs`. `MODEL_CASE` plays one of them as often,
+//! because what fails may do so only now and then.
 
 mod found;
 mod generate;

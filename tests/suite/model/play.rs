@@ -133,8 +133,8 @@ impl Case {
         }
     }
 
-    /// Everything that went wrong does so no longer, what was beside a request is over though nobody waited for the request,
-    /// and what it came to is counted.
+    /// Everything that went wrong does so no longer, what was beside a request is over though nobody waited for the
+    /// request, and what it came to is counted.
     pub(crate) async fn calm(&self) {
         self.is_calm.store(true, Ordering::SeqCst);
         self.stage.calm();
@@ -516,7 +516,8 @@ impl Case {
         }
     }
 
-    /// Takes a report, and looks whether what it says was so since the first invocation for its key began that still runs.
+    /// Takes a report, and looks whether what it says was so since the first invocation for its key began that still
+    /// runs.
     pub(crate) fn heard(&self, report: Value) {
         let mut known = self.known();
         let key = key_of(report["source"]["key"].as_str().unwrap_or_default());

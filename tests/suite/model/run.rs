@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// Cases that are played at a time, each on a stage of its own: most of a case is waiting for what stalls or is tried again.
+/// Cases that are played at a time, each on a stage of its own: most of a case is waiting for what stalls or is tried
+/// again.
 const STAGES: usize = 8;
 /// What a case may take; one that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -185,8 +186,8 @@ async fn play(stage: &Arc<Stage>, script: Script) -> Verdict {
     }
 }
 
-/// The smallest script found that does not hold either. What depends on time may hold by chance, so the last that did not is
-/// kept.
+/// The smallest script found that does not hold either. What depends on time may hold by chance, so the last that did
+/// not is kept.
 #[expect(
     clippy::future_not_send,
     reason = "it stays on its thread: what proptest shrinks does not move between threads"

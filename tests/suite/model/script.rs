@@ -1,4 +1,5 @@
-//! What happens in a case: a value that is generated, shrunk, printed, and pasted into `found.rs` when it has shown a defect.
+//! What happens in a case: a value that is generated, shrunk, printed, and pasted into `found.rs` when it has shown a
+//! defect.
 
 use std::fmt::{self, Display};
 use xpsync::engine::decide::plan::PartSizeTable;

@@ -1,7 +1,7 @@
 //! Where cases are played: two servers and a vault for many of them, and for each its buckets and sandboxes.
 //!
-//! A sandbox is a runtime of its own with the function in it, so that killing it ends every task of it wherever it is, as
-//! the end of a process does; its sockets close, and nothing of it runs on.
+//! A sandbox is a runtime of its own with the function in it, so that killing it ends every task of it wherever it is,
+//! as the end of a process does; its sockets close, and nothing of it runs on.
 
 use super::play::Case;
 use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versions};
@@ -28,8 +28,8 @@ use xpsync::wire::client::call::Config;
 use xpsync::wire::net::connect::{Connect, Network};
 use xpsync::wire::net::tls::client_config;
 
-/// How long a client waits for a server that stands still: what a stall costs a case, and longer than a busy machine takes
-/// for an answer.
+/// How long a client waits for a server that stands still: what a stall costs a case, and longer than a busy machine
+/// takes for an answer.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// Slots on the heap, in units: a few parts, or one object that goes in one PUT and a little more.
 const HEAP_UNITS: u64 = 40;
@@ -66,7 +66,8 @@ impl Stage {
         }
     }
 
-    /// Everything as it is before a case: empty buckets of its kind, the keys of the first day, right clocks, no faults.
+    /// Everything as it is before a case: empty buckets of its kind, the keys of the first day, right clocks, no
+    /// faults.
     pub(crate) fn set(&self, script: &Script) -> Buckets {
         let case = self.cases.fetch_add(1, Ordering::Relaxed);
         let buckets = Buckets { source: format!("china-source-{case}"), target: format!("global-target-{case}") };
@@ -247,8 +248,8 @@ impl Sandboxes {
         answer.ok().filter(|_| !is_dying.load(Ordering::SeqCst))
     }
 
-    /// Kills the two sandboxes that may be killed, and waits until nothing of them runs. The uploads that they had written
-    /// down.
+    /// Kills the two sandboxes that may be killed, and waits until nothing of them runs. The uploads that they had
+    /// written down.
     pub(crate) async fn kill(&self) -> BTreeSet<String> {
         let killed = self.end(&[Who::First, Who::Second]).await;
         let journals = killed.into_iter().map(|who| Journal::new(self.folder(who).join("xpsync-uploads")));

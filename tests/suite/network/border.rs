@@ -366,8 +366,8 @@ fn a_run_is_read_from_its_flags() {
     let plain = read("usual -- ls -- -l").unwrap();
     assert_eq!(plain, Options::of("usual", ["ls", "--", "-l"].map(str::to_owned).to_vec()).unwrap());
     assert_eq!((plain.seed, plain.congestion.name(), plain.congestion.allowed()), (1, "cubic", "reno cubic"));
-    let text = "usual --rtt 100ms --rate 50mbit --loss 1% --queue 20ms --seed 7 --congestion bbr --trace t.csv \
-                --then 2m=evening,loss=2% --then 60s=good -- ls";
+    let text = "usual --rtt 100ms --rate 50mbit --loss 1% --queue 20ms --seed 7 --congestion bbr --trace t.csv --then \
+                2m=evening,loss=2% --then 60s=good -- ls";
     let full = read(text).unwrap();
     let links: Vec<String> = full.schedule.links().map(|(at, link)| format!("{at:?} {link}")).collect();
     assert_eq!(

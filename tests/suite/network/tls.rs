@@ -1,4 +1,5 @@
-//! Whom the engine talks to: nobody but the server of that name, in TLS 1.2 or later, and nowhere that a reply sends it.
+//! Whom the engine talks to: nobody but the server of that name, in TLS 1.2 or later, and nowhere that a reply sends
+//! it.
 
 use crate::rig::{At, KIB, content, copy_with, count, fault_of, job, on, pair, put};
 use fakes::aws::vault::Vault;

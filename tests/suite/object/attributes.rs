@@ -1,4 +1,5 @@
-//! Headers, metadata or tags change and the bytes do not: the target copies its object onto itself, and no byte crosses.
+//! Headers, metadata or tags change and the bytes do not: the target copies its object onto itself, and no byte
+//! crosses.
 use crate::rig::{At, MIB, assert_settled, content, copy_until, copy_with, count, fault_of, job, pair, put};
 use bytes::Bytes;
 use fakes::fault::faults::{Action, Fault, Moment};

@@ -1,4 +1,5 @@
-//! Objects whose ETags say nothing, and objects with checksums of other kinds: what proves them, and what the target gets.
+//! Objects whose ETags say nothing, and objects with checksums of other kinds: what proves them, and what the target
+//! gets.
 
 use crate::rig::{KIB, MIB, SIZES, content, count, pair, put};
 use bytes::Bytes;

@@ -45,7 +45,8 @@ async fn check_one(at: At, size: usize, operation: &str, action: Action, streams
     assert_eq!(count(&pair.target.seen(), "DeleteObject"), 0, "{what}");
 }
 
-/// The fault at every operation of every size, side by side: each has servers of its own, and most of the time is waiting.
+/// The fault at every operation of every size, side by side: each has servers of its own, and most of the time is
+/// waiting.
 async fn check_everywhere(action: impl Fn() -> Action + Sync) {
     let action = &action;
     let cases = OPERATIONS.iter().flat_map(|(at, size, operations)| {

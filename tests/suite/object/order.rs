@@ -395,7 +395,8 @@ fn change(pair: &Pair, random: &mut Rng) -> Value {
     let store = pair.source.store();
     let versions = store.versions(SOURCE_BUCKET, &key);
     let kind = match random.u8(..10) {
-        // A delete, also of what is not there; then a version taken away: an undelete, a rollback, or an old version gone.
+        // A delete, also of what is not there; then a version taken away: an undelete, a rollback, or an old version
+        // gone.
         0..=2 => {
             store.delete(SOURCE_BUCKET, &key).unwrap();
             "Object Deleted"

@@ -22,7 +22,8 @@ use xpsync::engine::report::{Outcome, Proof, Report};
 /// The first is larger than the jobs here send as it is.
 const PARTS: [usize; 4] = [6 * MIB, 5 * MIB, 5 * MIB, MIB + 1];
 
-/// A job that asks for the ETag, with stages of at most 11 MiB for pieces of more than 5 MiB, and memory for one of them.
+/// A job that asks for the ETag, with stages of at most 11 MiB for pieces of more than 5 MiB, and memory for one of
+/// them.
 fn preserving(mut job: Job) -> Job {
     job.options.etag = EtagMode::Preserve;
     job.options.staging =

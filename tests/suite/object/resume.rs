@@ -321,7 +321,7 @@ async fn what_is_open_is_written_down_before_a_part_is_sent_and_until_nothing_is
     };
     pair.target.faults().add(on("UploadPart", Action::Before(Box::new(look))));
     let mut job = keeping(job(&pair, KEY));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
+    job.ongoing.journal = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     let report = copy(&job).await;
     assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
     let at_first_part = seen.lock().unwrap().clone();
@@ -362,7 +362,7 @@ async fn what_a_killed_process_began_is_aborted_though_there_is_nothing_to_send(
         let lines = Arc::new(Lines::default());
         let mut job = keeping(job(&pair, KEY));
         job.ongoing.intended = vec![i64::try_from(begun).unwrap()];
-        job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
+        job.ongoing.journal = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
         let report = copy(&job).await;
         assert_eq!(report.outcome, Outcome::Unchanged, "{report:?}");
         assert!(pair.target.open_uploads().is_empty(), "{report:?}");
@@ -379,7 +379,7 @@ async fn an_upload_that_may_be_open_stays_written_down() {
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));
     job.deadline = Deadline::after(Duration::from_secs(2));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
+    job.ongoing.journal = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     let report = copy(&job).await;
     pair.target.faults().clear();
     assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
@@ -392,7 +392,7 @@ async fn an_object_of_which_nothing_is_begun_is_not_written_about() {
     put(&pair, KEY, content(100, 1));
     let lines = Arc::new(Lines::default());
     let mut job = keeping(job(&pair, KEY));
-    job.ongoing.ledger = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
+    job.ongoing.journal = Some(Arc::clone(&lines) as Arc<dyn UploadJournal>);
     assert_eq!(copy(&job).await.outcome, Outcome::Copied);
     assert!(lines.0.lock().unwrap().is_empty(), "{lines:?}");
 }

@@ -106,7 +106,8 @@ async fn a_target_that_turns_out_to_be_encrypted_has_no_word_in_it() {
         assert_proven(&report, by);
         assert_settled(&pair, KEY, None, &report, "an encrypted target");
         assert_eq!(count(&pair.target.seen(), "UploadPart"), LENGTHS.len(), "nothing is sent twice");
-        // Where the source's ETag is all that shows it, it is read a second time for that; of the next one this is known.
+        // Where the source's ETag is all that shows it, it is read a second time for that; of the next one this is
+        // known.
         put_parts(&pair, "next");
         pair.source.forget();
         let next = Job { target: first.target.clone(), ..job(&pair, "next") };

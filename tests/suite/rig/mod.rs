@@ -79,8 +79,8 @@ pub(crate) async fn copy_with(pair: &Pair, job: &Job, at: At, fault: Fault) -> R
     report
 }
 
-/// What must hold whatever happened: the target has the source's bytes or the report says failed and the target is as it
-/// was; no upload is open; everything that was asked is answered or its connection gone.
+/// What must hold whatever happened: the target has the source's bytes or the report says failed and the target is as
+/// it was; no upload is open; everything that was asked is answered or its connection gone.
 pub(crate) fn assert_settled(pair: &Pair, key: &str, before: Option<&Bytes>, report: &Report, what: &str) {
     let source = pair.source.store().get(SOURCE_BUCKET, key).map(|object| object.bytes());
     let target = pair.target.store().get(TARGET_BUCKET, key).map(|object| object.bytes());
@@ -114,8 +114,8 @@ pub(crate) fn count(seen: &[Seen], operation: &str) -> usize {
     seen.iter().filter(|seen| seen.operation == operation).count()
 }
 
-/// Copies, and asks for the end of it as soon as the target has done the nth request of an operation, whose answer never
-/// comes.
+/// Copies, and asks for the end of it as soon as the target has done the nth request of an operation, whose answer
+/// never comes.
 pub(crate) async fn copy_until(pair: &Pair, job: &mut Job, operation: &str, nth: usize) -> Report {
     let (ask, asked) = tokio::sync::watch::channel(false);
     job.deadline = Deadline::never().or_asked(asked);

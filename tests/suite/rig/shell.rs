@@ -31,8 +31,8 @@ impl World {
         std::fs::create_dir_all(&folder).unwrap();
         let (source, target) = (source_keys(), target_keys());
         let config = format!(
-            "[profile china]\nregion = {SOURCE_REGION}\nendpoint_url = {}\n[profile global]\nregion = {TARGET_REGION}\n\
-             endpoint_url = {}\n",
+            "[profile china]\nregion = {SOURCE_REGION}\nendpoint_url = {}\n[profile global]\nregion = \
+             {TARGET_REGION}\nendpoint_url = {}\n",
             pair.source.endpoint(),
             pair.target_endpoint()
         );

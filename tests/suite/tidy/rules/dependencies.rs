@@ -97,7 +97,8 @@ mod catches {
 
     #[test]
     fn what_the_function_must_not_link() {
-        let good = "app v0.1.0 (x)\nrustls v0.23.46\nhyper v1.12.0\nring v0.17.14\nhyper v1.12.0 (*)\nrustls-pki-types v1.1.0\n";
+        let good = "app v0.1.0 (x)\nrustls v0.23.46\nhyper v1.12.0\nring v0.17.14\nhyper v1.12.0 \
+                    (*)\nrustls-pki-types v1.1.0\n";
         let check = |more: &str, expected: &[&str]| assert_eq!(unwelcome(&format!("{good}{more}")), expected, "{more}");
         check("", &[]);
         check("aws-config v1.1.0", &["aws-config 1.1.0"]);

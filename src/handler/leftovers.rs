@@ -1,7 +1,7 @@
 //! What a sandbox finds of an earlier process of its own: after a crash or a timeout, /tmp is as it was.
 //!
-//! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the queue, so
-//! that nothing waits for chance to bring the key to this sandbox again.
+//! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the
+//! queue, so that nothing waits for chance to bring the key to this sandbox again.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::job::Ongoing;
@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many invocations in a row may come no further with an object before its upload is given up: one that stalls for the
-/// length of three has a border that is closed, or an object that cannot be moved in one.
+/// How many invocations in a row may come no further with an object before its upload is given up: one that stalls for
+/// the length of three has a border that is closed, or an object that cannot be moved in one.
 const FRUITLESS: u32 = 3;
 
 /// Entries of the journal that nobody has taken yet, by the source's key.
@@ -26,8 +26,8 @@ const FRUITLESS: u32 = 3;
 pub(crate) struct Leftovers(Mutex<BTreeMap<String, (Entry, PriorRun)>>);
 
 impl Leftovers {
-    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no place
-    /// then. The next invocation finds it again.
+    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no
+    /// place then. The next invocation finds it again.
     fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, PriorRun)> {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, before) = left.get(key.as_str())?;
@@ -48,10 +48,12 @@ impl Function {
         let journal = self.journal.clone();
         // The usual case costs one look at a folder that is not there.
         let found = tokio::task::spawn_blocking(move || journal.left()).await;
-        let found = match found.unwrap_or_else(|_| Err(std::io::Error::other("its thread panicked"))) {
+        let found = match found
+            .unwrap_or_else(|_| Err(std::io::Error::other("internal error: the thread of the journal panicked")))
+        {
             Ok(found) => found,
             Err(error) => {
-                tracing::warn!(error = error.to_string(), "the journal of open uploads could not be read");
+                tracing::warn!(error = error.to_string(), "the journal in /tmp could not be read");
                 return Arc::default();
             }
         };
@@ -95,11 +97,11 @@ impl Function {
         let fruitless = continued.map_or(0, |continued| continued.fruitless);
         let when_stopped = if fruitless < FRUITLESS { WhenStopped::Keep } else { WhenStopped::Abort };
         let brought = continued.and_then(|continued| continued.ticket.clone());
-        let (ledger, before): (Arc<dyn UploadJournal>, PriorRun) = match left.take(key, brought.as_ref()) {
+        let (journal, before): (Arc<dyn UploadJournal>, PriorRun) = match left.take(key, brought.as_ref()) {
             Some((entry, before)) => (Arc::new(entry), before),
             None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), PriorRun::default()),
         };
-        Ongoing { ticket: brought.or(before.ticket), intended: before.intended, when_stopped, ledger: Some(ledger) }
+        Ongoing { ticket: brought.or(before.ticket), intended: before.intended, when_stopped, journal: Some(journal) }
     }
 
     /// A pair of objects as the journal names it.
