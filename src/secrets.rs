@@ -10,7 +10,7 @@
 use crate::s3::endpoint::Region;
 use crate::s3::error::Class;
 use crate::wire::gate::Boxed;
-use crate::wire::keys::{Fetch, KeysError};
+use crate::wire::keys::{Fetch, KeysError, KeysFault};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_secretsmanager::Client;
@@ -45,8 +45,8 @@ pub struct SecretProblem {
     pub(crate) secret: String,
     /// What is wrong with it.
     pub(crate) what: String,
-    /// The class that a report's fault has: of [`Class`], or `network` or `configuration`.
-    pub class: &'static str,
+    /// Why its keys cannot be had.
+    pub fault: KeysFault,
     /// AWS's code, if it was AWS that refused.
     pub(crate) code: Option<String>,
     /// The HTTP status of a refusal.
@@ -58,9 +58,9 @@ pub struct SecretProblem {
 }
 
 impl SecretProblem {
-    fn new(secret: &str, class: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Box<Self> {
+    fn new(secret: &str, fault: KeysFault, what: impl Into<String>, hint: impl Into<String>) -> Box<Self> {
         let (secret, what, hint) = (secret.to_owned(), what.into(), hint.into());
-        Box::new(Self { secret, what, class, code: None, status: None, request_id: None, hint })
+        Box::new(Self { secret, what, fault, code: None, status: None, request_id: None, hint })
     }
 
     /// The secret was read and is not what it has to be.
@@ -69,7 +69,7 @@ impl SecretProblem {
             "Store {{\"{}\": \"…\", \"{}\": \"…\"}} in the secret, with the access key of the target's user.",
             ACCESS_KEY_ID[0], SECRET_ACCESS_KEY[0]
         );
-        Self::new(secret, "configuration", what, hint)
+        Self::new(secret, KeysFault::Misconfigured, what, hint)
     }
 }
 
@@ -201,7 +201,7 @@ fn not_fetched(secret: &str, error: &SdkError<GetSecretValueError, HttpResponse>
         SdkError::ServiceError(refused) if !refused.raw().status().is_success() => {
             let (status, meta) = (refused.raw().status().as_u16(), refused.err().meta());
             let code = meta.code().unwrap_or("an error without a code");
-            let (class, hint) = advice(code, status);
+            let (fault, hint) = advice(code, status);
             let what = match meta.message() {
                 Some(message) => format!("cannot be read: {code}: {message}"),
                 None => format!("cannot be read: {code}, status {status}"),
@@ -210,13 +210,13 @@ fn not_fetched(secret: &str, error: &SdkError<GetSecretValueError, HttpResponse>
                 code: meta.code().map(str::to_owned),
                 status: Some(status),
                 request_id: error.request_id().map(str::to_owned),
-                ..*SecretProblem::new(secret, class, what, hint)
+                ..*SecretProblem::new(secret, fault, what, hint)
             })
         }
         SdkError::ConstructionFailure(_) => {
             let hint = "Check the source's region, the Secrets Manager endpoint URL and the source's credentials.";
             let what = format!("cannot be requested: {}", chain(error));
-            SecretProblem::new(secret, "configuration", what, hint)
+            SecretProblem::new(secret, KeysFault::Misconfigured, what, hint)
         }
         // The causes are left out: a parser may quote what it read, and that may be the value.
         SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
@@ -224,7 +224,7 @@ fn not_fetched(secret: &str, error: &SdkError<GetSecretValueError, HttpResponse>
                         changes its replies.";
             SecretProblem::new(
                 secret,
-                Class::Transient.name(),
+                KeysFault::Refused(Class::Transient),
                 "cannot be read: the reply from Secrets Manager is not understood",
                 hint,
             )
@@ -232,39 +232,44 @@ fn not_fetched(secret: &str, error: &SdkError<GetSecretValueError, HttpResponse>
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | _ => {
             let hint = "Check the network route to Secrets Manager in the source's region. A function in a VPC needs \
                         a NAT gateway or an interface endpoint.";
-            SecretProblem::new(secret, "network", format!("cannot be reached: {}", chain(error)), hint)
+            SecretProblem::new(secret, KeysFault::Unreachable, format!("cannot be reached: {}", chain(error)), hint)
         }
     }
 }
 
 /// "GetSecretValue", errors, and the common errors of AWS's APIs.
-fn advice(code: &str, status: u16) -> (&'static str, &'static str) {
+fn advice(code: &str, status: u16) -> (KeysFault, &'static str) {
     match code {
         "ResourceNotFoundException" => (
-            Class::Missing.name(),
+            KeysFault::Refused(Class::Missing),
             "The secret does not exist in the source's account and region. Create it with a value, or correct its \
              name.",
         ),
         // A missing kms:Decrypt comes as this code too.
         "AccessDeniedException" => (
-            Class::Refused.name(),
+            KeysFault::Refused(Class::Refused),
             "Allow secretsmanager:GetSecretValue on the secret, and kms:Decrypt on its KMS key unless that is \
              aws/secretsmanager.",
         ),
-        "DecryptionFailure" => {
-            (Class::Refused.name(), "Allow kms:Decrypt on the secret's KMS key, and check that the key is enabled.")
-        }
+        "DecryptionFailure" => (
+            KeysFault::Refused(Class::Refused),
+            "Allow kms:Decrypt on the secret's KMS key, and check that the key is enabled.",
+        ),
         "InvalidRequestException" => (
-            Class::Refused.name(),
+            KeysFault::Refused(Class::Refused),
             "Check that the secret is not scheduled for deletion, and that it has a value labelled AWSCURRENT.",
         ),
-        "InvalidParameterException" | "ValidationException" => ("configuration", "Correct the secret's name or ARN."),
-        "ExpiredTokenException" | "InvalidSignatureException" | "UnrecognizedClientException" => {
-            (Class::Refused.name(), "Check the source's credentials and this machine's clock.")
+        "InvalidParameterException" | "ValidationException" => {
+            (KeysFault::Misconfigured, "Correct the secret's name or ARN.")
         }
-        "ThrottlingException" | "TooManyRequestsException" => (Class::Throttled.name(), "Try again later."),
-        _ if status >= 500 => (Class::Transient.name(), "Try again later."),
-        _ => (Class::Refused.name(), "Look up this error code in AWS's documentation of GetSecretValue."),
+        "ExpiredTokenException" | "InvalidSignatureException" | "UnrecognizedClientException" => {
+            (KeysFault::Refused(Class::Refused), "Check the source's credentials and this machine's clock.")
+        }
+        "ThrottlingException" | "TooManyRequestsException" => {
+            (KeysFault::Refused(Class::Throttled), "Try again later.")
+        }
+        _ if status >= 500 => (KeysFault::Refused(Class::Transient), "Try again later."),
+        _ => (KeysFault::Refused(Class::Refused), "Look up this error code in AWS's documentation of GetSecretValue."),
     }
 }
 
@@ -295,13 +300,14 @@ impl Fetch for Secret {
 
 impl From<Box<SecretProblem>> for KeysError {
     fn from(problem: Box<SecretProblem>) -> Self {
-        Self { message: problem.to_string(), hint: Some(problem.hint), class: problem.class }
+        Self { message: problem.to_string(), hint: Some(problem.hint), fault: problem.fault }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::keys::KeysFault;
     use aws_smithy_runtime_api::client::http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
     };
@@ -347,7 +353,7 @@ mod tests {
         let check = |content: &str, expected: &str| {
             let problem = read(content).unwrap_err();
             assert_eq!(problem.to_string(), format!("secret `keys` {expected}"));
-            assert_eq!(problem.class, "configuration");
+            assert_eq!(problem.fault, KeysFault::Misconfigured);
             assert!(!format!("{problem:?}").contains("hidden"));
         };
         check("", "does not hold JSON");
@@ -481,30 +487,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_is_told_with_its_cure() {
-        let check = async |status, code: &str, class: &str, cure: &str| {
+        let check = async |status, code: &str, fault: KeysFault, cure: &str| {
             let (keys, _) = fetched(None, &[refused(status, code)]).await;
             let problem = keys.unwrap_err();
             assert_eq!(problem.to_string(), format!("secret `keys` cannot be read: {code}: Because."));
-            assert_eq!((problem.class, problem.code.as_deref(), problem.status), (class, Some(code), Some(status)));
+            assert_eq!((problem.fault, problem.code.as_deref(), problem.status), (fault, Some(code), Some(status)));
             assert_eq!(problem.request_id.as_deref(), Some("request-1"));
             assert!(problem.hint.contains(cure), "{}", problem.hint);
         };
-        check(400, "ResourceNotFoundException", "missing", "Create it").await;
-        check(400, "AccessDeniedException", "refused", "secretsmanager:GetSecretValue").await;
-        check(400, "DecryptionFailure", "refused", "kms:Decrypt").await;
-        check(400, "InvalidRequestException", "refused", "marked for deletion").await;
-        check(400, "ValidationException", "configuration", "name or an ARN").await;
-        check(400, "UnrecognizedClientException", "refused", "credentials").await;
-        check(400, "ThrottlingException", "throttled", "later").await;
-        check(500, "InternalServiceError", "transient", "later").await;
-        check(400, "SomethingNew", "refused", "Look the code up").await;
+        check(400, "ResourceNotFoundException", KeysFault::Refused(Class::Missing), "Create it").await;
+        check(400, "AccessDeniedException", KeysFault::Refused(Class::Refused), "secretsmanager:GetSecretValue").await;
+        check(400, "DecryptionFailure", KeysFault::Refused(Class::Refused), "kms:Decrypt").await;
+        check(400, "InvalidRequestException", KeysFault::Refused(Class::Refused), "marked for deletion").await;
+        check(400, "ValidationException", KeysFault::Misconfigured, "name or an ARN").await;
+        check(400, "UnrecognizedClientException", KeysFault::Refused(Class::Refused), "credentials").await;
+        check(400, "ThrottlingException", KeysFault::Refused(Class::Throttled), "later").await;
+        check(500, "InternalServiceError", KeysFault::Refused(Class::Transient), "later").await;
+        check(400, "SomethingNew", KeysFault::Refused(Class::Refused), "Look the code up").await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_answer_is_a_network_problem() {
         let check = async |reply: Reply, cause: &str| {
             let problem = fetched(None, &[reply]).await.0.unwrap_err();
-            assert_eq!(problem.class, "network");
+            assert_eq!(problem.fault, KeysFault::Unreachable);
             assert!(problem.to_string().starts_with("secret `keys` cannot be reached: "), "{problem}");
             assert!(problem.to_string().contains(cause), "{problem}");
             assert!(problem.hint.contains("NAT gateway"));

@@ -3,6 +3,7 @@
 //! One table declares every metric; dashboards and alarms read exactly these names. They have few dimensions on
 //! purpose: a key or a request id in one would be a metric of its own, and paid for as such; those belong in the log.
 
+use crate::engine::fault::FaultClass;
 use crate::engine::report::{Outcome, Report};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
@@ -237,7 +238,7 @@ impl FinishedLine<'_> {
     }
 
     fn class(&self) -> Option<&'static str> {
-        let class = self.report.fault.as_ref().map_or("internal", |fault| fault.class);
+        let class = self.report.fault.as_ref().map_or(FaultClass::Internal, |fault| fault.class).name();
         (self.report.outcome == Outcome::Failed).then_some(class)
     }
 }
@@ -319,7 +320,8 @@ pub fn write_line(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::report::{Fault, ObjectRef};
+    use crate::engine::fault::Fault;
+    use crate::engine::report::ObjectRef;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -456,7 +458,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_counted_by_its_class_too() {
-        let failed = Report::failed(ObjectRef::default(), ObjectRef::default(), Fault::new("throttled", "slow down"));
+        let failed =
+            Report::failed(ObjectRef::default(), ObjectRef::default(), Fault::new(FaultClass::Throttled, "slow down"));
         let by_outcome = directive(
             "Outcome",
             &[("Objects", "Count"), ("Seconds", "Seconds"), ("Retries", "Count"), ("Hedges", "Count")],

@@ -10,6 +10,7 @@ use crate::engine::decide::plan::PartSizeTable;
 use crate::engine::decide::reserved;
 use crate::engine::decide::staging;
 use crate::engine::decide::ticket::WhenStopped;
+use crate::engine::fault::FaultClass;
 use crate::engine::job::{Buffering, Deletes, Job, ObjectClient, Ongoing, Options, Trigger};
 use crate::engine::notes::Progress;
 use crate::engine::pace::adaptive::Adaptive;
@@ -61,8 +62,8 @@ fn exit(report: &Report) -> Exit {
             Exit::Failed
         }
         Outcome::Failed | Outcome::Resumable => match report.fault.as_ref().map(|fault| fault.class) {
-            Some("interrupted") => Exit::Interrupted,
-            Some("configuration") => Exit::Usage,
+            Some(FaultClass::Interrupted) => Exit::Interrupted,
+            Some(FaultClass::Configuration) => Exit::Usage,
             _ => Exit::Failed,
         },
     }

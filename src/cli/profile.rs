@@ -1,12 +1,12 @@
 //! Credentials, region and endpoint of an end as users of the AWS CLI have configured them.
 
 use crate::cli::args::Ends;
-use crate::engine::hint::Side;
+use crate::engine::fault::Side;
 use crate::s3::Bucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::secrets::{self, Secret};
 use crate::wire::gate::Boxed;
-use crate::wire::keys::{CachedKeys, Fetch, Keys, KeysError};
+use crate::wire::keys::{CachedKeys, Fetch, Keys, KeysError, KeysFault};
 use crate::wire::net::connect::{Connect, Network};
 use crate::wire::net::tls::client_config;
 use crate::wire::sdk;
@@ -162,7 +162,7 @@ impl Fetch for Chain {
                 }
                 let hint =
                     format!("Give --{name}-profile, or configure credentials as for the AWS CLI (`aws configure`).");
-                KeysError { message, hint: Some(hint), class: "configuration" }
+                KeysError { message, hint: Some(hint), fault: KeysFault::Misconfigured }
             })
         })
     }

@@ -1,7 +1,8 @@
 //! What a person or a script sees: results on stdout, everything else on stderr.
 
+use crate::engine::fault::Fault;
 use crate::engine::notes::Progress;
-use crate::engine::report::{Fault, Outcome, Report};
+use crate::engine::report::{Outcome, Report};
 use crate::events::answer::report_json;
 use crate::telemetry::write_line;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -131,7 +132,7 @@ fn explain(names: &str, fault: &Fault) {
         (Some(id), None) => format!(" (request id {id})"),
         (None, _) => String::new(),
     };
-    problem(&format!("{names}: {}{ids}", fault.message));
+    problem(&format!("{names}: {fault}{ids}"));
     if let Some(hint) = &fault.hint {
         problem(hint);
     }

@@ -4,6 +4,7 @@ use crate::cli::args::{self, Ends};
 use crate::cli::profile::{connector, resolve_target};
 use crate::cli::show;
 use crate::cli::{Exit, interrupted};
+use crate::engine::fault::FaultClass;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
 use crate::handler::sweep::swept_json;
@@ -49,8 +50,8 @@ pub(crate) async fn run(args: &args::SweepArgs) -> Exit {
 fn exit(swept: &Swept) -> Exit {
     match swept.fault.as_ref().map(|fault| fault.class) {
         None => Exit::Done,
-        Some("interrupted") => Exit::Interrupted,
-        Some("configuration") => Exit::Usage,
+        Some(FaultClass::Interrupted) => Exit::Interrupted,
+        Some(FaultClass::Configuration) => Exit::Usage,
         Some(_) => Exit::Failed,
     }
 }
@@ -143,7 +144,7 @@ fn summary(work: &Sweep, swept: &Swept) {
         show::problem(reason);
     }
     if let Some(fault) = &swept.fault {
-        show::problem(&fault.message);
+        show::problem(&fault.to_string());
         if let Some(hint) = &fault.hint {
             show::problem(hint);
         }

@@ -12,7 +12,7 @@ use crate::engine::decide::sameness::Sameness;
 use crate::engine::decide::staging::{self, Route};
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
 use crate::engine::decide::{self, Decision};
-use crate::engine::fault::{Stop, integrity_stop};
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Options;
 use crate::engine::look::source::{self, Pinned};
 use crate::engine::look::target;
@@ -22,7 +22,8 @@ use crate::engine::parts::ordered::OrderedChecksum;
 use crate::engine::parts::part::PartContext;
 use crate::engine::parts::read;
 use crate::engine::parts::uploaded::PartOrigin;
-use crate::engine::report::{BufferKind, Fault, Outcome, Proof};
+use crate::engine::report::{BufferKind, Outcome, Proof};
+use crate::engine::stop::{Stop, integrity_stop};
 use crate::engine::upload::Completion;
 use crate::s3::ByteRange;
 use crate::s3::object::head::ObjectHead;
@@ -69,7 +70,7 @@ impl Context<'_> {
             match recopy::require_etag(decision, job.options.etag, &head, seen.as_ref()) {
                 Decision::Unchanged(by) => match seen {
                     Some(seen) => Ok(self.unchanged(&head, TargetState::unchanged(&seen, by), by)),
-                    None => Err(Fault::new("internal", "unchanged without a target").into()),
+                    None => Err(Fault::new(FaultClass::Internal, "unchanged without a target").into()),
                 },
                 Decision::Write(condition) => self.update(&head, body, seen.as_ref(), condition).await,
             }
@@ -161,7 +162,7 @@ impl Context<'_> {
     ) -> Result<Applied, Stop> {
         let job = self.job;
         let layout = source::layout(job, &self.notes, head).await?;
-        let unplannable = |error: Unplannable| Fault::new("configuration", error.to_string());
+        let unplannable = |error: Unplannable| Fault::new(FaultClass::Configuration, error.to_string());
         let target = match seen {
             _ if job.options.kms_key.is_some() => staging::Target::Opaque,
             // What such a source is, only its ETag shows, and no copy at this target has it.
@@ -207,7 +208,7 @@ impl Context<'_> {
     ) -> Result<Applied, Stop> {
         let job = self.job;
         let planned = Plan::Put { size: head.size };
-        let size = usize::try_from(head.size).map_err(|error| Fault::new("budget", error.to_string()))?;
+        let size = usize::try_from(head.size).map_err(|error| Fault::new(FaultClass::Budget, error.to_string()))?;
         let mut body = body;
         let slot = tokio::select! {
             biased;
@@ -218,7 +219,8 @@ impl Context<'_> {
                 ring.slot(size).await
             }
         };
-        let slot = slot.map_err(|error| Fault::new("budget", format!("no buffer for the object: {error}")))?;
+        let slot =
+            slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for the object: {error}")))?;
         let under_way = job.progress.part_started();
         let range = ByteRange::new(0, head.size).ok();
         let slot = slot.with(verify::kinds(head, layout, &planned, TargetETags::Digests));
@@ -249,7 +251,9 @@ impl Context<'_> {
         condition: Precondition,
         ring: Ring,
     ) -> Result<Applied, Stop> {
-        let Plan::Parts(cut) = planned else { return Err(Fault::new("internal", "parts without a layout").into()) };
+        let Plan::Parts(cut) = planned else {
+            return Err(Fault::new(FaultClass::Internal, "parts without a layout").into());
+        };
         let job = self.job;
         let own_boundaries = match verify::source_check(head, layout, planned) {
             SourceCheck::Nothing => None,

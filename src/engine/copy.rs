@@ -4,11 +4,12 @@ use crate::engine::commit::remove::{Removed, remove};
 use crate::engine::commit::stages::Stages;
 use crate::engine::context::{Applied, AttemptResult, Context};
 use crate::engine::decide::ticket::{Ticket, WhenStopped};
-use crate::engine::fault::{Stop, stopped};
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Deletes, Job, Trigger};
 use crate::engine::look::source::{self, SourceNow};
 use crate::engine::notes::Notes;
-use crate::engine::report::{Fault, ObjectRef, Outcome, Proof, Report};
+use crate::engine::report::{ObjectRef, Outcome, Proof, Report};
+use crate::engine::stop::{Stop, stopped};
 use crate::engine::upload::Uploads;
 use crate::mutation::{self, Mutation};
 use crate::s3::etag::ETag;
@@ -48,7 +49,7 @@ pub async fn copy(job: &Job) -> Report {
     };
     let until = Instant::now() + job.grace;
     let ticket = match &ended {
-        Ok(Err(Stop::Failed(fault))) if fault.may_be_resumed() => work.ticket_to_keep(),
+        Ok(Err(Stop::Failed(fault))) if fault.class.keeps_parts() => work.ticket_to_keep(),
         Ok(Ok(_) | Err(Stop::Failed(_) | Stop::Restart(_) | Stop::Contended(_))) | Err(_) => None,
     };
     if matches!(ended, Ok(Ok(_))) {
@@ -121,7 +122,7 @@ impl Context<'_> {
 
     /// The report of work that was stopped and can be gone on with.
     fn resumable(&self, source: ObjectRef, mut fault: Fault, ticket: Ticket) -> Report {
-        if fault.class == "deadline" {
+        if fault.class == FaultClass::Deadline {
             fault.hint = Some(
                 "The parts that were sent are kept, and the next invocation resumes from them. Nothing to do.".into(),
             );
@@ -154,17 +155,17 @@ impl Context<'_> {
     async fn run_attempts(&self) -> Result<CopyResult, Stop> {
         let mut committed: Option<Applied> = None;
         let mut removed: Option<ETag> = None;
-        let mut why = Fault::new("internal", "internal error: nothing was attempted");
+        let mut why = Fault::new(FaultClass::Internal, "internal error: nothing was attempted");
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
         for _ in 0..MAX_ATTEMPTS {
             let pass = match self.attempt(&mut refused_pin).await {
                 Ok(pass) => pass,
                 Err(Stop::Restart(fault)) => {
-                    tracing::info!(key = self.job.source.key.as_str(), reason = fault.message, "copy starts again");
+                    tracing::info!(key = self.job.source.key.as_str(), reason = %fault, "copy starts again");
                     // What is open belongs to the state that is gone.
                     self.clean_up().await;
-                    mismatches += u32::from(fault.class == "integrity");
+                    mismatches += u32::from(fault.class.is_mismatch());
                     if mismatches > MAX_MISMATCHES {
                         return Err(Stop::Restart(fault));
                     }
@@ -185,7 +186,7 @@ impl Context<'_> {
                         Ok(SourceNow::Gone) => return Ok(CopyResult::Gone(removed)),
                         Ok(SourceNow::Same | SourceNow::Changed) => {
                             why = Fault::new(
-                                "precondition",
+                                FaultClass::Precondition,
                                 "the source object was written again while the target was being deleted",
                             );
                         }
@@ -219,7 +220,7 @@ impl Context<'_> {
                 }
                 // The next pass finds out what it is now, which may be nothing.
                 SourceNow::Gone | SourceNow::Changed => {
-                    why = Fault::new("precondition", "the source object changed while it was copied");
+                    why = Fault::new(FaultClass::Precondition, "the source object changed while it was copied");
                     committed = Some(applied);
                 }
             }
@@ -262,8 +263,9 @@ impl Context<'_> {
                 Ok(CopyResult::Applied(applied))
             }
             (Trigger::Command, None) => {
-                let mut fault = Fault::new("missing", "source: the object does not exist")
+                let mut fault = Fault::new(FaultClass::Missing, "the object does not exist")
                     .with_hint("Check bucket and key. The key is everything after s3://bucket/, taken literally.");
+                fault.side = Some(Side::Source);
                 fault.operation = Some("GetObject");
                 fault.code = Some("NoSuchKey".into());
                 fault.status = Some(404);

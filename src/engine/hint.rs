@@ -1,25 +1,9 @@
 //! Which advice goes with a failure: pure.
 
+use crate::engine::fault::Side;
 use crate::s3::error::{Class, Refusal, Remedy};
 use crate::wire::error::Error;
 use crate::wire::net::connect::Distrust;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Where bytes are read.
-    Source,
-    /// Where they are written.
-    Target,
-}
-
-impl Side {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Target => "target",
-        }
-    }
-}
 
 /// One sentence saying what to do, where one is known.
 pub(crate) fn hint(end: Side, error: &Error) -> Option<String> {

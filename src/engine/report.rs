@@ -3,7 +3,7 @@
 //! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
 
 use crate::engine::decide::ticket::Ticket;
-use crate::s3::error::{Class, Refusal, Remedy};
+use crate::engine::fault::Fault;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,91 +97,6 @@ pub struct NotCarried {
     pub attribute: String,
     /// Why.
     pub reason: String,
-}
-
-/// Why an object failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// A class of [`Class`], or `network`, `deadline`, `interrupted`, `budget`, `integrity`, `configuration`, `event`,
-    /// `internal`.
-    pub class: &'static str,
-    /// The operation of S3 that failed, if one did.
-    pub operation: Option<&'static str>,
-    /// S3's code.
-    pub code: Option<String>,
-    /// The HTTP status.
-    pub status: Option<u16>,
-    /// What happened, in a sentence.
-    pub message: String,
-    /// `x-amz-request-id`.
-    pub request_id: Option<String>,
-    /// `x-amz-id-2`.
-    pub(crate) host_id: Option<String>,
-    /// The bucket it was about.
-    pub(crate) bucket: Option<String>,
-    /// The key it was about.
-    pub key: Option<String>,
-    /// How often the request was sent.
-    pub attempts: u32,
-    /// What to do about it, in a sentence.
-    pub hint: Option<String>,
-    /// What another attempt could have mended, of what S3 refused; not reported.
-    pub(crate) remedy: Option<Remedy>,
-}
-
-impl Fault {
-    /// A fault that is not a refusal of S3's.
-    pub(crate) fn new(class: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            operation: None,
-            code: None,
-            status: None,
-            message: message.into(),
-            request_id: None,
-            host_id: None,
-            bucket: None,
-            key: None,
-            attempts: 0,
-            hint: None,
-            remedy: None,
-        }
-    }
-
-    #[must_use]
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// A refusal of S3's, after so many attempts.
-    pub(crate) fn refused(refusal: &Refusal, attempts: u32) -> Self {
-        Self {
-            class: refusal.class.name(),
-            operation: Some(refusal.operation),
-            code: Some(refusal.code.clone()),
-            status: Some(refusal.status),
-            message: refusal.to_string(),
-            request_id: refusal.request_id.clone(),
-            host_id: refusal.host_id.clone(),
-            bucket: Some(refusal.bucket.clone()),
-            key: refusal.key.clone(),
-            attempts,
-            hint: None,
-            remedy: refusal.remedy.clone(),
-        }
-    }
-
-    /// Whether what was sent so far is worth keeping: nothing was wrong with it.
-    pub(crate) fn may_be_resumed(&self) -> bool {
-        self.class == "interrupted" || (self.may_pass() && self.class != "integrity")
-    }
-
-    /// Whether the same job may succeed later without anybody's help.
-    pub fn may_pass(&self) -> bool {
-        [Class::Throttled.name(), Class::Transient.name(), Class::Ambiguous.name(), "network", "deadline", "integrity"]
-            .contains(&self.class)
-    }
 }
 
 /// One side of the copy.

@@ -2,7 +2,8 @@
 //!
 //! The names and the order of a report's fields are a contract: scripts outside the project read them.
 
-use crate::engine::report::{Fault, ObjectRef, Proof, Report};
+use crate::engine::fault::{Fault, FaultClass};
+use crate::engine::report::{ObjectRef, Proof, Report};
 use crate::events::disposition::is_failure;
 use crate::events::refusal::NotAccepted;
 use crate::events::ticket::ticket_json;
@@ -58,7 +59,7 @@ impl Answer {
 /// The class of the first report that failed, or was stopped.
 fn first_failure(reports: &[Report]) -> Option<&'static str> {
     let failed = reports.iter().find(|report| is_failure(report))?;
-    Some(failed.fault.as_ref().map_or("internal", |fault| fault.class))
+    Some(failed.fault.as_ref().map_or(FaultClass::Internal, |fault| fault.class).name())
 }
 
 /// The report of one object as JSON. One that can be gone on with has its ticket besides: `{"op":"continue"}` takes it.
@@ -110,11 +111,11 @@ fn key_of(place: &ObjectRef) -> Option<&str> {
 
 pub(crate) fn fault_json(fault: &Fault) -> Value {
     json!({
-        "class": fault.class,
+        "class": fault.class.name(),
         "operation": fault.operation,
         "code": fault.code,
         "status": fault.status,
-        "message": fault.message,
+        "message": fault.to_string(),
         "request_id": fault.request_id,
         "host_id": fault.host_id,
         "bucket": fault.bucket,
@@ -145,7 +146,7 @@ mod tests {
         }
     }
 
-    fn failed(class: &'static str) -> Report {
+    fn failed(class: FaultClass) -> Report {
         Report::failed(place("a"), place("b"), Fault::new(class, "it broke"))
     }
 
@@ -171,7 +172,7 @@ mod tests {
             bucket: Some("b".into()),
             key: Some("k".into()),
             attempts: 1,
-            ..Fault::new("refused", "PutObject refused").with_hint("Allow s3:PutObject.")
+            ..Fault::new(FaultClass::Refused, "PutObject refused").with_hint("Allow s3:PutObject.")
         };
         let expected = concat!(
             r#"{"class":"refused","operation":"PutObject","code":"AccessDenied","status":403,"#,
@@ -203,7 +204,7 @@ mod tests {
             let report = Report::new(outcome, place("a"), place("b"));
             assert_eq!(Answer::of_one(&report), Answer::Success(report_json(&report)));
         }
-        let report = failed("throttled");
+        let report = failed(FaultClass::Throttled);
         let Answer::FunctionError { error_type, error_message } = Answer::of_one(&report) else { panic!() };
         assert_eq!(error_type, "throttled");
         assert_eq!(error_message, report_json(&report).to_string());
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn notifications_are_answered_with_an_array_and_an_error_if_one_failed() {
         assert_eq!(Answer::of_notifications(&[copied()]), Answer::Success(json!([report_json(&copied())])));
-        let reports = [copied(), failed("network"), failed("refused")];
+        let reports = [copied(), failed(FaultClass::Network), failed(FaultClass::Refused)];
         let Answer::FunctionError { error_type, error_message } = Answer::of_notifications(&reports) else { panic!() };
         assert_eq!(error_type, "network");
         let told: Vec<Value> = serde_json::from_str(&error_message).unwrap();

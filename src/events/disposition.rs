@@ -1,7 +1,8 @@
 //! What becomes of a message of the queue once its reports are there: pure.
 
-use crate::engine::report::{Fault, Outcome, Report};
-use crate::s3::error::{Class, Remedy};
+use crate::engine::fault::{Fault, FaultClass, Mender};
+use crate::engine::report::{Outcome, Report};
+use crate::s3::error::Remedy;
 use std::time::Duration;
 
 /// How long a message that failed for the first time stays away.
@@ -48,21 +49,21 @@ fn may_pass(report: &Report) -> bool {
     report.outcome == Outcome::Resumable || report.fault.as_deref().is_none_or(passes_by_itself)
 }
 
-/// Beside what [`Fault::may_pass`] says: keys that are being rotated, and a source or target that somebody writes
+/// Beside what its class says: keys that are being rotated, and a source or target that somebody writes
 /// faster than it can be copied.
 fn passes_by_itself(fault: &Fault) -> bool {
     let by_remedy = match fault.remedy {
         Some(Remedy::Credentials | Remedy::Clock) => true,
         Some(Remedy::Region(_)) | None => false,
     };
-    by_remedy || fault.may_pass() || [Class::Precondition.name(), "internal"].contains(&fault.class)
+    by_remedy || fault.class.mended_by() != Mender::Person
 }
 
 /// How long a continuation stays away: not at all if only the time was too short, and longer each time if it was the
 /// border or the target that did not take more.
 pub(crate) fn delay(report: &Report, fruitless: u32) -> Duration {
     match report.fault.as_deref() {
-        Some(fault) if fault.class != "deadline" => away(fruitless.saturating_add(1)),
+        Some(fault) if fault.class != FaultClass::Deadline => away(fruitless.saturating_add(1)),
         Some(_) | None => Duration::ZERO,
     }
 }
@@ -76,9 +77,10 @@ fn away(receives: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fault::FaultClass;
     use crate::engine::report::ObjectRef;
 
-    fn failed(class: &'static str) -> Report {
+    fn failed(class: FaultClass) -> Report {
         Report::failed(ObjectRef::default(), ObjectRef::default(), Fault::new(class, "it did not work"))
     }
 
@@ -104,7 +106,7 @@ mod tests {
     fn what_may_pass_comes_again_later_each_time() {
         let check = |receives, seconds| {
             let expected = Disposition::Later(Duration::from_secs(seconds));
-            assert_eq!(Disposition::of(&[failed("network")], receives), expected);
+            assert_eq!(Disposition::of(&[failed(FaultClass::Network)], receives), expected);
         };
         check(0, 30);
         check(1, 30);
@@ -113,20 +115,20 @@ mod tests {
         check(6, 900);
         check(u32::MAX, 900);
         assert!(matches!(Disposition::of(&[of(Outcome::Resumable)], 1), Disposition::Later(_)));
-        assert!(matches!(Disposition::of(&[failed("internal")], 1), Disposition::Later(_)));
-        assert!(matches!(Disposition::of(&[failed("precondition")], 1), Disposition::Later(_)));
+        assert!(matches!(Disposition::of(&[failed(FaultClass::Internal)], 1), Disposition::Later(_)));
+        assert!(matches!(Disposition::of(&[failed(FaultClass::Precondition)], 1), Disposition::Later(_)));
     }
 
     #[test]
     fn a_continuation_waits_if_it_was_not_the_time_that_was_too_short() {
-        assert_eq!(delay(&failed("deadline"), 2), Duration::ZERO);
-        assert_eq!(delay(&failed("network"), 0), Duration::from_secs(30));
-        assert_eq!(delay(&failed("throttled"), 2), Duration::from_secs(120));
+        assert_eq!(delay(&failed(FaultClass::Deadline), 2), Duration::ZERO);
+        assert_eq!(delay(&failed(FaultClass::Network), 0), Duration::from_secs(30));
+        assert_eq!(delay(&failed(FaultClass::Throttled), 2), Duration::from_secs(120));
     }
 
     #[test]
     fn keys_that_may_be_in_rotation_bury_nothing() {
-        let mut report = failed("refused");
+        let mut report = failed(FaultClass::Refused);
         if let Some(fault) = &mut report.fault {
             fault.remedy = Some(Remedy::Credentials);
         }
@@ -135,9 +137,14 @@ mod tests {
 
     #[test]
     fn what_only_a_person_can_mend_is_put_aside_at_once() {
-        for class in ["refused", "event", "configuration", "budget", "missing"] {
-            assert_eq!(Disposition::of(&[failed(class), of(Outcome::Copied)], 1), Disposition::Dead, "{class}");
+        for class in
+            [FaultClass::Refused, FaultClass::Event, FaultClass::Configuration, FaultClass::Budget, FaultClass::Missing]
+        {
+            assert_eq!(Disposition::of(&[failed(class), of(Outcome::Copied)], 1), Disposition::Dead, "{class:?}");
         }
-        assert!(matches!(Disposition::of(&[failed("refused"), failed("network")], 1), Disposition::Later(_)));
+        assert!(matches!(
+            Disposition::of(&[failed(FaultClass::Refused), failed(FaultClass::Network)], 1),
+            Disposition::Later(_)
+        ));
     }
 }

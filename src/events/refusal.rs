@@ -2,7 +2,8 @@
 //!
 //! Foreign text is shown quoted and cut short: it ends up in logs and in callers' error messages.
 
-use crate::engine::report::{Fault, ObjectRef, Report};
+use crate::engine::fault::{Fault, FaultClass};
+use crate::engine::report::{ObjectRef, Report};
 use crate::s3::{Bucket, Invalid};
 use thiserror::Error;
 
@@ -66,7 +67,7 @@ impl NotAccepted {
 
     /// The same as an object's fault, of class `event`.
     pub(crate) fn fault(&self) -> Fault {
-        Fault { hint: Some(self.hint()), ..Fault::new("event", self.to_string()) }
+        Fault { hint: Some(self.hint()), ..Fault::new(FaultClass::Event, self.to_string()) }
     }
 
     /// The report of a record that was refused. It has no key, whose place stays empty.
@@ -126,7 +127,7 @@ mod tests {
         let report = NotAccepted::TooDeep.report(&a, &b);
         assert_eq!((report.source.bucket.as_str(), report.source.key.as_str()), ("cn-data", ""));
         let fault = report.fault.unwrap();
-        assert_eq!(fault.class, "event");
+        assert_eq!(fault.class, FaultClass::Event);
         assert_eq!(fault.message, "found more than 8 envelopes around the event");
         assert!(fault.hint.is_some());
     }

@@ -5,7 +5,7 @@ use crate::events::answer::Answer;
 use crate::events::continuation::continuation;
 use crate::events::disposition::{Disposition, delay};
 use crate::events::{Continuation, Delivery, Item, Message, Task};
-use crate::handler::{Function, Measurement};
+use crate::handler::{FaultClass, Function, Measurement};
 use crate::queue::{QueueArn, QueueError};
 use crate::s3::{Key, UploadId};
 use crate::telemetry;
@@ -136,8 +136,9 @@ impl Function {
 
     async fn dead_lettered(&self, delivery: &Delivery, queue: &QueueArn, undone: &[Report], deadline: Instant) -> bool {
         let fault = undone.iter().find_map(|report| report.fault.as_deref());
-        let (class, why) = fault.map_or(("internal", ""), |fault| (fault.class, fault.message.as_str()));
-        let burying = self.queues.dead_letter(queue, &delivery.body, class, why);
+        let (class, why) =
+            fault.map_or((FaultClass::Internal, String::new()), |fault| (fault.class, fault.to_string()));
+        let burying = self.queues.dead_letter(queue, &delivery.body, class.name(), &why);
         self.carried_out(
             "a message could not be sent to the dead-letter queue; it stays in the queue",
             burying,

@@ -13,13 +13,13 @@ use crate::engine::copy::copy;
 use crate::engine::decide::plan::PartSizeTable;
 use crate::engine::decide::reserved;
 use crate::engine::decide::staging;
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Buffering, Job, ObjectClient, Ongoing, Options, Trigger};
 use crate::engine::notes::Progress;
 use crate::engine::pace::adaptive::Adaptive;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::Bounds;
-use crate::engine::report::{Fault, ObjectRef, Outcome, Report};
+use crate::engine::report::{ObjectRef, Outcome, Report};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
 use crate::handler::leftovers::Leftovers;
@@ -245,8 +245,9 @@ impl Function {
         let mut reports = Vec::with_capacity(tasks.len());
         for (place, time, task) in tasks {
             let report = task.await.unwrap_or_else(|panic| {
-                let fault = Fault::new("internal", format!("internal error while handling this record: {panic}"))
-                    .with_hint("This is a bug in xpsync. Please report it with the log of this invocation.");
+                let fault =
+                    Fault::new(FaultClass::Internal, format!("internal error while handling this record: {panic}"))
+                        .with_hint("This is a bug in xpsync. Please report it with the log of this invocation.");
                 Report::failed(place, self.target_ref(None), fault)
             });
             self.record_report(&report, time);
@@ -272,8 +273,10 @@ impl Function {
         let target_key = match self.settings.target_key(&key) {
             Ok(target_key) => target_key,
             Err(invalid) => {
-                let fault =
-                    Fault::new("configuration", format!("the key is too long with TARGET_PREFIX before it: {invalid}"));
+                let fault = Fault::new(
+                    FaultClass::Configuration,
+                    format!("the key is too long with TARGET_PREFIX before it: {invalid}"),
+                );
                 return Report::failed(self.source_ref(Some(&key)), self.target_ref(None), fault);
             }
         };
@@ -296,7 +299,7 @@ impl Function {
     fn with_secret(&self, mut report: Report) -> Report {
         if let Some(fault) = &mut report.fault
             && matches!(fault.status, Some(400 | 403))
-            && fault.message.starts_with(Side::Target.name())
+            && fault.side == Some(Side::Target)
             && let Some(hint) = &mut fault.hint
         {
             hint.push_str(&format!(" The target's keys come from the secret `{}`.", self.settings.secret_id));

@@ -1,6 +1,6 @@
 //! The sweep that the template's schedule asks for: `{"op": "sweep"}`.
 
-use crate::engine::report::Fault;
+use crate::engine::fault::{Fault, FaultClass};
 use crate::events::answer::{Answer, fault_json};
 use crate::handler::{Function, margin};
 use crate::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
@@ -17,8 +17,11 @@ impl Function {
         let kept = match self.journal.uploads() {
             Ok(uploads) => uploads,
             Err(error) => {
-                let fault = Fault::new("internal", format!("the journal in /tmp could not be read: {error}"));
-                return Answer::FunctionError { error_type: fault.class.to_owned(), error_message: fault.message };
+                let fault = Fault::new(FaultClass::Internal, format!("the journal in /tmp could not be read: {error}"));
+                return Answer::FunctionError {
+                    error_type: fault.class.name().to_owned(),
+                    error_message: fault.to_string(),
+                };
             }
         };
         let work = Sweep {
@@ -44,7 +47,7 @@ impl Function {
         info!(summary = json.to_string(), "swept");
         match &swept.fault {
             Some(fault) => {
-                Answer::FunctionError { error_type: fault.class.to_owned(), error_message: json.to_string() }
+                Answer::FunctionError { error_type: fault.class.name().to_owned(), error_message: json.to_string() }
             }
             None => Answer::Success(json),
         }

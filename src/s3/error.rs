@@ -26,19 +26,6 @@ pub enum Class {
     Refused,
 }
 
-impl Class {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Throttled => "throttled",
-            Self::Transient => "transient",
-            Self::Ambiguous => "ambiguous",
-            Self::Precondition => "precondition",
-            Self::Missing => "missing",
-            Self::Refused => "refused",
-        }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// The bucket is in another region, named if S3 named it.

@@ -5,10 +5,9 @@
 //! is acted on when the next one has been listed, so that a marker still points at something that is there.
 
 use crate::engine::decide::reserved;
-use crate::engine::fault::fault_at;
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::ObjectClient;
-use crate::engine::report::Fault;
+use crate::engine::stop::fault_at;
 use crate::engine::upload::abort::abort;
 use crate::s3::error::Class;
 use crate::s3::multipart::CreateMultipartUpload;
@@ -126,9 +125,9 @@ pub async fn sweep(sweep: &Sweep, tell: &(dyn Fn(Finding<'_>) + Sync)) -> Swept 
 /// The fault of a sweep that had to stop.
 fn stopped(why: Stopped) -> Box<Fault> {
     Box::new(match why {
-        Stopped::Deadline => Fault::new("deadline", "the time ran out before the sweep was finished")
+        Stopped::Deadline => Fault::new(FaultClass::Deadline, "the time ran out before the sweep was finished")
             .with_hint("The next sweep continues."),
-        Stopped::Asked => Fault::new("interrupted", "interrupted before the sweep was finished"),
+        Stopped::Asked => Fault::new(FaultClass::Interrupted, "interrupted before the sweep was finished"),
     })
 }
 
@@ -166,7 +165,7 @@ impl SweepRun<'_> {
 
     fn probe_key() -> Result<Key, Box<Fault>> {
         Key::new(&format!("{}probe", reserved::PREFIX))
-            .map_err(|error| Box::new(Fault::new("internal", error.to_string())))
+            .map_err(|error| Box::new(Fault::new(FaultClass::Internal, error.to_string())))
     }
 
     async fn all(&self) -> Result<(), Box<Fault>> {
@@ -219,7 +218,7 @@ impl SweepRun<'_> {
                 return Ok(());
             }
             Ok(Err(error)) => *refused(&error),
-            Err(_) => Fault::new("deadline", format!("no answer within {:?}", self.sweep.grace)),
+            Err(_) => Fault::new(FaultClass::Deadline, format!("no answer within {:?}", self.sweep.grace)),
         };
         let message = format!(
             "the sweep's own test upload {} at {} could not be aborted: {}",

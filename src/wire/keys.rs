@@ -1,5 +1,6 @@
 //! Where credentials come from, asked anew for each attempt.
 
+use crate::s3::error::Class;
 use crate::wire::gate::Boxed;
 use aws_credential_types::Credentials;
 use std::sync::Arc;
@@ -16,8 +17,19 @@ pub struct KeysError {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
-    /// The class that a report's fault has: of S3's classes, or `network` or `configuration`.
-    pub(crate) class: &'static str,
+    /// Why not.
+    pub(crate) fault: KeysFault,
+}
+
+/// Why credentials cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeysFault {
+    /// Who keeps them said no.
+    Refused(Class),
+    /// Who keeps them was not reached.
+    Unreachable,
+    /// They are not there, or not of the form that they must have.
+    Misconfigured,
 }
 
 /// A source of credentials.

@@ -5,12 +5,12 @@
 
 use crate::engine::commit::{MAX_DECISIONS, learn_etag_form};
 use crate::engine::decide::{PriorDelete, Removal, removal};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::look::source;
 use crate::engine::look::target::{head, is_absent};
 use crate::engine::notes::Notes;
+use crate::engine::stop::{Stop, fault_at};
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
 use crate::s3::etag::ETag;

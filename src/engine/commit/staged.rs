@@ -15,14 +15,14 @@ use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
 use crate::engine::decide::staging::Stage;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
-use crate::engine::fault::{Stop, fault_at, integrity_stop};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Buffering;
 use crate::engine::notes;
 use crate::engine::parts::buffering;
 use crate::engine::parts::part::PartContext;
 use crate::engine::parts::send::send_parts;
-use crate::engine::report::{BufferKind, Fault, Proof};
+use crate::engine::report::{BufferKind, Proof};
+use crate::engine::stop::{Stop, fault_at, integrity_stop};
 use crate::engine::upload::Completion;
 use crate::engine::upload::part_copies::{self, CopiedPart, PartCopy, copy_parts};
 use crate::s3::checksum::{Digests, combine};
@@ -118,11 +118,12 @@ impl Context<'_> {
             self.stages.remove(job, &self.notes).await;
             totals.add(&made);
         }
-        let (upload, style) = begun.ok_or_else(|| Fault::new("internal", "an object without a stage"))?;
+        let (upload, style) = begun.ok_or_else(|| Fault::new(FaultClass::Internal, "an object without a stage"))?;
         let whole = Expected::of_parts(&totals.digests);
         let own = part_copies::etag(&copied);
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
-        let parts = part_copies::named(&copied).ok_or_else(|| Fault::new("internal", "a part without a checksum"))?;
+        let parts =
+            part_copies::named(&copied).ok_or_else(|| Fault::new(FaultClass::Internal, "a part without a checksum"))?;
         let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let condition = wanted.condition.clone();
         let completion =
@@ -202,7 +203,7 @@ impl Context<'_> {
         let mut copies = Vec::with_capacity(stage.parts.len());
         for part in &stage.parts {
             let range = ByteRange::new(part.range.start() - start, part.range.end() - start)
-                .map_err(|error| Fault::new("internal", error.to_string()))?;
+                .map_err(|error| Fault::new(FaultClass::Internal, error.to_string()))?;
             copies.push(PartCopy { index: part.index, range });
         }
         let copied = copy_parts(self.job, &self.notes, upload, (&made.from, stage.bytes()), &copies).await?;

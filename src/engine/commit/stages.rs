@@ -6,10 +6,10 @@
 //! that died left behind is a sweep's, which finds it under the prefix by its age.
 
 use crate::engine::decide::reserved::PREFIX;
-use crate::engine::fault::Stop;
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::{Job, Ongoing};
 use crate::engine::notes::Notes;
-use crate::engine::report::Fault;
+use crate::engine::stop::Stop;
 use crate::engine::upload::Uploads;
 use crate::s3::Key;
 use crate::s3::error::Class;
@@ -43,7 +43,7 @@ impl Stages {
     /// A fault of our own, if the name is no key.
     pub(crate) fn name(&self, job: &Job) -> Result<Job, Stop> {
         let name = format!("{PREFIX}stages/{:032x}", fastrand::u128(..));
-        let key = Key::new(&name).map_err(|error| Fault::new("internal", error.to_string()))?;
+        let key = Key::new(&name).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()))?;
         self.left.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
         Ok(at(job, key))
     }

@@ -3,8 +3,9 @@
 //! Nothing is copied into it, since what is old there is swept. At the source the same keys are anybody's: under a
 //! prefix of the target's they are copied like others.
 
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::{Job, Trigger};
-use crate::engine::report::{Fault, Outcome, Report};
+use crate::engine::report::{Outcome, Report};
 
 /// What the keys of our own helpers begin with: stages, of which objects are put together, and the probe by which a
 /// sweep learns who we are. Listings of the target leave it out, and a sweep removes what is old under it. A deployed
@@ -21,6 +22,6 @@ pub(crate) fn refused(job: &Job) -> Option<Report> {
     let (source, target) = (job.source_ref(), job.target_ref());
     Some(match job.trigger {
         Trigger::Event => Report { reason: Some(why), ..Report::new(Outcome::Ignored, source, target) },
-        Trigger::Command => Report::failed(source, target, Fault::new("configuration", why)),
+        Trigger::Command => Report::failed(source, target, Fault::new(FaultClass::Configuration, why)),
     })
 }

@@ -1,11 +1,10 @@
 //! How an object was put together, asked of the side that holds it.
 
 use crate::engine::decide::plan::{Layout, even_layout};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Job, ObjectClient};
 use crate::engine::notes::Notes;
-use crate::engine::report::Fault;
+use crate::engine::stop::{Stop, fault_at};
 use crate::s3::PartNumber;
 use crate::s3::error::Class;
 use crate::s3::object::head::{HeadObject, ObjectHead};
@@ -48,7 +47,7 @@ pub(crate) async fn layout(
 ) -> Result<Option<Layout>, Stop> {
     let Some(count) = held.head.etag.parts() else { return Ok(None) };
     let number = |number: u16| -> Result<PartNumber, Stop> {
-        PartNumber::new(number.into()).map_err(|error| Fault::new("internal", error.to_string()).into())
+        PartNumber::new(number.into()).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()).into())
     };
     let ends = (number(1)?, number(count)?);
     let (Some(first), Some(last)) =

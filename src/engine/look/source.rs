@@ -2,11 +2,11 @@
 
 use crate::engine::decide::plan::{EtagMode, Layout, SourceLayout};
 use crate::engine::decide::sameness::headers_agree;
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::look::layout::{self, KnownObject, MiddleParts};
 use crate::engine::notes::Notes;
+use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::object::get::GetObject;
 use crate::s3::object::head::{HeadObject, ObjectHead};

@@ -1,10 +1,10 @@
 //! The target: what is there, and committing under a condition that is decided anew when it no longer holds.
 
 use crate::engine::decide::sameness::{Sameness, sameness};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
+use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::object::get::GetObject;
 use crate::s3::object::head::{HeadObject, ObjectHead};

@@ -24,10 +24,10 @@
 
 use crate::engine::buffer::{Ring, TooSmall};
 use crate::engine::decide::plan::Plan;
-use crate::engine::fault::Stop;
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::{Buffering, Job};
 use crate::engine::notes::Notes;
-use crate::engine::report::Fault;
+use crate::engine::stop::Stop;
 use std::sync::Arc;
 
 /// Slots of an object in /tmp that could as well be streamed: what is read ahead of a window of 256, so that several
@@ -70,7 +70,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
 async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmall>, Stop> {
     let buffers = Arc::clone(&job.buffers);
     let ring = tokio::task::spawn_blocking(move || buffers.tmp(slot, wanted)).await;
-    ring.map_err(|_| Fault::new("internal", "the thread that reserves /tmp panicked").into())
+    ring.map_err(|_| Fault::new(FaultClass::Internal, "the thread that reserves /tmp panicked").into())
 }
 
 pub(crate) fn budget(error: &TooSmall) -> Fault {
@@ -86,12 +86,12 @@ pub(crate) fn budget(error: &TooSmall) -> Fault {
             )
         }
     };
-    Fault::new("budget", error.to_string()).with_hint(hint)
+    Fault::new(FaultClass::Budget, error.to_string()).with_hint(hint)
 }
 
 fn budget_both(tmp: &TooSmall, memory: &TooSmall) -> Fault {
     let advice = budget(memory);
     let hint = advice.hint.clone().unwrap_or_default();
-    Fault::new("budget", format!("{tmp}; and also {memory}"))
+    Fault::new(FaultClass::Budget, format!("{tmp}; and also {memory}"))
         .with_hint(format!("Give more room in /tmp, or more memory. {hint}"))
 }

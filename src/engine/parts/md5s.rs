@@ -3,7 +3,7 @@
 //! Nobody needs a part's MD5 before the target has answered for it, and by then others of its length wait too: sixteen
 //! cost as much as two or three by themselves (the package md5s).
 
-use crate::engine::report::Fault;
+use crate::engine::fault::{Fault, FaultClass};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,7 +79,7 @@ impl Md5 {
         }
         let mut answer = self.answer.clone();
         let md5 = answer.wait_for(Option::is_some).await.ok().and_then(|md5| *md5);
-        md5.ok_or_else(|| Fault::new("internal", "the thread that computes MD5s panicked"))
+        md5.ok_or_else(|| Fault::new(FaultClass::Internal, "the thread that computes MD5s panicked"))
     }
 }
 

@@ -1,8 +1,7 @@
 //! One part: read into a slot, sent, held against the answer.
 
 use crate::engine::buffer::{Ring, Slot};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::parts::in_flight::ReadPart;
@@ -10,7 +9,7 @@ use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::ordered::OrderedChecksum;
 use crate::engine::parts::read::read_into_slot;
 use crate::engine::parts::uploaded::{UploadedPart, proven, same_bytes};
-use crate::engine::report::Fault;
+use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::multipart::UploadPart;
 use crate::s3::object::head::ObjectHead;
@@ -85,7 +84,7 @@ pub(crate) async fn put_part(
 }
 
 pub(crate) fn number(index: usize) -> Result<PartNumber, Stop> {
-    PartNumber::at(index).map_err(|error| Fault::new("internal", error.to_string()).into())
+    PartNumber::at(index).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()).into())
 }
 
 /// Why the target does not have a part.

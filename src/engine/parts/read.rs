@@ -1,11 +1,11 @@
 //! From the source into a slot, or into a part on its way: a GET that goes on from the next byte when it breaks.
 
 use crate::engine::buffer::{Overfull, Sealed, Slot};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
-use crate::engine::report::{BufferKind, Fault};
+use crate::engine::report::BufferKind;
+use crate::engine::stop::{Stop, fault_at};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::{Digests, Kinds, Running};
@@ -224,7 +224,7 @@ fn push_all(slot: &mut Slot, batch: &[Bytes]) -> Result<(), Overfull> {
 }
 
 fn lost_slot() -> Fault {
-    Fault::new("internal", "the thread that fills slots panicked")
+    Fault::new(FaultClass::Internal, "the thread that fills slots panicked")
 }
 
 fn too_much(why: impl std::error::Error) -> SinkError {
@@ -283,7 +283,7 @@ impl Sink for UploadSink {
                 Ok(()) => {}
                 Err(overfull @ PushError::Overfull) => return Err(too_much(overfull)),
                 Err(unread @ PushError::Unread) => {
-                    return Err(SinkError::Full(Fault::new("internal", unread.to_string())));
+                    return Err(SinkError::Full(Fault::new(FaultClass::Internal, unread.to_string())));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
 use crate::engine::buffer::Slot;
-use crate::engine::fault::{Stop, stopped};
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::pace::goodput::{Goodput, PartPace};
 use crate::engine::pace::replace::{self, SendingPart};
 use crate::engine::pace::tail::{LOST, PartProgress, Rest, TailAlignment};
@@ -10,7 +10,7 @@ use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
-use crate::engine::report::Fault;
+use crate::engine::stop::{Stop, stopped};
 use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
 use crate::wire::body::pacer::Pacer;
@@ -112,7 +112,7 @@ pub(crate) async fn send_parts(
                 let joined = match joined {
                     // A copy that came too late.
                     Err(error) if error.is_cancelled() => continue,
-                    joined => joined.map_err(|error| Fault::new("internal", format!("a part's task ended: {error}")))?,
+                    joined => joined.map_err(|error| Fault::new(FaultClass::Internal, format!("a part's task ended: {error}")))?,
                 };
                 if let Some((index, part)) = flights.ended(joined)? {
                     done[index] = Some(part);
@@ -128,7 +128,7 @@ pub(crate) async fn send_parts(
             }
             slot = slot => {
                 reserving = None;
-                let slot = slot.map_err(|error| Fault::new("budget", format!("no buffer for a part: {error}")))?;
+                let slot = slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for a part: {error}")))?;
                 if let Some((index, range)) = waiting.next() {
                     flights.begin(index, range, slot);
                 }
@@ -137,7 +137,7 @@ pub(crate) async fn send_parts(
         }
     }
     let all: Option<Vec<UploadedPart>> = done.into_iter().collect();
-    let all = all.ok_or_else(|| Fault::new("internal", "internal error: a part has no result"))?;
+    let all = all.ok_or_else(|| Fault::new(FaultClass::Internal, "internal error: a part has no result"))?;
     let sent = UploadedParts { parts: all, all_md5: flights.all_md5 };
     tracing::debug!(
         key = parts.job.source.key.as_str(),

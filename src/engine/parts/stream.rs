@@ -3,12 +3,11 @@
 //! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that
 //! is compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
-use crate::engine::fault::Stop;
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::parts::part::{PartContext, number, refused};
 use crate::engine::parts::read::read_into_pipe;
 use crate::engine::parts::uploaded::{UploadedPart, proven};
-use crate::engine::report::Fault;
+use crate::engine::stop::Stop;
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;
 use crate::s3::checksum::Kinds;
@@ -74,7 +73,7 @@ async fn until_it_is_there(
             Err(StreamError::Target(error)) => error,
             Err(StreamError::Source(stop)) => return Err(stop),
             Err(short @ StreamError::Short { .. }) => {
-                let fault = Fault::new("network", format!("{}: {short}", Side::Source.name()));
+                let fault = Fault::new(FaultClass::Network, format!("{}: {short}", Side::Source.name()));
                 return Err(fault.into());
             }
         };

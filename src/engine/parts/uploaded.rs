@@ -2,7 +2,7 @@
 
 use crate::engine::decide::ticket::part_md5;
 use crate::engine::decide::verify;
-use crate::engine::fault::{Stop, integrity_stop};
+use crate::engine::stop::{Stop, integrity_stop};
 use crate::s3::PartNumber;
 use crate::s3::checksum::Digests;
 use crate::s3::multipart::CompletedPart;

@@ -8,11 +8,10 @@ use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution
 use crate::engine::decide::plan::Layout;
 use crate::engine::decide::ticket::{SourcePin, Ticket, UploadJournal};
 use crate::engine::decide::verify::Expected;
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Job, Ongoing};
 use crate::engine::notes::Notes;
-use crate::engine::report::Fault;
+use crate::engine::stop::{Stop, fault_at};
 use crate::engine::upload::abort::abort;
 use crate::s3::UploadId;
 use crate::s3::error::Class;
@@ -182,7 +181,7 @@ impl Uploads {
         let task = creating.insert(tokio::spawn(create(job.clone(), Arc::clone(notes), style.clone(), written)));
         let joined = task.await;
         *creating = None;
-        let answer = joined.map_err(|_| Fault::new("internal", "the task that begins uploads panicked"))?;
+        let answer = joined.map_err(|_| Fault::new(FaultClass::Internal, "the task that begins uploads panicked"))?;
         answer.map_err(|error| fault_at(Side::Target, &error).into())
     }
 

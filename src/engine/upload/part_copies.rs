@@ -4,10 +4,10 @@
 //! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the
 //! ETag and the checksum of the whole are known before it is completed.
 
-use crate::engine::fault::Stop;
+use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
-use crate::engine::report::Fault;
+use crate::engine::stop::Stop;
 use crate::s3::checksum::{Digests, combine};
 use crate::s3::copy::{CopySource, UploadPartCopy};
 use crate::s3::crc64::Crc64;
@@ -52,7 +52,7 @@ pub(crate) async fn copy_parts(
     let (source, size) = from;
     let mut copies = Vec::with_capacity(parts.len());
     for part in parts {
-        let number = PartNumber::at(part.index).map_err(|error| Fault::new("internal", error.to_string()))?;
+        let number = PartNumber::at(part.index).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()))?;
         let range = Some(part.range).filter(|range| range.bytes() < size);
         copies.push((
             part.range.bytes(),

@@ -8,15 +8,15 @@ use crate::engine::context::Context;
 use crate::engine::decide::plan::Layout;
 use crate::engine::decide::ticket::SourcePin;
 use crate::engine::decide::verify::{self, Expected};
-use crate::engine::fault::{Stop, fault_at};
-use crate::engine::hint::Side;
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::parts::part::PartContext;
 use crate::engine::parts::read::read_digests;
 use crate::engine::parts::send::send_parts;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts, same_bytes};
-use crate::engine::report::{Fault, Proof};
+use crate::engine::report::Proof;
+use crate::engine::stop::{Stop, fault_at};
 use crate::engine::upload::NewUpload;
 use crate::mutation::{self, Mutation};
 use crate::s3::checksum::Kinds;
@@ -215,8 +215,8 @@ async fn reread(
             );
         }
         let Some(joined) = reading.join_next().await else { return Ok(kept) };
-        let (index, read) =
-            joined.map_err(|error| Fault::new("internal", format!("a task that reads a part ended: {error}")))?;
+        let (index, read) = joined
+            .map_err(|error| Fault::new(FaultClass::Internal, format!("a task that reads a part ended: {error}")))?;
         let read = read?;
         if let Some((listed, origin)) = in_doubt.get(&index).filter(|(listed, _)| same_bytes(listed, &read)) {
             kept.insert(index, UploadedPart::kept(listed, read).with_origin(*origin));

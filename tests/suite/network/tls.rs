@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET, TARGET_REGION, target_keys};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::wire::client::call::Client;
 use xpsync::wire::gate::AlwaysOpen;
@@ -58,7 +59,7 @@ async fn copy_to(endpoint: &str, trusted: &Authority) -> Report {
 /// It was tried once, nothing was sent, and the report says what and what to do.
 fn assert_refused(report: &Report, message: &str, hint: &str) {
     let fault = fault_of(report, message);
-    assert_eq!((fault.class, report.retries), ("network", 0), "{report:?}");
+    assert_eq!((fault.class, report.retries), (FaultClass::Network, 0), "{report:?}");
     assert!(fault.message.contains(message), "{report:?}");
     assert!(fault.hint.as_deref().unwrap().contains(hint), "{report:?}");
 }

@@ -6,6 +6,7 @@ use fakes::store::attributes::Attributes;
 use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::report::{Outcome, Report};
 
 const SIZES: [usize; 3] = [KIB, MIB, 17 * MIB];
@@ -88,7 +89,7 @@ async fn metadata_that_the_target_refuses_fails_with_its_code_and_leaves_nothing
         let fault = report.fault.unwrap();
         assert_eq!((report.outcome, fault.code.as_deref()), (Outcome::Failed, Some("MetadataTooLarge")), "{size}");
         assert!(fault.message.contains("exceed the maximum allowed metadata size"), "{}", fault.message);
-        assert!(!fault.may_pass(), "nothing that is tried again helps");
+        assert_eq!(fault.class, FaultClass::Refused, "nothing that is tried again helps");
     }
     assert!(pair.target.store().keys(TARGET_BUCKET).is_empty());
     assert!(pair.target.open_uploads().is_empty());

@@ -13,6 +13,7 @@ use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::decide::ticket::WhenStopped;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::report::{Outcome, Proof, Report};
 
 /// What a request may bring besides an object's bytes: the document of a Complete.
@@ -361,7 +362,7 @@ async fn an_end_in_the_middle_leaves_no_upload_and_the_same_bytes() {
         let mut job = job(&pair, "k");
         job.ongoing.when_stopped = WhenStopped::Keep;
         let report = copy_until(&pair, &mut job, operation, 1).await;
-        assert_eq!(fault_of(&report, operation).class, "interrupted", "{report:?}");
+        assert_eq!(fault_of(&report, operation).class, FaultClass::Interrupted, "{report:?}");
         assert_settled(&pair, "k", Some(&bytes), &report, operation);
     }
 }

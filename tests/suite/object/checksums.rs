@@ -9,6 +9,7 @@ use fakes::store::content::{Algorithm, ChecksumType};
 use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Outcome, Proof, Report};
 
@@ -140,7 +141,11 @@ async fn bytes_that_do_not_make_the_stored_checksum_are_not_called_copied() {
             put(&pair, &key, content(size, 3));
             pair.source.store().set_checksum(SOURCE_BUCKET, &key, Some(wrong.clone()));
             let report = copy(&pair.job(&key).unwrap()).await;
-            assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, "integrity"), "{key}");
+            assert_eq!(
+                (report.outcome, report.fault.unwrap().class),
+                (Outcome::Failed, FaultClass::Integrity),
+                "{key}"
+            );
         }
         let key = format!("{}-parts", algorithm.name());
         put_parts_with(&pair, &key, &parts, algorithm, ChecksumType::Composite);
@@ -150,7 +155,7 @@ async fn bytes_that_do_not_make_the_stored_checksum_are_not_called_copied() {
         let mut job = pair.job(&key).unwrap();
         job.options.part_size = Some(5 << 20);
         let report = copy(&job).await;
-        assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, "integrity"), "{key}");
+        assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, FaultClass::Integrity), "{key}");
     }
     assert!(pair.target.store().keys(TARGET_BUCKET).is_empty());
     assert!(pair.target.open_uploads().is_empty());
@@ -262,7 +267,7 @@ async fn a_byte_that_flips_on_its_way_from_the_source_is_found_by_the_parts_own_
         let always = pair.source.faults().add(Fault::on("GetObject", Action::Flip(1)).always());
         let report = copy(&job).await;
         assert!(always.count() > 0);
-        assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, "integrity"));
+        assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, FaultClass::Integrity));
         assert!(pair.target.store().keys(TARGET_BUCKET).is_empty() && pair.target.open_uploads().is_empty());
         pair.source.faults().clear();
         assert!(proves_source(&copied(&pair, &job).await));

@@ -7,6 +7,7 @@ use fakes::store::object::{BucketConfig, Encryption};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Buffering, Trigger};
 use xpsync::engine::report::{BufferKind, Outcome, Proof, Report};
 
@@ -294,7 +295,7 @@ async fn a_budget_below_one_part_is_refused_before_anything_is_written() {
         job.buffers = small(4 << 20, 4 << 20);
         let report = copy(&job).await;
         let fault = report.fault.unwrap();
-        assert_eq!((report.outcome, fault.class), (Outcome::Failed, "budget"));
+        assert_eq!((report.outcome, fault.class), (Outcome::Failed, FaultClass::Budget));
         assert!(fault.message.contains("5242880"), "{}", fault.message);
     }
     assert_eq!(target_saw(&pair), ["HeadObject"; 4]);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Deletes, Job, Trigger};
 use xpsync::engine::report::Outcome;
 
@@ -106,7 +107,7 @@ async fn without_the_option_and_for_a_single_copy_nothing_is_removed() {
     let kept = copy(&crate::rig::job(&pair, KEY)).await;
     assert_eq!((kept.outcome, target(&pair)), (Outcome::Superseded, was.clone()), "{kept:?}");
     let command = copy(&Job { trigger: Trigger::Command, ..crate::rig::job(&pair, KEY) }).await;
-    assert_eq!((fault_of(&command, "cp").class, target(&pair)), ("missing", was));
+    assert_eq!((fault_of(&command, "cp").class, target(&pair)), (FaultClass::Missing, was));
     assert_eq!(count(&pair.target.seen(), "DeleteObject"), 0);
 }
 

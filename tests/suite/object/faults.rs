@@ -7,6 +7,7 @@ use fakes::store::object::BucketConfig;
 use std::time::Duration;
 use xpsync::demo::pair::{SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
 use xpsync::wire::deadline::Deadline;
@@ -178,7 +179,7 @@ async fn bits_that_are_always_flipped_are_reported_and_nothing_is_written() {
         put(&pair, KEY, content(size, 1));
         let report = copy_with(&pair, &job(&pair, KEY), At::Source, on("GetObject", Action::Flip(5)).always()).await;
         let fault = fault_of(&report, "flipped");
-        assert_eq!(fault.class, "integrity", "{report:?}");
+        assert_eq!(fault.class, FaultClass::Integrity, "{report:?}");
         assert!(fault.hint.as_deref().unwrap().contains("Nothing was written"), "{report:?}");
         assert_settled(&pair, KEY, None, &report, "always flipped");
         assert!(pair.target.store().keys(TARGET_BUCKET).is_empty());
@@ -274,7 +275,7 @@ struct Endless {
     size: usize,
     operation: &'static str,
     action: fn() -> Action,
-    class: &'static str,
+    class: FaultClass,
     attempts: u32,
 }
 
@@ -290,9 +291,9 @@ async fn check_endless(case: &Endless) {
     assert_eq!((fault.class, fault.operation), (case.class, Some(case.operation)), "{what}: {report:?}");
     // A reset on a connection that was kept counts for nothing and may come on top.
     assert!((case.attempts..=case.attempts + 1).contains(&fault.attempts), "{what}: {report:?}");
-    assert!(fault.class == "network" || fault.request_id.is_some(), "{what}: {report:?}");
+    assert!(fault.class == FaultClass::Network || fault.request_id.is_some(), "{what}: {report:?}");
     assert!(!fault.message.is_empty());
-    assert!(fault.class != "network" || fault.hint.is_some(), "{what}: no hint: {report:?}");
+    assert!(fault.class != FaultClass::Network || fault.hint.is_some(), "{what}: no hint: {report:?}");
     assert_settled(&pair, KEY, Some(&before), &report, &what);
 }
 
@@ -303,19 +304,19 @@ async fn a_fault_that_never_ends_is_reported_with_all_that_is_known() {
     let denied: fn() -> Action = || Action::answer("AccessDenied");
     let case = |at, size, operation, action, class, attempts| Endless { at, size, operation, action, class, attempts };
     let cases = [
-        case(At::Source, KIB, "GetObject", reset, "network", 10),
-        case(At::Source, KIB, "GetObject", broken, "transient", 10),
-        case(At::Target, KIB, "PutObject", reset, "network", 10),
-        case(At::Target, KIB, "PutObject", broken, "ambiguous", 10),
-        case(At::Target, MIB, "HeadObject", broken, "transient", 10),
-        case(At::Target, 17 * MIB, "CreateMultipartUpload", reset, "network", 10),
-        case(At::Target, 17 * MIB, "UploadPart", reset, "network", 10),
-        case(At::Target, 17 * MIB, "CompleteMultipartUpload", broken, "ambiguous", 10),
-        case(At::Source, KIB, "GetObject", denied, "refused", 1),
-        case(At::Target, KIB, "PutObject", denied, "refused", 1),
-        case(At::Target, 17 * MIB, "CreateMultipartUpload", denied, "refused", 1),
-        case(At::Target, 17 * MIB, "UploadPart", denied, "refused", 1),
-        case(At::Target, 17 * MIB, "CompleteMultipartUpload", denied, "refused", 1),
+        case(At::Source, KIB, "GetObject", reset, FaultClass::Network, 10),
+        case(At::Source, KIB, "GetObject", broken, FaultClass::Transient, 10),
+        case(At::Target, KIB, "PutObject", reset, FaultClass::Network, 10),
+        case(At::Target, KIB, "PutObject", broken, FaultClass::Ambiguous, 10),
+        case(At::Target, MIB, "HeadObject", broken, FaultClass::Transient, 10),
+        case(At::Target, 17 * MIB, "CreateMultipartUpload", reset, FaultClass::Network, 10),
+        case(At::Target, 17 * MIB, "UploadPart", reset, FaultClass::Network, 10),
+        case(At::Target, 17 * MIB, "CompleteMultipartUpload", broken, FaultClass::Ambiguous, 10),
+        case(At::Source, KIB, "GetObject", denied, FaultClass::Refused, 1),
+        case(At::Target, KIB, "PutObject", denied, FaultClass::Refused, 1),
+        case(At::Target, 17 * MIB, "CreateMultipartUpload", denied, FaultClass::Refused, 1),
+        case(At::Target, 17 * MIB, "UploadPart", denied, FaultClass::Refused, 1),
+        case(At::Target, 17 * MIB, "CompleteMultipartUpload", denied, FaultClass::Refused, 1),
     ];
     // Side by side: most of the time is backoff.
     futures_util::future::join_all(cases.iter().map(check_endless)).await;
@@ -329,7 +330,7 @@ async fn a_server_that_always_asks_for_less_is_reported_as_such() {
     let report = copy_with(&pair, &job, At::Target, on("PutObject", Action::slow_down(20)).always()).await;
     let fault = fault_of(&report, "SlowDown");
     // The time may also end in the middle of an attempt.
-    assert!(["throttled", "deadline"].contains(&fault.class), "{report:?}");
+    assert!([FaultClass::Throttled, FaultClass::Deadline].contains(&fault.class), "{report:?}");
     assert!(fault.hint.is_some());
     assert_settled(&pair, KEY, None, &report, "SlowDown");
 }
@@ -343,7 +344,7 @@ async fn an_early_refusal_is_told_by_its_code_and_not_as_a_broken_pipe() {
         let fault = on(operation, Action::RefuseEarly(refusal)).always();
         let report = copy_with(&pair, &job(&pair, KEY), At::Target, fault).await;
         let fault = fault_of(&report, operation);
-        assert_eq!((fault.class, fault.code.as_deref()), ("refused", Some("AccessDenied")), "{report:?}");
+        assert_eq!((fault.class, fault.code.as_deref()), (FaultClass::Refused, Some("AccessDenied")), "{report:?}");
         assert!(fault.request_id.is_some() && fault.hint.is_some());
         assert_settled(&pair, KEY, None, &report, operation);
     }

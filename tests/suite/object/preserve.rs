@@ -16,6 +16,7 @@ use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::decide::reserved::PREFIX;
 use xpsync::engine::decide::staging;
 use xpsync::engine::decide::ticket::WhenStopped;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::{Outcome, Proof, Report};
 
@@ -153,7 +154,7 @@ async fn bytes_that_always_differ_from_the_sources_etag_are_given_up() {
     for key in KEYS {
         let flip = Fault::on("GetObject", Action::Flip(1_000)).nth(2).always().key(key);
         let report = copy_with(&pair, &job(&pair, key), At::Source, flip).await;
-        assert_eq!(fault_of(&report, key).class, "integrity", "{report:?}");
+        assert_eq!(fault_of(&report, key).class, FaultClass::Integrity, "{report:?}");
         assert!(pair.target.store().get(TARGET_BUCKET, key).is_none());
         assert_clean(&pair, key);
     }
@@ -227,7 +228,7 @@ async fn a_target_that_turns_out_to_make_opaque_etags_gets_no_bytes_that_the_sou
         pair.target.store().delete(TARGET_BUCKET, key).unwrap();
         pair.source.store().rot(SOURCE_BUCKET, key, 3 << 20);
         let report = copy(&job(&pair, key)).await;
-        assert_eq!(fault_of(&report, key).class, "integrity", "{key}: {report:?}");
+        assert_eq!(fault_of(&report, key).class, FaultClass::Integrity, "{key}: {report:?}");
         assert!(pair.target.store().get(TARGET_BUCKET, key).is_none(), "{key}");
     }
     assert_clean(&pair, "target");
@@ -307,7 +308,7 @@ async fn an_end_at_any_moment_leaves_no_stage_and_no_upload() {
             job.ongoing.when_stopped = WhenStopped::Keep;
             let what = format!("{key} {operation} {nth}");
             let report = copy_until(&pair, &mut job, operation, nth).await;
-            assert_eq!(fault_of(&report, &what).class, "interrupted", "{what}: {report:?}");
+            assert_eq!(fault_of(&report, &what).class, FaultClass::Interrupted, "{what}: {report:?}");
             assert_clean(&pair, &what);
         }
     }
@@ -440,7 +441,7 @@ async fn what_s3_cannot_make_is_refused_before_anything_is_sent() {
     pair.source.store().put_parts(SOURCE_BUCKET, "small first", parts, Attributes::default()).unwrap();
     for key in ["empty last", "small first"] {
         let report = copy(&job(&pair, key)).await;
-        assert_eq!(fault_of(&report, key).class, "configuration", "{report:?}");
+        assert_eq!(fault_of(&report, key).class, FaultClass::Configuration, "{report:?}");
         assert!(pair.target.seen().iter().all(|seen| seen.operation == "HeadObject"));
     }
 }
@@ -456,7 +457,7 @@ async fn nothing_is_copied_to_under_the_reserved_prefix() {
     assert!(report.reason.unwrap().contains(PREFIX));
     job.trigger = Trigger::Command;
     let report = copy(&job).await;
-    assert_eq!(fault_of(&report, "command").class, "configuration");
+    assert_eq!(fault_of(&report, "command").class, FaultClass::Configuration);
     assert!(pair.target.seen().is_empty() && pair.source.seen().is_empty());
     job.target.key = xpsync::s3::Key::new("elsewhere").unwrap();
     assert_eq!(copy(&job).await.outcome, Outcome::Copied);

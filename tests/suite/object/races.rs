@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::Outcome;
 use xpsync::s3::Key;
@@ -348,7 +349,7 @@ async fn versioned_buckets_are_copied_and_a_delete_marker_is_gone() {
         let report = copy(&job(&pair, KEY)).await;
         assert_eq!(report.outcome, Outcome::Superseded, "{report:?}");
         let report = copy(&Job { trigger: Trigger::Command, ..job(&pair, KEY) }).await;
-        assert_eq!(fault_of(&report, "a delete marker").class, "missing");
+        assert_eq!(fault_of(&report, "a delete marker").class, FaultClass::Missing);
         assert_eq!(target(&pair).unwrap(), content(size, 2));
         assert!(pair.target.open_uploads().is_empty());
     }
@@ -378,7 +379,7 @@ async fn check_deadline(operation: &str, fault: Fault) {
     let job = Job { deadline: Deadline::after(Duration::from_secs(2)), ..pair.job(KEY).unwrap() };
     let report = copy_with(&pair, &job, crate::rig::At::Target, fault).await;
     let fault = fault_of(&report, operation);
-    assert_eq!(fault.class, "deadline", "{operation}: {report:?}");
+    assert_eq!(fault.class, FaultClass::Deadline, "{operation}: {report:?}");
     assert!(fault.hint.is_some());
     assert_eq!(target(&pair), was, "{operation}");
     assert!(pair.target.open_uploads().is_empty(), "{operation}: {report:?}");
@@ -413,7 +414,7 @@ async fn check_asked(operation: &str, action: Action) {
         ask.send(true).unwrap();
     };
     let (report, ()) = tokio::join!(copy(&job), stopping);
-    assert_eq!(fault_of(&report, operation).class, "interrupted", "{report:?}");
+    assert_eq!(fault_of(&report, operation).class, FaultClass::Interrupted, "{report:?}");
     assert_eq!(target(&pair), was, "{operation}");
     assert!(pair.target.open_uploads().is_empty(), "{operation}: {report:?}");
 }
@@ -431,7 +432,7 @@ async fn a_deadline_in_the_middle_of_a_commit_leaves_all_or_nothing() {
         let pair = begun(size, false).await;
         let job = Job { deadline: Deadline::after(Duration::from_secs(2)), ..pair.job(KEY).unwrap() };
         let report = copy_with(&pair, &job, crate::rig::At::Target, on(commit_of(size), action)).await;
-        assert_eq!(fault_of(&report, "a commit").class, "deadline", "{report:?}");
+        assert_eq!(fault_of(&report, "a commit").class, FaultClass::Deadline, "{report:?}");
         assert_settled(&pair, KEY, None, &report, "a commit");
         assert!(matches!(copy(&pair.job(KEY).unwrap()).await.outcome, Outcome::Copied | Outcome::Unchanged));
     }
@@ -448,7 +449,7 @@ async fn a_create_that_is_never_answered_is_said_to_have_left_something() {
     let job = Job { deadline: Deadline::after(Duration::from_secs(2)), ..job(&pair, KEY) };
     let fault = on("CreateMultipartUpload", Action::Reset(Moment::AfterDoing)).always();
     let report = copy_with(&pair, &job, crate::rig::At::Target, fault).await;
-    assert!(["network", "deadline"].contains(&fault_of(&report, "Create").class), "{report:?}");
+    assert!([FaultClass::Network, FaultClass::Deadline].contains(&fault_of(&report, "Create").class), "{report:?}");
     assert!(report.reason.as_deref().unwrap_or_default().contains("may have left an upload open"), "{report:?}");
 }
 

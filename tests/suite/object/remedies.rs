@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET, TARGET_REGION, target_keys};
 use xpsync::engine::copy::copy;
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
 use xpsync::s3::endpoint::{Endpoint, Region};
@@ -209,7 +210,7 @@ async fn a_panic_anywhere_leaves_no_upload_open() {
         let mut job = pair.job(KEY).unwrap();
         job.target.client = client(pair.authority(), &pair.target, Panicking { entered: AtomicU32::new(0), nth });
         match tokio::spawn(async move { copy(&job).await }).await {
-            Ok(report) => assert_eq!(fault_of(&report, "a panic").class, "internal", "{nth}: {report:?}"),
+            Ok(report) => assert_eq!(fault_of(&report, "a panic").class, FaultClass::Internal, "{nth}: {report:?}"),
             Err(error) => assert!(error.is_panic()),
         }
         assert!(pair.target.open_uploads().is_empty(), "{nth}");

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Job, Ongoing};
 use xpsync::engine::report::{Outcome, Proof, Report};
 use xpsync::s3::UploadId;
@@ -66,7 +67,7 @@ async fn what_was_sent_is_kept_unread_where_the_source_has_a_checksum() {
     put(&pair, KEY, content(SIZE, 1));
     let report = stopped(&pair, keeping(job(&pair, KEY)), 3, 12).await;
     assert_eq!((report.parts, report.resumed_parts, report.bytes), (3, 0, 12 * MIB as u64), "{report:?}");
-    assert_eq!(report.fault.as_ref().unwrap().class, "interrupted");
+    assert_eq!(report.fault.as_ref().unwrap().class, FaultClass::Interrupted);
     assert!(report.reason.as_deref().unwrap().contains("is kept"), "{report:?}");
     assert_eq!(pair.target.open_uploads().len(), 1);
     forget(&pair);
@@ -278,7 +279,7 @@ async fn a_border_that_closes_leaves_a_ticket_rather_than_an_abort_that_cannot_a
     let report = copy(&job).await;
     pair.target.faults().clear();
     let ticket = ticket(&report);
-    assert!(["network", "deadline"].contains(&report.fault.as_ref().unwrap().class), "{report:?}");
+    assert!([FaultClass::Network, FaultClass::Deadline].contains(&report.fault.as_ref().unwrap().class), "{report:?}");
     let report = copy(&with_ticket(crate::rig::job(&pair, KEY), ticket)).await;
     assert_eq!((report.outcome, report.resumed_parts), (Outcome::Copied, 3), "{report:?}");
     assert_settled(&pair, KEY, None, &report, "closed border");
@@ -411,7 +412,7 @@ async fn no_part_is_begun_that_cannot_end_in_time() {
     let kept = ticket(&report);
     // All that were begun have ended: nothing was cut off half-sent.
     let begun = count(&pair.target.seen(), "UploadPart");
-    assert_eq!((report.parts as usize, report.fault.unwrap().class), (begun, "deadline"));
+    assert_eq!((report.parts as usize, report.fault.unwrap().class), (begun, FaultClass::Deadline));
     assert!((2..12).contains(&begun), "{begun}");
     let report = copy(&with_ticket(crate::rig::job(&pair, KEY), kept)).await;
     assert_eq!((report.outcome, report.resumed_parts as usize), (Outcome::Copied, begun), "{report:?}");

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
+use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::ObjectClient;
 use xpsync::events::answer::Answer;
 use xpsync::s3::{Bucket, Key, UploadId};
@@ -209,7 +210,7 @@ async fn a_sweep_that_is_refused_anything_leaves_no_probe() {
         pair.target.policy().deny(action, "*", "");
         let (done, _) = swept(&work(&pair, Mode::Dry)).await;
         let fault = done.fault.unwrap();
-        assert_eq!((fault.class, fault.status), ("refused", Some(403)), "{action}: {fault:?}");
+        assert_eq!((fault.class, fault.status), (FaultClass::Refused, Some(403)), "{action}: {fault:?}");
         assert_eq!(open(&pair), BTreeSet::from([old]), "{action}");
     }
 }
@@ -226,7 +227,11 @@ async fn a_sweep_that_is_stopped_says_so_and_leaves_no_probe() {
         pair.target.faults().add(Fault::on(operation, Action::StallHead(None)).nth(nth));
         let work = Sweep { deadline: Deadline::never().or_asked(asked), ..work(&pair, Mode::Act) };
         let (done, _) = swept(&work).await;
-        assert_eq!(done.fault.as_ref().map(|fault| fault.class), Some("interrupted"), "{operation}: {done:?}");
+        assert_eq!(
+            done.fault.as_ref().map(|fault| fault.class),
+            Some(FaultClass::Interrupted),
+            "{operation}: {done:?}"
+        );
         assert_eq!(done.uploads.swept, 0);
         assert!(open(&pair).is_subset(&BTreeSet::from([old])), "{operation}");
     }
