@@ -35,8 +35,8 @@ fn transfer(criterion: &mut Criterion) {
                 let key = number.to_string();
                 pair.source.store().put(SOURCE_BUCKET, &key, bytes.clone(), Attributes::default()).expect("a bucket");
                 let mut job = first.clone();
-                job.source.key = Key::new(&key).expect("a key");
-                job.target.key = job.source.key.clone();
+                job.source_key = Key::new(&key).expect("a key");
+                job.target_key = job.source_key.clone();
                 job
             })
             .collect();
@@ -45,7 +45,7 @@ fn transfer(criterion: &mut Criterion) {
             bencher.to_async(&runtime).iter_batched(
                 || {
                     for job in &jobs {
-                        pair.target.store().delete(TARGET_BUCKET, job.target.key.as_str()).expect("a bucket");
+                        pair.target.store().delete(TARGET_BUCKET, job.target_key.as_str()).expect("a bucket");
                     }
                 },
                 |()| async {

@@ -7,7 +7,7 @@ use xpsync::s3::PartNumber;
 use xpsync::s3::crc64::Crc64;
 use xpsync::s3::copy::{CopyObject, CopySource, Summed, UploadPartCopy};
 use xpsync::s3::etag::ETag;
-use xpsync::s3::object::put::Style;
+use xpsync::s3::object::put::ObjectOptions;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply, upload};
 
 #[derive(Debug, Arbitrary)]
@@ -43,7 +43,7 @@ fn object() -> CopyObject {
         source: source(),
         precondition: None,
         summed: Summed::Crc64Nvme,
-        style: Style::default(),
+        style: ObjectOptions::default(),
     }
 }
 

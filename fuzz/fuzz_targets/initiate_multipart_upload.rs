@@ -4,11 +4,11 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::multipart::CreateMultipartUpload;
-use xpsync::s3::object::put::Style;
+use xpsync::s3::object::put::ObjectOptions;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply};
 
 fuzz_target!(|data: &[u8]| {
-    let create = CreateMultipartUpload { bucket: bucket(), key: key(), style: Style::default() };
+    let create = CreateMultipartUpload { bucket: bucket(), key: key(), style: ObjectOptions::default() };
     if let Some(id) = reply(&create, data) {
         assert!(!id.as_str().is_empty());
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use xpsync::engine::decide::ticket::Ticket;
 use xpsync::events::continuation::continuation;
 use xpsync::events::ticket::{read_ticket, ticket_json};
-use xpsync::events::{Continued, Invocation, Task, read};
+use xpsync::events::{Continuation, Invocation, Task, read};
 use xpsync_fuzz::{AnyTicket, any_key, bucket};
 
 fn round_trip(ticket: &Ticket) {
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     round_trip(&ticket);
     let Ok((fruitless, size, time)) = u.arbitrary::<(u32, Option<u64>, Option<i64>)>() else { return };
     let Ok(key) = any_key(&mut u) else { return };
-    let at = Continued { ticket: Some(ticket), fruitless };
+    let at = Continuation { ticket: Some(ticket), fruitless };
     let message = continuation(&bucket(), &key, size, time, &at).to_string();
     let expected = Task::Reconcile {
         key,

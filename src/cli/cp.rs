@@ -1,33 +1,23 @@
 //! `xpsync cp`: one object, now.
 
 use crate::cli::args::{AutoOr, Buffer, Count, CpArgs, Size};
-use crate::cli::profile::{ResolvedSide, connector, resolve};
+use crate::cli::profile::{connector, resolve};
 use crate::cli::show;
 use crate::cli::{Exit, interrupted};
-use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit, default_tmp_limit};
+use crate::engine::buffer::{BufferLimits, TmpLimit, default_tmp_limit};
 use crate::engine::copy::copy;
-use crate::engine::decide::plan::PartSizeTable;
 use crate::engine::decide::reserved;
-use crate::engine::decide::staging;
 use crate::engine::decide::ticket::WhenStopped;
 use crate::engine::fault::FaultClass;
-use crate::engine::job::{Buffering, Deletes, Job, ObjectClient, Ongoing, Options, Trigger};
-use crate::engine::notes::Progress;
-use crate::engine::pace::adaptive::Adaptive;
-use crate::engine::pace::admission::Admission;
-use crate::engine::pace::governor::{Bounds, FixedWindow};
+use crate::engine::job::{Job, Ongoing, Trigger};
+use crate::engine::options::{Buffering, Options};
 use crate::engine::report::{Outcome, Report};
+use crate::engine::session::{Access, Session, SessionConfig, Window};
 use crate::journal::{CopyName, Journal, ObjectName, PriorRun};
-use crate::s3::{Bucket, Key};
+use crate::s3::Key;
 use crate::settings::state_folder;
-use crate::wire::client::call::{Client, Config};
 use crate::wire::deadline::Deadline;
-use crate::wire::net::host_limits::HostLimits;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long aborting may take after an interrupt, where nothing can be kept.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Copies the object and shows what became of it.
 pub(crate) async fn run(cp: &CpArgs) -> Exit {
@@ -80,43 +70,20 @@ async fn job(cp: &CpArgs) -> Result<Job, String> {
         ));
     }
     let connector = connector()?;
-    let (source, target) = resolve(&cp.ends, &cp.target.bucket, &connector).await?;
-    let room = HostLimits::of_this_machine();
-    let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
-    let source_gate = Admission::new("source", Adaptive::new(at_source));
-    let (target_gate, most) = match cp.concurrency {
-        AutoOr::Auto => (Admission::new("target", Adaptive::new(at_target)), at_target.most),
-        AutoOr::Own(Count(count)) => (Admission::new("target", FixedWindow::new(count)), count),
-    };
-    let client = |side, gate: Admission, window, reached: ResolvedSide| {
-        let gate = Arc::new(gate);
-        let config = Config::new(side, window);
-        Client::new(config, reached.endpoint, reached.region, reached.keys, gate, Arc::clone(&connector))
-    };
+    let (source, target) = resolve(&cp.ends, &cp.source.bucket, &cp.target.bucket, &connector).await?;
     let tmp_dir = cp.tmp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let tmp = cp.tmp_limit.unwrap_or_else(|| default_tmp_limit(&tmp_dir));
-    let limits = BufferLimits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) };
     let asked = interrupted().map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
-    let names = CopyName {
-        source: named(&source, &cp.source.bucket, &key),
-        target: named(&target, &cp.target.bucket, &target_key),
-    };
-    let ongoing = ongoing(names).await;
-    Ok(Job {
-        source: ObjectClient {
-            client: client("source", source_gate, at_source.most, source),
-            bucket: cp.source.bucket.clone(),
-            key,
+    let ongoing = ongoing(CopyName { source: named(&source, &key), target: named(&target, &target_key) }).await;
+    let config = SessionConfig {
+        source_window: Window::Adaptive,
+        target_window: match cp.concurrency {
+            AutoOr::Auto => Window::Adaptive,
+            AutoOr::Own(Count(count)) => Window::Fixed(count),
         },
-        target: ObjectClient {
-            client: client("target", target_gate, most, target),
-            bucket: cp.target.bucket.clone(),
-            key: target_key,
-        },
+        buffers: BufferLimits { memory: cp.memory_limit, tmp_dir, tmp: TmpLimit::Bytes(tmp) },
         options: Options {
             etag: cp.etag,
-            staging: staging::StagingLimits::default(),
-            table: PartSizeTable::V1,
             part_size: match cp.part_size {
                 AutoOr::Auto => None,
                 AutoOr::Own(Size(bytes)) => Some(bytes),
@@ -126,24 +93,19 @@ async fn job(cp: &CpArgs) -> Result<Job, String> {
                 Buffer::Memory => Buffering::Memory,
                 Buffer::Tmp => Buffering::Tmp,
             },
-            parts_in_flight: most as usize,
-            storage_class: None,
-            kms_key: None,
-            deletes: Deletes::Keep,
+            ..Options::default()
         },
-        size_hint: None,
-        trigger: Trigger::Command,
-        deadline: Deadline::never().or_asked(asked),
-        grace: GRACE,
-        buffers: Arc::new(Buffers::new(limits)),
-        progress: Arc::new(Progress::default()),
-        ongoing,
-    })
+        patience: std::convert::identity,
+    };
+    let mut job = Job::new(Session::new(source, target, &connector, config), key, target_key, Trigger::Command);
+    job.deadline = Deadline::never().or_asked(asked);
+    job.ongoing = ongoing;
+    Ok(job)
 }
 
-fn named(end: &ResolvedSide, bucket: &Bucket, key: &Key) -> ObjectName {
-    let endpoint = end.endpoint.locate(bucket, None).authority();
-    ObjectName { endpoint, bucket: bucket.as_str().to_owned(), key: key.as_str().to_owned() }
+fn named(access: &Access, key: &Key) -> ObjectName {
+    let endpoint = access.endpoint.locate(&access.bucket, None).authority();
+    ObjectName { endpoint, bucket: access.bucket.as_str().to_owned(), key: key.as_str().to_owned() }
 }
 
 /// What an earlier run of the same command has left. Where it cannot be written down what this one leaves, nothing is

@@ -2,6 +2,7 @@
 
 use crate::cli::args::Ends;
 use crate::engine::fault::Side;
+use crate::engine::session::Access;
 use crate::s3::Bucket;
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::secrets::{self, Secret};
@@ -16,12 +17,6 @@ use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsP
 use aws_types::service_config::ServiceConfigKey;
 use std::sync::Arc;
 
-pub(crate) struct ResolvedSide {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) region: Region,
-    pub(crate) keys: Arc<dyn Keys>,
-}
-
 /// The network, with the trust roots of `AWS_CA_BUNDLE` beside the compiled-in ones.
 pub(crate) fn connector() -> Result<Arc<dyn Connect>, String> {
     let path = std::env::var_os("AWS_CA_BUNDLE").unwrap_or_default();
@@ -33,11 +28,13 @@ pub(crate) fn connector() -> Result<Arc<dyn Connect>, String> {
 
 pub(crate) async fn resolve(
     ends: &Ends,
+    source_bucket: &Bucket,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,
-) -> Result<(ResolvedSide, ResolvedSide), String> {
+) -> Result<(Access, Access), String> {
     let source_config = load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await;
-    let source = ResolvedSide {
+    let source = Access {
+        bucket: source_bucket.clone(),
         region: region(Side::Source, &source_config, ends.source_region.as_deref())?,
         endpoint: endpoint(
             Side::Source,
@@ -45,7 +42,7 @@ pub(crate) async fn resolve(
             ends.source_region.as_deref(),
             ends.source_endpoint_url.as_deref(),
         )?,
-        keys: chain(Side::Source, &source_config)?,
+        credentials: chain(Side::Source, &source_config)?,
     };
     let target = target(ends, target_bucket, Some(&source_config), connector).await?;
     Ok((source, target))
@@ -56,7 +53,7 @@ pub(crate) async fn resolve_target(
     ends: &Ends,
     target_bucket: &Bucket,
     connector: &Arc<dyn Connect>,
-) -> Result<ResolvedSide, String> {
+) -> Result<Access, String> {
     let source_config = match &ends.target_secret_id {
         Some(_) => Some(load(ends.source_profile.as_deref(), ends.source_region.as_deref(), connector).await),
         None => None,
@@ -69,17 +66,18 @@ async fn target(
     target_bucket: &Bucket,
     source_config: Option<&SdkConfig>,
     connector: &Arc<dyn Connect>,
-) -> Result<ResolvedSide, String> {
+) -> Result<Access, String> {
     let target_config = load(ends.target_profile.as_deref(), ends.target_region.as_deref(), connector).await;
     let target_region = region(Side::Target, &target_config, ends.target_region.as_deref())?;
     let accelerated = || Endpoint::accelerated(&target_region, target_bucket).map_err(|error| error.to_string());
-    Ok(ResolvedSide {
+    Ok(Access {
+        bucket: target_bucket.clone(),
         endpoint: if ends.target_accelerate {
             accelerated()?
         } else {
             endpoint(Side::Target, &target_config, ends.target_region.as_deref(), ends.target_endpoint_url.as_deref())?
         },
-        keys: match ends.target_secret_id.as_ref().zip(source_config) {
+        credentials: match ends.target_secret_id.as_ref().zip(source_config) {
             Some((id, source_config)) => {
                 let provider = source_config
                     .credentials_provider()

@@ -13,11 +13,10 @@ use crate::s3::UploadId;
 use crate::settings::state_folder;
 use crate::sync::sweep::{Finding, Mode, Sweep, Swept, sweep};
 use crate::telemetry::write_line;
-use crate::wire::client::call::{Client, Config};
+use crate::wire::client::call::Config;
 use crate::wire::deadline::Deadline;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Requests under way: what is swept at a time.
@@ -33,7 +32,7 @@ pub(crate) async fn run(args: &args::SweepArgs) -> Exit {
             return Exit::Usage;
         }
     };
-    let bucket = work.bucket.clone();
+    let bucket = work.target.bucket.clone();
     let told = |found: Finding<'_>| {
         let line = if args.json { line_json(found) } else { line(found, bucket.as_str(), work.mode) };
         write_line(&line);
@@ -65,13 +64,11 @@ async fn work(args: &args::SweepArgs) -> Result<Sweep, String> {
         return Err("--source-profile and --source-region are only used together with --target-secret-id".to_owned());
     }
     let connector = connector()?;
-    let reached = resolve_target(&args.ends, &args.target.bucket, &connector).await?;
-    let gate = Arc::new(Admission::new("target", FixedWindow::new(WINDOW)));
-    let config = Config::new("target", WINDOW);
+    let access = resolve_target(&args.ends, &args.target.bucket, &connector).await?;
+    let admission = Admission::new("target", FixedWindow::new(WINDOW));
     let asked = interrupted().map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
     Ok(Sweep {
-        client: Client::new(config, reached.endpoint, reached.region, reached.keys, gate, connector),
-        bucket: args.target.bucket.clone(),
+        target: access.client(Config::new("target", WINDOW), admission, &connector),
         prefix: args.target.key.as_ref().map(|key| key.as_str().to_owned()).unwrap_or_default(),
         older_than: args.older_than,
         kept: kept()?,

@@ -1,18 +1,16 @@
 //! A China side and a Global side: two servers with other keys and other regions, and clients for both.
 
-use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit};
-use crate::engine::decide::plan::{EtagMode, PartSizeTable};
-use crate::engine::decide::staging;
-use crate::engine::job::{Buffering, Deletes, Job, ObjectClient, Ongoing, Options, Trigger};
-use crate::engine::notes::Progress;
+use crate::engine::buffer::{BufferLimits, TmpLimit};
+use crate::engine::job::{Job, Trigger};
+use crate::engine::options::{Buffering, Options};
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
+use crate::engine::session::{Access, Session, SessionConfig, Window};
 use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
 use crate::wire::client::call::{Client, Config};
-use crate::wire::deadline::Deadline;
 use crate::wire::keys::Fixed;
-use crate::wire::net::connect::Network;
+use crate::wire::net::connect::{Connect, Network};
 use crate::wire::net::tls::client_config;
 use aws_credential_types::Credentials;
 use fakes::net::authority::Authority;
@@ -107,13 +105,14 @@ impl Pair {
     /// # Errors
     /// If TLS cannot be set up, or the endpoint or region is none.
     pub fn client(&self, config: Config, endpoint: &str, region: &str, keys: &KeyPair) -> io::Result<Client> {
-        let credentials =
-            Credentials::new(&keys.access_key, &keys.secret_key, keys.session_token.clone(), None, "demonstration");
+        let admission = Admission::new(config.side, FixedWindow::new(config.window));
+        let access = access(TARGET_BUCKET, endpoint, region, keys)?;
+        Ok(access.client(config, admission, &self.connector()?).client)
+    }
+
+    fn connector(&self) -> io::Result<Arc<dyn Connect>> {
         let tls = client_config(Some(self.authority.pem().as_bytes())).map_err(io::Error::other)?;
-        let endpoint = Endpoint::overridden(endpoint).map_err(io::Error::other)?;
-        let region = Region::new(region).map_err(io::Error::other)?;
-        let gate = Arc::new(Admission::new(config.side, FixedWindow::new(config.window)));
-        Ok(Client::new(config, endpoint, region, Arc::new(Fixed(credentials)), gate, Arc::new(Network::new(tls))))
+        Ok(Arc::new(Network::new(tls)))
     }
 
     /// A job between the two for one key, with budgets of its own: 64 MiB of memory, 256 MiB of /tmp.
@@ -122,31 +121,29 @@ impl Pair {
     /// If TLS cannot be set up, or the key is none.
     pub fn job(&self, key: &str) -> io::Result<Job> {
         let key = Key::new(key).map_err(io::Error::other)?;
-        let side = |client, bucket| -> io::Result<ObjectClient> {
-            Ok(ObjectClient { client, bucket: Bucket::new(bucket).map_err(io::Error::other)?, key: key.clone() })
+        let config = SessionConfig {
+            source_window: Window::Fixed(16),
+            target_window: Window::Fixed(32),
+            buffers: BufferLimits { memory: 64 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(256 << 20) },
+            options: Options { buffering: Buffering::Memory, ..Options::default() },
+            patience: std::convert::identity,
         };
-        let limits = BufferLimits { memory: 64 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(256 << 20) };
-        Ok(Job {
-            source: side(self.source_client(Config::new("source", 16))?, SOURCE_BUCKET)?,
-            target: side(self.target_client(Config::new("target", 32))?, TARGET_BUCKET)?,
-            options: Options {
-                etag: EtagMode::Auto,
-                staging: staging::StagingLimits::default(),
-                table: PartSizeTable::V1,
-                part_size: None,
-                buffering: Buffering::Memory,
-                parts_in_flight: 32,
-                storage_class: None,
-                kms_key: None,
-                deletes: Deletes::Keep,
-            },
-            size_hint: None,
-            trigger: Trigger::Event,
-            deadline: Deadline::never(),
-            grace: Duration::from_secs(10),
-            buffers: Arc::new(Buffers::new(limits)),
-            progress: Arc::new(Progress::default()),
-            ongoing: Ongoing::default(),
-        })
+        let source = access(SOURCE_BUCKET, &self.source.endpoint(), SOURCE_REGION, &source_keys())?;
+        let target = access(TARGET_BUCKET, &self.target_endpoint(), TARGET_REGION, &target_keys())?;
+        let session = Session::new(source, target, &self.connector()?, config);
+        let mut job = Job::new(session, key.clone(), key, Trigger::Event);
+        job.grace = Duration::from_secs(10);
+        Ok(job)
     }
+}
+
+fn access(bucket: &str, endpoint: &str, region: &str, keys: &KeyPair) -> io::Result<Access> {
+    let credentials =
+        Credentials::new(&keys.access_key, &keys.secret_key, keys.session_token.clone(), None, "demonstration");
+    Ok(Access {
+        bucket: Bucket::new(bucket).map_err(io::Error::other)?,
+        endpoint: Endpoint::overridden(endpoint).map_err(io::Error::other)?,
+        region: Region::new(region).map_err(io::Error::other)?,
+        credentials: Arc::new(Fixed(credentials)),
+    })
 }

@@ -13,10 +13,10 @@ use crate::engine::decide::staging::{self, Route};
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
 use crate::engine::decide::{self, Decision};
 use crate::engine::fault::{Fault, FaultClass};
-use crate::engine::job::Options;
 use crate::engine::look::source::{self, Pinned};
 use crate::engine::look::target;
 use crate::engine::notes;
+use crate::engine::options::Options;
 use crate::engine::parts::buffering;
 use crate::engine::parts::ordered::OrderedChecksum;
 use crate::engine::parts::part::PartContext;
@@ -40,7 +40,7 @@ impl Context<'_> {
     /// Pins the source, looks at the target, and writes it if it differs.
     pub(crate) async fn attempt(&self, refused_pin: &mut Option<ObjectHead>) -> Result<AttemptResult, Stop> {
         let job = self.job;
-        let hinted_large = job.size_hint.is_some_and(|size| size > job.options.table.put_first);
+        let hinted_large = job.size_hint.is_some_and(|size| size > job.session.options.table.put_first);
         let early_look = async { if hinted_large { Some(target::head(job, &self.notes).await) } else { None } };
         let (found, early) = tokio::join!(source::pin(job, &self.notes), early_look);
         let (head, body) = match found? {
@@ -49,8 +49,8 @@ impl Context<'_> {
         };
         self.learn_source_etag_form(refused_pin.take(), &head);
         job.progress.begin(head.size);
-        if head.size > job.options.table.single_put {
-            job.target.client.warm(&job.target.bucket, EARLY_CONNECTIONS);
+        if head.size > job.session.options.table.single_put {
+            job.session.target.client.warm(&job.session.target.bucket, EARLY_CONNECTIONS);
         }
         let result = async {
             if self.puts_before_looking(&head) {
@@ -67,7 +67,7 @@ impl Context<'_> {
                 None => target::look(job, &self.notes, &head).await?,
             };
             let decision = decide::decide(&head, seen.as_ref());
-            match recopy::require_etag(decision, job.options.etag, &head, seen.as_ref()) {
+            match recopy::require_etag(decision, job.session.options.etag, &head, seen.as_ref()) {
                 Decision::Unchanged(by) => match seen {
                     Some(seen) => Ok(self.unchanged(&head, TargetState::unchanged(&seen, by), by)),
                     None => Err(Fault::new(FaultClass::Internal, "unchanged without a target").into()),
@@ -84,8 +84,8 @@ impl Context<'_> {
 
     /// Whether the conditional PUT goes before any look at the target.
     fn puts_before_looking(&self, head: &ObjectHead) -> bool {
-        let in_parts = self.job.options.etag == EtagMode::Preserve && head.etag.parts().is_some();
-        head.size <= self.job.options.table.put_first && !in_parts
+        let in_parts = self.job.session.options.etag == EtagMode::Preserve && head.etag.parts().is_some();
+        head.size <= self.job.session.options.table.put_first && !in_parts
     }
 
     /// If a state was refused as replaced and the very same is there, the server compares ETags with our quotes.
@@ -95,7 +95,7 @@ impl Context<'_> {
             && refused.version == found.version
             && refused.last_modified == found.last_modified
         {
-            self.job.source.client.quirks().use_unquoted_if_match();
+            self.job.session.source.client.quirks().use_unquoted_if_match();
         }
     }
 
@@ -122,7 +122,7 @@ impl Context<'_> {
 
     /// The small path: no look before the first PUT.
     async fn put_first(&self, head: &ObjectHead, body: Option<Box<Incoming>>) -> Result<Applied, Stop> {
-        let ring = self.job.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
+        let ring = self.job.session.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?;
         // Of a single part; those of several are larger, but for the last.
         let layout = match head.etag.parts() {
             Some(1) if head.size > 0 => SourceLayout::Parts(Layout::Even { part: head.size, size: head.size }),
@@ -140,7 +140,7 @@ impl Context<'_> {
         seen: Option<&ObjectHead>,
         condition: Precondition,
     ) -> Result<Applied, Stop> {
-        let options = &self.job.options;
+        let options = &self.job.session.options;
         if let Some(seen) = seen
             && let Some(recopy) = recopy::plan(head, seen, options.etag, options.kms_key.as_deref())
         {
@@ -164,13 +164,15 @@ impl Context<'_> {
         let layout = source::layout(job, &self.notes, head).await?;
         let unplannable = |error: Unplannable| Fault::new(FaultClass::Configuration, error.to_string());
         let target = match seen {
-            _ if job.options.kms_key.is_some() => staging::Target::Opaque,
+            _ if job.session.options.kms_key.is_some() => staging::Target::Opaque,
             // What such a source is, only its ETag shows, and no copy at this target has it.
-            _ if head.crc.is_none() && job.target.client.quirks().expects_opaque_etags() => staging::Target::Opaque,
+            _ if head.crc.is_none() && job.session.target.client.quirks().expects_opaque_etags() => {
+                staging::Target::Opaque
+            }
             Some(seen) if !seen.encryption.keeps_md5() => staging::Target::Opaque,
             Some(_) | None => staging::Target::Plain,
         };
-        let Options { table, etag: mode, staging, part_size, .. } = &job.options;
+        let Options { table, etag: mode, staging, part_size, .. } = &job.session.options;
         let way =
             staging::route(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
         let wanted = |condition| PendingWrite { head, seen, condition };
@@ -262,8 +264,8 @@ impl Context<'_> {
         let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
         let style = put::object_options(job, head, keeps_etag, seen);
         let kind = ring.kind();
-        let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.target.client.window());
-        job.target.client.warm(&job.target.bucket, wanted);
+        let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.session.target.client.window());
+        job.session.target.client.warm(&job.session.target.bucket, wanted);
         let (upload, listed) = self.upload_for(head, cut, &style, &condition).await?;
         let parts = Arc::new(PartContext {
             job: job.clone(),

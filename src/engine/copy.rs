@@ -5,9 +5,10 @@ use crate::engine::commit::stages::Stages;
 use crate::engine::context::{Applied, AttemptResult, Context};
 use crate::engine::decide::ticket::{Ticket, WhenStopped};
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::{Deletes, Job, Trigger};
+use crate::engine::job::{Job, Trigger};
 use crate::engine::look::source::{self, SourceNow};
 use crate::engine::notes::Notes;
+use crate::engine::options::Deletes;
 use crate::engine::report::{ObjectRef, Outcome, Proof, Report};
 use crate::engine::stop::{Stop, stopped};
 use crate::engine::upload::Uploads;
@@ -162,7 +163,7 @@ impl Context<'_> {
             let pass = match self.attempt(&mut refused_pin).await {
                 Ok(pass) => pass,
                 Err(Stop::Restart(fault)) => {
-                    tracing::info!(key = self.job.source.key.as_str(), reason = %fault, "copy starts again");
+                    tracing::info!(key = self.job.source_key.as_str(), reason = %fault, "copy starts again");
                     // What is open belongs to the state that is gone.
                     self.clean_up().await;
                     mismatches += u32::from(fault.class.is_mismatch());
@@ -178,7 +179,7 @@ impl Context<'_> {
                 }
                 Err(failed @ Stop::Failed(_)) => return Err(failed),
             };
-            let applied = match (pass, self.job.options.deletes) {
+            let applied = match (pass, self.job.session.options.deletes) {
                 (AttemptResult::Applied(applied), _) => applied,
                 (AttemptResult::Gone, Deletes::Keep) => return self.source_gone(committed),
                 (AttemptResult::Gone, Deletes::Follow) => {
@@ -215,7 +216,7 @@ impl Context<'_> {
             }
             match source::look_again(self.job, &self.notes, &applied.source).await? {
                 SourceNow::Same => return Ok(CopyResult::Applied(applied)),
-                SourceNow::Gone if self.job.options.deletes == Deletes::Keep => {
+                SourceNow::Gone if self.job.session.options.deletes == Deletes::Keep => {
                     return self.source_gone(Some(applied));
                 }
                 // The next pass finds out what it is now, which may be nothing.
@@ -269,8 +270,8 @@ impl Context<'_> {
                 fault.operation = Some("GetObject");
                 fault.code = Some("NoSuchKey".into());
                 fault.status = Some(404);
-                fault.bucket = Some(self.job.source.bucket.as_str().to_owned());
-                fault.key = Some(self.job.source.key.as_str().to_owned());
+                fault.bucket = Some(self.job.session.source.bucket.as_str().to_owned());
+                fault.key = Some(self.job.source_key.as_str().to_owned());
                 Err(fault.into())
             }
         }

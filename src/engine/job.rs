@@ -1,74 +1,14 @@
 //! What is asked for, and what is noted down while it is done.
 
-use crate::engine::buffer::Buffers;
-use crate::engine::decide::plan::{EtagMode, PartSizeTable};
-use crate::engine::decide::staging::StagingLimits;
 use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::notes::Progress;
 use crate::engine::report::ObjectRef;
-use crate::s3::{Bucket, Key};
+use crate::engine::session::{BucketClient, Session};
+use crate::s3::Key;
 use crate::wire::client::attempt::{Attempts, Persistence};
-use crate::wire::client::call::Client;
 use crate::wire::deadline::Deadline;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// One end of a copy.
-#[derive(Clone)]
-pub struct ObjectClient {
-    /// How to reach it.
-    pub client: Client,
-    /// The bucket.
-    pub bucket: Bucket,
-    /// The object.
-    pub key: Key,
-}
-
-/// Where parts wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Buffering {
-    /// Objects below so many bytes on the heap, others in /tmp, or on the heap if /tmp has no room.
-    Auto(u64),
-    /// On the heap if its budget has all slots that are wanted, else in /tmp, or on the heap if that has no room.
-    Fitting,
-    /// On the heap.
-    Memory,
-    /// In /tmp.
-    Tmp,
-}
-
-/// What becomes of the target's object once the source is gone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Deletes {
-    /// It stays.
-    #[default]
-    Keep,
-    /// It is removed too.
-    Follow,
-}
-
-/// How an object is copied.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What is asked of the target's ETag.
-    pub etag: EtagMode,
-    /// From which sizes on an object is staged to keep its ETag.
-    pub staging: StagingLimits,
-    /// By which table it is cut.
-    pub(crate) table: PartSizeTable,
-    /// The user's own part size.
-    pub part_size: Option<u64>,
-    /// Where parts wait.
-    pub buffering: Buffering,
-    /// Parts under way at most, being read or being sent.
-    pub parts_in_flight: usize,
-    /// `x-amz-storage-class` at the target.
-    pub(crate) storage_class: Option<String>,
-    /// The KMS key at the target.
-    pub kms_key: Option<String>,
-    /// What becomes of the target once the source is gone.
-    pub deletes: Deletes,
-}
 
 /// Why an object is copied: what "the source is gone" means depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +22,12 @@ pub enum Trigger {
 /// One object to copy.
 #[derive(Clone)]
 pub struct Job {
-    /// Where it is.
-    pub source: ObjectClient,
-    /// Where it goes.
-    pub target: ObjectClient,
-    /// How.
-    pub options: Options,
+    /// How both sides are reached, and how objects are copied.
+    pub session: Session,
+    /// The key at the source.
+    pub source_key: Key,
+    /// The key at the target.
+    pub target_key: Key,
     /// Its size as an event told it: never believed, but it saves a round trip when it is right.
     pub size_hint: Option<u64>,
     /// Why.
@@ -96,8 +36,6 @@ pub struct Job {
     pub deadline: Deadline,
     /// How long aborting may take after the deadline.
     pub grace: Duration,
-    /// Where parts wait.
-    pub buffers: Arc<Buffers>,
     /// Shown while it goes on.
     pub progress: Arc<Progress>,
     /// What came before, and what is left for later.
@@ -117,20 +55,38 @@ pub struct Ongoing {
     pub journal: Option<Arc<dyn UploadJournal>>,
 }
 
+/// How long aborting may take after the deadline or an interrupt, where nobody says otherwise.
+const GRACE: Duration = Duration::from_secs(30);
+
 impl Job {
+    /// A job for one object: no deadline, nothing known of it, nothing begun.
+    pub fn new(session: Session, source_key: Key, target_key: Key, trigger: Trigger) -> Self {
+        Self {
+            session,
+            source_key,
+            target_key,
+            size_hint: None,
+            trigger,
+            deadline: Deadline::never(),
+            grace: GRACE,
+            progress: Arc::new(Progress::default()),
+            ongoing: Ongoing::default(),
+        }
+    }
+
     /// The source as reports name it, before anything is known of it.
     pub(crate) fn source_ref(&self) -> ObjectRef {
-        object_ref(&self.source)
+        object_ref(&self.session.source, &self.source_key)
     }
 
     /// The target as reports name it, before anything is known of it.
     pub(crate) fn target_ref(&self) -> ObjectRef {
-        object_ref(&self.target)
+        object_ref(&self.session.target, &self.target_key)
     }
 }
 
-pub(crate) fn object_ref(side: &ObjectClient) -> ObjectRef {
-    ObjectRef { bucket: side.bucket.as_str().to_owned(), key: side.key.as_str().to_owned(), ..ObjectRef::default() }
+fn object_ref(side: &BucketClient, key: &Key) -> ObjectRef {
+    ObjectRef { bucket: side.bucket.as_str().to_owned(), key: key.as_str().to_owned(), ..ObjectRef::default() }
 }
 
 impl Job {

@@ -73,8 +73,8 @@ impl Function {
             (self.metrics)(Measurement::Invocation(&telemetry::InvocationMetrics {
                 bytes: reports.iter().map(|report| report.bytes).sum(),
                 seconds: began.elapsed().as_secs_f64(),
-                source_window: self.source.window(),
-                target_window: self.target.window(),
+                source_window: self.session.source.client.window(),
+                target_window: self.session.target.client.window(),
             }));
         }
         reports

@@ -12,14 +12,12 @@ use crate::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use crate::engine::copy::copy;
 use crate::engine::decide::plan::PartSizeTable;
 use crate::engine::decide::reserved;
-use crate::engine::decide::staging;
+use crate::engine::decide::staging::StagingLimits;
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::{Buffering, Job, ObjectClient, Ongoing, Options, Trigger};
-use crate::engine::notes::Progress;
-use crate::engine::pace::adaptive::Adaptive;
-use crate::engine::pace::admission::Admission;
-use crate::engine::pace::governor::Bounds;
+use crate::engine::job::{Job, Ongoing, Trigger};
+use crate::engine::options::{Buffering, Options};
 use crate::engine::report::{ObjectRef, Outcome, Report};
+use crate::engine::session::{Access, Session, SessionConfig, Window};
 use crate::events::answer::{Answer, report_json};
 use crate::events::{Invocation, Item, Task, read};
 use crate::handler::leftovers::Leftovers;
@@ -30,11 +28,10 @@ use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
 use crate::sync::sweep::DEFAULT_AGE;
 use crate::telemetry;
-use crate::wire::client::call::{Client, Config};
+use crate::wire::client::call::Config;
 use crate::wire::deadline::Deadline;
 use crate::wire::keys::{CachedKeys, Fixed};
 use crate::wire::net::connect::Connect;
-use crate::wire::net::host_limits::HostLimits;
 use crate::wire::sdk;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,12 +82,8 @@ impl Default for Tuning {
 /// The function's state between invocations.
 pub struct Function {
     settings: FunctionSettings,
-    table: PartSizeTable,
-    source: Client,
-    target: Client,
-    buffers: Arc<Buffers>,
+    session: Session,
     records: Arc<Semaphore>,
-    parts_in_flight: usize,
     queues: Queues,
     journal: Journal,
     metrics: MetricsSink,
@@ -98,70 +91,63 @@ pub struct Function {
 
 impl Function {
     /// A function that has not connected to anything yet.
-    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, on_told: MetricsSink) -> Arc<Self> {
-        Self::tuned(settings, connector, on_told, Tuning::default())
+    pub fn new(settings: FunctionSettings, connector: &Arc<dyn Connect>, metrics: MetricsSink) -> Arc<Self> {
+        Self::tuned(settings, connector, metrics, Tuning::default())
     }
 
     /// The same with another table, or other patience.
     pub fn tuned(
         settings: FunctionSettings,
         connector: &Arc<dyn Connect>,
-        on_told: MetricsSink,
+        metrics: MetricsSink,
         tuning: Tuning,
     ) -> Arc<Self> {
         let Tuning { table, patience } = tuning;
-        let room = HostLimits::of_this_machine();
-        let (at_source, at_target) = (Bounds::at_source(room), Bounds::at_target(room));
-        let fixed = Fixed(settings.source_credentials.clone());
-        let source = Client::new(
-            patience(Config::new("source", at_source.most)),
-            settings.source.endpoint.clone(),
-            settings.source.region.clone(),
-            Arc::new(fixed),
-            Arc::new(Admission::new("source", Adaptive::new(at_source))),
-            Arc::clone(connector),
-        );
-        let secrets = secrets::client(
-            &settings.source.region,
-            settings.source_credentials.clone(),
-            settings.secrets_endpoint.as_deref(),
-            sdk::http_client(Arc::clone(connector)),
-        );
-        let target = Client::new(
-            patience(Config::new("target", at_target.most)),
-            settings.target.endpoint.clone(),
-            settings.target.region.clone(),
-            Arc::new(CachedKeys::new(Secret::new(secrets, &settings.secret_id))),
-            Arc::new(Admission::new("target", Adaptive::new(at_target))),
-            Arc::clone(connector),
-        );
-        let limits = BufferLimits {
-            memory: settings.heap_budget,
-            tmp_dir: settings.tmp_dir.clone(),
-            tmp: TmpLimit::ShareOfFree(TMP_SHARE),
+        let credentials = || settings.source_credentials.clone();
+        let source = Access {
+            bucket: settings.source.bucket.clone(),
+            endpoint: settings.source.endpoint.clone(),
+            region: settings.source.region.clone(),
+            credentials: Arc::new(Fixed(credentials())),
         };
-        let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
-        let buffers = Arc::new(Buffers::new(limits));
-        let parts_under_way = at_target.most as usize;
+        let http = sdk::http_client(Arc::clone(connector));
+        let secrets = secrets::client(&source.region, credentials(), settings.secrets_endpoint.as_deref(), http);
+        let target = Access {
+            bucket: settings.target.bucket.clone(),
+            endpoint: settings.target.endpoint.clone(),
+            region: settings.target.region.clone(),
+            credentials: Arc::new(CachedKeys::new(Secret::new(secrets, &settings.secret_id))),
+        };
         let queues = Queues::new(
-            settings.source.region.clone(),
-            settings.source_credentials.clone(),
+            source.region.clone(),
+            credentials(),
             settings.queue_endpoint.as_deref(),
             sdk::Transport::new(Arc::clone(connector)),
         );
+        let config = SessionConfig {
+            source_window: Window::Adaptive,
+            target_window: Window::Adaptive,
+            buffers: BufferLimits {
+                memory: settings.heap_budget,
+                tmp_dir: settings.tmp_dir.clone(),
+                tmp: TmpLimit::ShareOfFree(TMP_SHARE),
+            },
+            options: Options {
+                etag: settings.etag_mode,
+                staging: StagingLimits::of(&table),
+                table,
+                part_size: None,
+                buffering: Buffering::Auto(settings.memory_threshold),
+                storage_class: settings.storage_class.clone(),
+                kms_key: settings.kms_key.clone(),
+                deletes: settings.deletes,
+            },
+            patience,
+        };
+        let session = Session::new(source, target, connector, config);
+        let records = Arc::new(Semaphore::new(RECORDS_AT_ONCE));
         let journal = Journal::new(settings.tmp_dir.join("xpsync-uploads"));
-        Arc::new(Self {
-            settings,
-            table,
-            source,
-            target,
-            buffers,
-            records,
-            parts_in_flight: parts_under_way,
-            queues,
-            journal,
-            metrics: on_told,
-        })
+        Arc::new(Self { settings, session, records, queues, journal, metrics })
     }
 
     /// Begins what the first invocation would wait for otherwise: fetching the target's keys, and opening connections.
@@ -171,14 +157,14 @@ impl Function {
     /// # Panics
     /// Outside of a runtime.
     pub fn warm_up(&self) {
-        self.target.fetch_keys();
-        self.target.warm(&self.settings.target.bucket, AHEAD);
-        self.source.warm(&self.settings.source.bucket, AHEAD);
+        self.session.target.client.fetch_keys();
+        self.session.target.client.warm(&self.settings.target.bucket, AHEAD);
+        self.session.source.client.warm(&self.settings.source.bucket, AHEAD);
     }
 
     /// Where parts wait.
     pub fn buffers(&self) -> &Buffers {
-        &self.buffers
+        &self.session.buffers
     }
 
     /// Handles one invocation. Every failure is in the answer; every record has a report in the log.
@@ -186,8 +172,8 @@ impl Function {
     /// # Cancel safety
     /// Uploads may be left open; it ends by itself before the deadline.
     pub async fn handle(self: &Arc<Self>, payload: &[u8], deadline: Instant) -> Answer {
-        self.source.begin_invocation();
-        self.target.begin_invocation();
+        self.session.source.client.begin_invocation();
+        self.session.target.client.begin_invocation();
         let invocation = match read(payload, &self.settings.source.bucket) {
             Ok(invocation) => invocation,
             Err(refused) => {
@@ -222,8 +208,11 @@ impl Function {
         });
         let wanted = u32::try_from(wanted.count()).unwrap_or(u32::MAX);
         if wanted > 0 {
-            self.target.fetch_keys();
-            self.target.warm(&self.settings.target.bucket, wanted.min(self.target.window()));
+            self.session.target.client.fetch_keys();
+            self.session
+                .target
+                .client
+                .warm(&self.settings.target.bucket, wanted.min(self.session.target.client.window()));
         }
         wanted
     }
@@ -309,32 +298,12 @@ impl Function {
 
     fn job(&self, key: Key, target_key: Key, size_hint: Option<u64>, deadline: Instant, ongoing: Ongoing) -> Job {
         let margin = margin(deadline);
-        Job {
-            source: ObjectClient { client: self.source.clone(), bucket: self.settings.source.bucket.clone(), key },
-            target: ObjectClient {
-                client: self.target.clone(),
-                bucket: self.settings.target.bucket.clone(),
-                key: target_key,
-            },
-            options: Options {
-                etag: self.settings.etag_mode,
-                staging: staging::StagingLimits::of(&self.table),
-                table: self.table,
-                part_size: None,
-                buffering: Buffering::Auto(self.settings.memory_threshold),
-                parts_in_flight: self.parts_in_flight,
-                storage_class: self.settings.storage_class.clone(),
-                kms_key: self.settings.kms_key.clone(),
-                deletes: self.settings.deletes,
-            },
-            size_hint,
-            trigger: Trigger::Event,
-            deadline: Deadline::at(deadline).earlier(margin),
-            grace: margin / 4 * 3,
-            buffers: Arc::clone(&self.buffers),
-            progress: Arc::new(Progress::default()),
-            ongoing,
-        }
+        let mut job = Job::new(self.session.clone(), key, target_key, Trigger::Event);
+        job.size_hint = size_hint;
+        job.deadline = Deadline::at(deadline).earlier(margin);
+        job.grace = margin / 4 * 3;
+        job.ongoing = ongoing;
+        job
     }
 
     fn ignored(&self, key: Option<&Key>, reason: String) -> Report {

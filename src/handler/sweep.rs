@@ -25,8 +25,7 @@ impl Function {
             }
         };
         let work = Sweep {
-            client: self.target.clone(),
-            bucket: self.settings.target.bucket.clone(),
+            target: self.session.target.clone(),
             prefix: String::new(),
             older_than,
             kept,
@@ -64,7 +63,7 @@ pub(crate) fn swept_json(sweep: &Sweep, swept: &Swept) -> Value {
     };
     json!({
         "op": "sweep",
-        "bucket": sweep.bucket.as_str(),
+        "bucket": sweep.target.bucket.as_str(),
         "dry_run": sweep.mode == Mode::Dry,
         "older_than_hours": sweep.older_than.as_secs() / 3_600,
         "uploads": counts(&swept.uploads),

@@ -6,7 +6,7 @@
 
 use crate::engine::decide::reserved;
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::ObjectClient;
+use crate::engine::session::BucketClient;
 use crate::engine::stop::fault_at;
 use crate::engine::upload::abort::abort;
 use crate::s3::error::Class;
@@ -15,10 +15,9 @@ use crate::s3::object::delete::DeleteObject;
 use crate::s3::object::put::ObjectOptions;
 use crate::s3::uploads::{ListMultipartUploads, OpenUpload};
 use crate::s3::versions::{ListObjectVersions, ListedVersion};
-use crate::s3::{Bucket, Key, UploadId};
+use crate::s3::{Key, UploadId};
 use crate::sync::swept::{Fate, of_stage, of_upload};
 use crate::wire::client::attempt::{Attempts, Persistence};
-use crate::wire::client::call::Client;
 use crate::wire::deadline::{Deadline, Stopped};
 use crate::wire::error::Error;
 use futures_util::future::join_all;
@@ -44,10 +43,8 @@ pub enum Mode {
 
 /// A sweep to make.
 pub struct Sweep {
-    /// How the target is reached.
-    pub client: Client,
-    /// The target's bucket.
-    pub bucket: Bucket,
+    /// The target.
+    pub target: BucketClient,
     /// Only keys that begin so.
     pub prefix: String,
     /// How old something has to be.
@@ -159,10 +156,6 @@ impl SweepRun<'_> {
         Attempts::new(Persistence::Control, &self.sweep.deadline)
     }
 
-    fn at(&self, key: Key) -> ObjectClient {
-        ObjectClient { client: self.sweep.client.clone(), bucket: self.sweep.bucket.clone(), key }
-    }
-
     fn probe_key() -> Result<Key, Box<Fault>> {
         Key::new(&format!("{}probe", reserved::PREFIX))
             .map_err(|error| Box::new(Fault::new(FaultClass::Internal, error.to_string())))
@@ -188,7 +181,7 @@ impl SweepRun<'_> {
     /// # Cancel safety
     /// An upload may be left open: the probe once it is known, and the one of a request that was cut off.
     async fn who_we_are(&self) -> Result<Option<Ours>, Box<Fault>> {
-        let (client, bucket, key) = (&self.sweep.client, &self.sweep.bucket, Self::probe_key()?);
+        let (client, bucket, key) = (&self.sweep.target.client, &self.sweep.target.bucket, Self::probe_key()?);
         let create =
             CreateMultipartUpload { bucket: bucket.clone(), key: key.clone(), style: ObjectOptions::default() };
         let begun = client.call(&create, &mut self.attempts()).await.map_err(|error| refused(&error))?;
@@ -211,8 +204,8 @@ impl SweepRun<'_> {
     async fn leave_probe(&self) -> Result<(), Box<Fault>> {
         let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(probe) = probe else { return Ok(()) };
-        let at = self.at(Self::probe_key()?);
-        let why = match timeout(self.sweep.grace, abort(&at, &probe)).await {
+        let key = Self::probe_key()?;
+        let why = match timeout(self.sweep.grace, abort(&self.sweep.target, &key, &probe)).await {
             Ok(Ok(())) => {
                 *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 return Ok(());
@@ -220,21 +213,17 @@ impl SweepRun<'_> {
             Ok(Err(error)) => *refused(&error),
             Err(_) => Fault::new(FaultClass::Deadline, format!("no answer within {:?}", self.sweep.grace)),
         };
-        let message = format!(
-            "the sweep's own test upload {} at {} could not be aborted: {}",
-            probe.as_str(),
-            at.key,
-            why.message
-        );
+        let message =
+            format!("the sweep's own test upload {} at {} could not be aborted: {}", probe.as_str(), key, why.message);
         Err(Box::new(Fault { message, ..why }))
     }
 
     async fn uploads(&self, ours: &Ours) -> Result<(), Box<Fault>> {
-        let (bucket, prefix) = (self.sweep.bucket.clone(), self.sweep.prefix.clone());
+        let (bucket, prefix) = (self.sweep.target.bucket.clone(), self.sweep.prefix.clone());
         let mut list = ListMultipartUploads { bucket, prefix, after: None };
         let mut due: Vec<OpenUpload> = Vec::new();
         loop {
-            let answer = self.sweep.client.call(&list, &mut self.attempts()).await;
+            let answer = self.sweep.target.client.call(&list, &mut self.attempts()).await;
             let page = answer.map_err(|error| refused(&error))?;
             self.abort_all(&std::mem::take(&mut due)).await;
             for upload in page.uploads {
@@ -263,7 +252,7 @@ impl SweepRun<'_> {
         (self.tell)(Finding::Upload(upload));
         let done = match self.sweep.mode {
             Mode::Dry => Ok(()),
-            Mode::Act => abort(&self.at(upload.key.clone()), &upload.upload).await,
+            Mode::Act => abort(&self.sweep.target, &upload.key, &upload.upload).await,
         };
         let done = done.map_err(|error| refused(&error));
         self.note(|swept| swept.done(done, |swept| &mut swept.uploads));
@@ -271,10 +260,11 @@ impl SweepRun<'_> {
 
     async fn stages(&self, ours: &Ours) -> Result<(), Box<Fault>> {
         let Some(prefix) = stages_under(&self.sweep.prefix) else { return Ok(()) };
-        let mut list = ListObjectVersions { bucket: self.sweep.bucket.clone(), prefix: prefix.to_owned(), after: None };
+        let mut list =
+            ListObjectVersions { bucket: self.sweep.target.bucket.clone(), prefix: prefix.to_owned(), after: None };
         let mut due: Vec<ListedVersion> = Vec::new();
         loop {
-            let answer = self.sweep.client.call(&list, &mut self.attempts()).await;
+            let answer = self.sweep.target.client.call(&list, &mut self.attempts()).await;
             let page = answer.map_err(|error| refused(&error))?;
             self.delete_all(&std::mem::take(&mut due)).await;
             // A server that forgets the prefix would have us delete the bucket.
@@ -304,14 +294,14 @@ impl SweepRun<'_> {
     async fn delete_one(&self, version: &ListedVersion) {
         (self.tell)(Finding::Stage(version));
         let operation = DeleteObject {
-            bucket: self.sweep.bucket.clone(),
+            bucket: self.sweep.target.bucket.clone(),
             key: version.key.clone(),
             version: Some(version.version.clone()),
             if_match: None,
         };
         let done = match self.sweep.mode {
             Mode::Dry => Ok(()),
-            Mode::Act => self.sweep.client.call(&operation, &mut self.attempts()).await,
+            Mode::Act => self.sweep.target.client.call(&operation, &mut self.attempts()).await,
         };
         let done = match done {
             Err(error) if error.class() != Class::Missing => Err(refused(&error)),

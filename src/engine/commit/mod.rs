@@ -51,7 +51,7 @@ impl TargetState {
 /// Learns from the ETag of an object that was just written whether those of the next ones are going to be opaque.
 pub(crate) fn learn_etag_kind(job: &Job, etag: &ETag) {
     if matches!(etag.kind(), ETagKind::Opaque | ETagKind::OpaqueMultipart(_)) && !etag.as_str().is_empty() {
-        job.target.client.quirks().expect_opaque_etags();
+        job.session.target.client.quirks().expect_opaque_etags();
     }
 }
 
@@ -167,10 +167,10 @@ impl CommitCondition {
 
 /// The very ETag that the target has was refused: this server compares it with our quotes.
 pub(crate) fn learn_etag_form(job: &Job, error: &Error) -> Result<(), Stop> {
-    if job.target.client.quirks().unquoted_if_match() {
+    if job.session.target.client.quirks().unquoted_if_match() {
         return Err(fault_at(Side::Target, error).into());
     }
-    job.target.client.quirks().use_unquoted_if_match();
+    job.session.target.client.quirks().use_unquoted_if_match();
     Ok(())
 }
 

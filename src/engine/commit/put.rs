@@ -78,19 +78,19 @@ pub(crate) async fn put(
     let sent = Expected::of_put(sealed.digests());
     loop {
         let operation = PutObject {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
+            bucket: job.session.target.bucket.clone(),
+            key: job.target_key.clone(),
             bytes: sealed.bytes().clone(),
             checksum: Some(putting.checksum),
             precondition: putting.condition.asked(),
             style: putting.style.clone(),
         };
         let mut attempts = job.part();
-        let answer = job.target.client.call(&operation, &mut attempts).await;
+        let answer = job.session.target.client.call(&operation, &mut attempts).await;
         notes.count(&attempts);
         let error = match answer {
             Ok(written) => {
-                job.target.client.delivered(sent.size);
+                job.session.target.client.delivered(sent.size);
                 if checksum::hides_proof(putting.checksum, &written.etag) {
                     putting.prove_by_crc(job, source, &sent, written.etag);
                     continue;
@@ -148,7 +148,11 @@ fn options_with(
     let shown = shows_crc || (keeps_etag && etags == TargetETags::Digests);
     let record = if shown { SourceRecord::Omit } else { SourceRecord::Include(sent) };
     let attributes = attributes(source, record);
-    ObjectOptions { attributes, storage_class: job.options.storage_class.clone(), kms_key: job.options.kms_key.clone() }
+    ObjectOptions {
+        attributes,
+        storage_class: job.session.options.storage_class.clone(),
+        kms_key: job.session.options.kms_key.clone(),
+    }
 }
 
 enum SourceRecord {
@@ -185,13 +189,13 @@ pub(crate) async fn put_tags(job: &Job, notes: &Notes, source: &ObjectHead) -> R
         return Ok(());
     }
     let operation = PutObjectTagging {
-        bucket: job.target.bucket.clone(),
-        key: job.target.key.clone(),
+        bucket: job.session.target.bucket.clone(),
+        key: job.target_key.clone(),
         version: None,
         tags: source.attributes.tags.clone(),
     };
     let mut attempts = job.control();
-    let answer = job.target.client.call(&operation, &mut attempts).await;
+    let answer = job.session.target.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(()) => Ok(()),
@@ -204,12 +208,12 @@ pub(crate) async fn put_tags(job: &Job, notes: &Notes, source: &ObjectHead) -> R
 
 /// What is to be expected of the new object's ETag, from what this process has learned as well.
 pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
-    let learned = seen.is_none() && job.target.client.quirks().expects_opaque_etags();
+    let learned = seen.is_none() && job.session.target.client.quirks().expects_opaque_etags();
     if learned { TargetETags::Opaque } else { configured_etags(job, seen) }
 }
 
 /// What is to be expected of the new object's ETag, from what was asked for and what is there.
 fn configured_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
-    let is_opaque = job.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
+    let is_opaque = job.session.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
     if is_opaque { TargetETags::Opaque } else { TargetETags::Digests }
 }

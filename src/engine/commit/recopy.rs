@@ -144,8 +144,8 @@ impl Context<'_> {
             source,
             seen,
             from: CopySource {
-                bucket: job.target.bucket.clone(),
-                key: job.target.key.clone(),
+                bucket: job.session.target.bucket.clone(),
+                key: job.target_key.clone(),
                 version: None,
                 if_match: seen.etag.clone(),
             },
@@ -184,7 +184,7 @@ impl Context<'_> {
     /// Where the parts of one end's object begin and end, if it says so and S3 takes such parts.
     async fn boundaries(&self, end: Side, onto: &SelfCopy<'_>) -> Result<Option<Layout>, Stop> {
         let (job, notes) = (self.job, &self.notes);
-        let layout = match (end, job.options.etag) {
+        let layout = match (end, job.session.options.etag) {
             (Side::Source, EtagMode::Preserve) => match source::layout(job, notes, onto.source).await? {
                 SourceLayout::Parts(layout) => Some(layout),
                 SourceLayout::Single | SourceLayout::Unknown => None,
@@ -194,21 +194,21 @@ impl Context<'_> {
                 layout::layout(job, notes, KnownObject { end, head }, MiddleParts::AssumeEven, PART_MAX).await?
             }
         };
-        Ok(layout.filter(|layout| layout.makes(onto.source.size, &job.options.table)))
+        Ok(layout.filter(|layout| layout.makes(onto.source.size, &job.session.options.table)))
     }
 
     async fn copy_onto(&self, onto: &SelfCopy<'_>, recopy: &Recopy) -> Result<Option<Committed>, Stop> {
         let (job, notes) = (self.job, &self.notes);
         let operation = CopyObject {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
+            bucket: job.session.target.bucket.clone(),
+            key: job.target_key.clone(),
             source: onto.from.clone(),
             precondition: asked(&onto.condition),
             summed: recopy.summed,
             style: onto.style.clone(),
         };
         let mut attempts = job.part();
-        let answer = job.target.client.call(&operation, &mut attempts).await;
+        let answer = job.session.target.client.call(&operation, &mut attempts).await;
         notes.count(&attempts);
         let error = match answer {
             Ok(written) => {
@@ -238,7 +238,8 @@ impl Context<'_> {
             return Ok(self.send_instead(&error));
         }
         let now = target::look(job, notes, onto.source).await?;
-        let decision = require_etag(decide(onto.source, now.as_ref()), job.options.etag, onto.source, now.as_ref());
+        let decision =
+            require_etag(decide(onto.source, now.as_ref()), job.session.options.etag, onto.source, now.as_ref());
         if let (Decision::Unchanged(by), Some(now)) = (&decision, &now) {
             let at_target = TargetState::unchanged(now, *by);
             return Ok(Some(match attempts.unanswered() {

@@ -57,14 +57,14 @@ pub(crate) async fn remove(job: &Job, notes: &Notes) -> Result<Removed, Stop> {
             return Err(Stop::replaced("the source object was written again before the target was deleted"));
         }
         let operation = DeleteObject {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
+            bucket: job.session.target.bucket.clone(),
+            key: job.target_key.clone(),
             // In a versioned bucket a marker is set upon what is there, which stays to be brought back.
             version: None,
             if_match: Some(etag.clone()).filter(|_| !mutation::is_on(Mutation::UnconditionalWrites)),
         };
         let mut attempts = job.part();
-        let answer = job.target.client.call(&operation, &mut attempts).await;
+        let answer = job.session.target.client.call(&operation, &mut attempts).await;
         notes.count(&attempts);
         let Err(error) = answer else { return Ok(Removed::Object(etag)) };
         if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {

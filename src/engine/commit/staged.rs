@@ -16,8 +16,8 @@ use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
 use crate::engine::decide::staging::Stage;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::Buffering;
 use crate::engine::notes;
+use crate::engine::options::Buffering;
 use crate::engine::parts::buffering;
 use crate::engine::parts::part::PartContext;
 use crate::engine::parts::send::send_parts;
@@ -134,7 +134,7 @@ impl Context<'_> {
     }
 
     fn warm(&self, pieces: usize) {
-        let target = &self.job.target;
+        let target = &self.job.session.target;
         let wanted = u32::try_from(pieces).unwrap_or(u32::MAX).min(target.client.window());
         target.client.warm(&target.bucket, wanted);
     }
@@ -143,8 +143,8 @@ impl Context<'_> {
         let mut job = self.stages.name(self.job)?;
         // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be
         // resident beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
-        if let Buffering::Auto(_) | Buffering::Fitting = job.options.buffering {
-            job.options.buffering = Buffering::Auto(u64::MAX);
+        if let Buffering::Auto(_) | Buffering::Fitting = job.session.options.buffering {
+            job.session.options.buffering = Buffering::Auto(u64::MAX);
         }
         let lengths = Layout::Uneven(stage.pieces.iter().map(|piece| piece.bytes()).collect());
         let planned = Plan::Parts(lengths);
@@ -165,7 +165,7 @@ impl Context<'_> {
         let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
-            job.target.client.quirks().expect_opaque_etags();
+            job.session.target.client.quirks().expect_opaque_etags();
             return Err(Stop::replaced(
                 "the target's ETags are not MD5s (KMS), so the source's ETag cannot be preserved",
             ));
@@ -189,8 +189,8 @@ impl Context<'_> {
             }
         };
         let from = CopySource {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
+            bucket: job.session.target.bucket.clone(),
+            key: job.target_key.clone(),
             version: None,
             if_match: etag,
         };
@@ -234,15 +234,15 @@ impl Context<'_> {
     async fn proof_copy(&self, from: &CopySource) -> Result<Option<ETag>, Stop> {
         let job = self.stages.name(self.job)?;
         let operation = CopyObject {
-            bucket: job.target.bucket.clone(),
-            key: job.target.key.clone(),
+            bucket: job.session.target.bucket.clone(),
+            key: job.target_key.clone(),
             source: from.clone(),
             precondition: None,
             summed: Summed::Crc64Nvme,
             style: ObjectOptions::default(),
         };
         let mut attempts = job.part();
-        let answer = job.target.client.call(&operation, &mut attempts).await;
+        let answer = job.session.target.client.call(&operation, &mut attempts).await;
         self.notes.count(&attempts);
         let etag = answer.map_err(|error| fault_at(Side::Target, &error))?.etag;
         Ok(Some(etag).filter(|etag| etag.proves_same_content(etag)))
@@ -260,15 +260,15 @@ impl Context<'_> {
         let mut condition = CommitCondition::new(wanted.condition.clone());
         loop {
             let operation = CopyObject {
-                bucket: job.target.bucket.clone(),
-                key: job.target.key.clone(),
+                bucket: job.session.target.bucket.clone(),
+                key: job.target_key.clone(),
                 source: from.clone(),
                 precondition: condition.asked(),
                 summed: Summed::Crc64Nvme,
                 style: style.clone(),
             };
             let mut attempts = job.part();
-            let answer = job.target.client.call(&operation, &mut attempts).await;
+            let answer = job.session.target.client.call(&operation, &mut attempts).await;
             notes.count(&attempts);
             let error = match answer {
                 Ok(written) => {

@@ -86,15 +86,15 @@ impl Stages {
 /// The same job with this key at the target. Nobody goes on with a stage, so nothing of it is written down elsewhere.
 fn at(job: &Job, key: Key) -> Job {
     let mut job = job.clone();
-    job.target.key = key;
+    job.target_key = key;
     job.ongoing = Ongoing::default();
     job
 }
 
 /// Removes whatever is under a key of ours.
 async fn remove(job: &Job, key: &Key) -> Result<(), Error> {
-    let client = &job.target.client;
-    let head = HeadObject::current(job.target.bucket.clone(), key.clone());
+    let client = &job.session.target.client;
+    let head = HeadObject::current(job.session.target.bucket.clone(), key.clone());
     for _ in 0..REMOVALS {
         // Past the job's deadline: what is left is bounded by its grace.
         let mut attempts = Attempts::new(Persistence::Part, &Deadline::never());
@@ -103,7 +103,8 @@ async fn remove(job: &Job, key: &Key) -> Result<(), Error> {
             Err(error) if error.class() == Class::Missing => return Ok(()),
             Err(error) => return Err(error),
         };
-        let delete = DeleteObject { bucket: job.target.bucket.clone(), key: key.clone(), version, if_match: None };
+        let delete =
+            DeleteObject { bucket: job.session.target.bucket.clone(), key: key.clone(), version, if_match: None };
         match client.call(&delete, &mut attempts).await {
             Err(error) if error.class() != Class::Missing => return Err(error),
             Ok(()) | Err(_) => {}

@@ -15,7 +15,7 @@ pub const PREFIX: &str = ".xpsync/";
 
 /// The report of a job whose key is reserved at the target: an event about it asks for nothing, a command for too much.
 pub(crate) fn refused(job: &Job) -> Option<Report> {
-    if !job.target.key.as_str().starts_with(PREFIX) {
+    if !job.target_key.as_str().starts_with(PREFIX) {
         return None;
     }
     let why = format!("target keys under {PREFIX} are reserved for xpsync's temporary objects");

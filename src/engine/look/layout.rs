@@ -2,12 +2,13 @@
 
 use crate::engine::decide::plan::{Layout, even_layout};
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::{Job, ObjectClient};
+use crate::engine::job::Job;
 use crate::engine::notes::Notes;
+use crate::engine::session::BucketClient;
 use crate::engine::stop::{Stop, fault_at};
-use crate::s3::PartNumber;
 use crate::s3::error::Class;
 use crate::s3::object::head::{HeadObject, ObjectHead};
+use crate::s3::{Key, PartNumber};
 
 /// How many parts' lengths are asked for at a time: connections are for the bytes.
 const LOOKS: usize = 16;
@@ -28,10 +29,10 @@ pub(crate) struct KnownObject<'a> {
 }
 
 impl KnownObject<'_> {
-    fn side<'a>(&self, job: &'a Job) -> &'a ObjectClient {
+    fn at<'a>(&self, job: &'a Job) -> (&'a BucketClient, &'a Key) {
         match self.end {
-            Side::Source => &job.source,
-            Side::Target => &job.target,
+            Side::Source => (&job.session.source, &job.source_key),
+            Side::Target => (&job.session.target, &job.target_key),
         }
     }
 }
@@ -97,7 +98,7 @@ pub(crate) async fn all_lengths(
 
 /// The length of one part; `None` if the server does not know part numbers.
 async fn part_length(job: &Job, notes: &Notes, held: KnownObject<'_>, part: PartNumber) -> Result<Option<u64>, Stop> {
-    let side = held.side(job);
+    let (side, key) = held.at(job);
     let version = match held.end {
         Side::Source => held.head.version.clone(),
         // The target's user may read current versions only; what is copied of it is pinned by its ETag.
@@ -105,7 +106,7 @@ async fn part_length(job: &Job, notes: &Notes, held: KnownObject<'_>, part: Part
     };
     let operation = HeadObject {
         bucket: side.bucket.clone(),
-        key: side.key.clone(),
+        key: key.clone(),
         version,
         // Without a condition: moto holds it against the part's own ETag. Lengths of another object do not add up to
         // the pinned size, and if they do, no byte is read by them that is not pinned.

@@ -25,7 +25,7 @@ pub(crate) enum Pinned {
 /// Asks for the current state: with a GET, whose body is used if the object goes in one PUT; with a HEAD if the hint
 /// says that it will not.
 pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Pinned, Stop> {
-    let single_put = job.options.table.single_put;
+    let single_put = job.session.options.table.single_put;
     let (head, body) = if job.size_hint.is_some_and(|size| size > single_put) {
         match head(job, notes).await? {
             Some(head) => (head, None),
@@ -57,8 +57,8 @@ pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Pinned, Stop> {
 
 async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Stop> {
     let mut attempts = job.part();
-    let operation = GetObject::whole(job.source.bucket.clone(), job.source.key.clone());
-    let answer = job.source.client.open(&operation, &mut attempts).await;
+    let operation = GetObject::whole(job.session.source.bucket.clone(), job.source_key.clone());
+    let answer = job.session.source.client.open(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -69,8 +69,8 @@ async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>,
 
 async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Stop> {
     let mut attempts = job.part();
-    let operation = HeadObject::current(job.source.bucket.clone(), job.source.key.clone());
-    let answer = job.source.client.call(&operation, &mut attempts).await;
+    let operation = HeadObject::current(job.session.source.bucket.clone(), job.source_key.clone());
+    let answer = job.session.source.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(head) => Ok(Some(head)),
@@ -81,13 +81,13 @@ async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Stop> {
 
 async fn tags(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Result<BTreeMap<String, String>, Stop> {
     let operation = GetObjectTagging {
-        bucket: job.source.bucket.clone(),
-        key: job.source.key.clone(),
+        bucket: job.session.source.bucket.clone(),
+        key: job.source_key.clone(),
         version: pinned.version.clone(),
     };
     // The pinned object's body may be waiting to be read meanwhile.
     let mut attempts = job.control().nested();
-    let answer = job.source.client.call(&operation, &mut attempts).await;
+    let answer = job.session.source.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(tags) => Ok(tags),
@@ -111,9 +111,9 @@ pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
     if pinned.etag.parts().is_none() {
         return Ok(SourceLayout::Single);
     }
-    let wanted = match job.options.etag {
+    let wanted = match job.session.options.etag {
         EtagMode::Preserve => true,
-        EtagMode::Auto => pinned.size > job.options.table.single_put && job.options.part_size.is_none(),
+        EtagMode::Auto => pinned.size > job.session.options.table.single_put && job.session.options.part_size.is_none(),
         EtagMode::Any => false,
     };
     // Without a stored checksum, only the source's own boundaries can show that it was read rightly.
@@ -121,9 +121,10 @@ pub(crate) async fn layout(job: &Job, notes: &Notes, pinned: &ObjectHead) -> Res
         return Ok(SourceLayout::Unknown);
     }
     // Nearly every client cuts evenly; where the ETag must be kept, nearly is not enough.
-    let between = if job.options.etag == EtagMode::Preserve { MiddleParts::AskEach } else { MiddleParts::AssumeEven };
+    let between =
+        if job.session.options.etag == EtagMode::Preserve { MiddleParts::AskEach } else { MiddleParts::AssumeEven };
     let held = KnownObject { end: Side::Source, head: pinned };
-    let own = layout::layout(job, notes, held, between, job.options.table.kept_part).await?;
+    let own = layout::layout(job, notes, held, between, job.session.options.table.kept_part).await?;
     Ok(own.map_or(SourceLayout::Unknown, SourceLayout::Parts))
 }
 

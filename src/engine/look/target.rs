@@ -29,9 +29,9 @@ pub(crate) async fn add_tags(job: &Job, notes: &Notes, source: &ObjectHead, seen
 
 /// What is at the target now, but for tags.
 pub(crate) async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>, Stop> {
-    let operation = HeadObject::current(job.target.bucket.clone(), job.target.key.clone());
+    let operation = HeadObject::current(job.session.target.bucket.clone(), job.target_key.clone());
     let mut attempts = job.part();
-    let answer = job.target.client.call(&operation, &mut attempts).await;
+    let answer = job.session.target.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(head) => Ok(Some(head)),
@@ -43,9 +43,9 @@ pub(crate) async fn head(job: &Job, notes: &Notes) -> Result<Option<ObjectHead>,
 
 /// Whether nothing is at the target now, said so that it can be believed: a HEAD's 404 may be a missing bucket.
 pub(crate) async fn is_absent(job: &Job, notes: &Notes) -> Result<bool, Stop> {
-    let operation = GetObject::whole(job.target.bucket.clone(), job.target.key.clone());
+    let operation = GetObject::whole(job.session.target.bucket.clone(), job.target_key.clone());
     let mut attempts = job.part();
-    let answer = job.target.client.open(&operation, &mut attempts).await;
+    let answer = job.session.target.client.open(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         // Its bytes are not wanted; dropping them closes the connection.
@@ -61,9 +61,10 @@ pub(crate) async fn tags(
     notes: &Notes,
     source: &ObjectHead,
 ) -> Result<std::collections::BTreeMap<String, String>, Stop> {
-    let operation = GetObjectTagging { bucket: job.target.bucket.clone(), key: job.target.key.clone(), version: None };
+    let operation =
+        GetObjectTagging { bucket: job.session.target.bucket.clone(), key: job.target_key.clone(), version: None };
     let mut attempts = job.control();
-    let answer = job.target.client.call(&operation, &mut attempts).await;
+    let answer = job.session.target.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(tags) => Ok(tags),

@@ -25,8 +25,9 @@
 use crate::engine::buffer::{Ring, TooSmall};
 use crate::engine::decide::plan::Plan;
 use crate::engine::fault::{Fault, FaultClass};
-use crate::engine::job::{Buffering, Job};
+use crate::engine::job::Job;
 use crate::engine::notes::Notes;
+use crate::engine::options::Buffering;
 use crate::engine::stop::Stop;
 use std::sync::Arc;
 
@@ -37,18 +38,20 @@ const SLOTS: usize = 32;
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
 /// streamed.
 pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Stop> {
-    let most = if may_stream { SLOTS } else { job.options.parts_in_flight };
+    let most = if may_stream { SLOTS } else { job.session.parts_in_flight };
     let (slot, wanted) = (plan.slot(), plan.pieces().min(most));
-    let ring = match job.options.buffering {
-        Buffering::Memory => job.buffers.memory(slot).map_err(|error| budget(&error)),
+    let ring = match job.session.options.buffering {
+        Buffering::Memory => job.session.buffers.memory(slot).map_err(|error| budget(&error)),
         Buffering::Tmp => tmp(job, slot, wanted).await?.map_err(|error| budget(&error)),
-        Buffering::Auto(threshold) if size < threshold => job.buffers.memory(slot).map_err(|error| budget(&error)),
-        Buffering::Fitting if job.buffers.has_memory(slot, wanted) => {
-            job.buffers.memory(slot).map_err(|error| budget(&error))
+        Buffering::Auto(threshold) if size < threshold => {
+            job.session.buffers.memory(slot).map_err(|error| budget(&error))
+        }
+        Buffering::Fitting if job.session.buffers.has_memory(slot, wanted) => {
+            job.session.buffers.memory(slot).map_err(|error| budget(&error))
         }
         Buffering::Auto(_) | Buffering::Fitting => match tmp(job, slot, wanted).await? {
             Ok(ring) => Ok(ring),
-            Err(full) => match job.buffers.memory(slot) {
+            Err(full) => match job.session.buffers.memory(slot) {
                 Ok(ring) => {
                     notes.note(format!("part buffers are in memory instead of /tmp: {full}"));
                     Ok(ring)
@@ -68,7 +71,7 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
 
 /// Slots in /tmp. Reserving blocks of a file may block on the disk.
 async fn tmp(job: &Job, slot: u64, wanted: usize) -> Result<Result<Ring, TooSmall>, Stop> {
-    let buffers = Arc::clone(&job.buffers);
+    let buffers = Arc::clone(&job.session.buffers);
     let ring = tokio::task::spawn_blocking(move || buffers.tmp(slot, wanted)).await;
     ring.map_err(|_| Fault::new(FaultClass::Internal, "the thread that reserves /tmp panicked").into())
 }

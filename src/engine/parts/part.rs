@@ -70,14 +70,14 @@ pub(crate) async fn put_part(
     mut attempts: Attempts,
 ) -> Result<UploadedPart, Stop> {
     let operation = UploadPart {
-        bucket: parts.job.target.bucket.clone(),
-        key: parts.job.target.key.clone(),
+        bucket: parts.job.session.target.bucket.clone(),
+        key: parts.job.target_key.clone(),
         upload: parts.upload.clone(),
         number: number(index)?,
         bytes: read.sealed.bytes().clone(),
         crc: read.sealed.digests().crc,
     };
-    let answer = parts.job.target.client.call(&operation, &mut attempts).await;
+    let answer = parts.job.session.target.client.call(&operation, &mut attempts).await;
     parts.notes.count(&attempts);
     let written = answer.map_err(|error| refused(&error))?;
     proven(operation.number, &read.digests().await?, written, &attempts)

@@ -100,13 +100,13 @@ async fn read(
     sink: &mut impl Sink,
 ) -> Result<(), Stop> {
     let is_begun = begun.is_some();
-    let client = &job.source.client;
+    let client = &job.session.source.client;
     let result = loop {
         let rest = range.and_then(|range| range.after(sink.filled()));
         let is_pinned = !mutation::is_on(Mutation::UnpinnedReads);
         let get = GetObject {
-            bucket: job.source.bucket.clone(),
-            key: job.source.key.clone(),
+            bucket: job.session.source.bucket.clone(),
+            key: job.source_key.clone(),
             version: pinned.version.clone().filter(|_| is_pinned),
             range: rest,
             if_match: is_pinned.then(|| pinned.etag.clone()),

@@ -18,7 +18,6 @@ use crate::wire::client::attempt::Attempts;
 use crate::wire::client::call::WindowExtension;
 use crate::wire::deadline::Stopped;
 use crate::wire::gate::Permit;
-use crate::wire::net::host_limits::HostLimits;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -102,7 +101,7 @@ pub(crate) async fn send_parts(
             }
         };
         // Not waited for: it is looked at whenever a part has ended, and a few times a second.
-        let permit = poll_fn(|_| match flights.parts.job.target.client.permit() {
+        let permit = poll_fn(|_| match flights.parts.job.session.target.client.permit() {
             Some(permit) => Poll::Ready(permit),
             None => Poll::Pending,
         });
@@ -140,7 +139,7 @@ pub(crate) async fn send_parts(
     let all = all.ok_or_else(|| Fault::new(FaultClass::Internal, "internal error: a part has no result"))?;
     let sent = UploadedParts { parts: all, all_md5: flights.all_md5 };
     tracing::debug!(
-        key = parts.job.source.key.as_str(),
+        key = parts.job.source_key.as_str(),
         parts = sent.parts.len(),
         streamed = parts.notes.streamed.load(Ordering::Relaxed),
         "parts sent"
@@ -150,6 +149,7 @@ pub(crate) async fn send_parts(
 
 impl PartsInFlight {
     fn new(parts: Arc<PartContext>, kinds: Kinds) -> Self {
+        let host = parts.job.session.host;
         Self {
             parts,
             kinds,
@@ -159,7 +159,7 @@ impl PartsInFlight {
             took: Vec::new(),
             goodput: Goodput::new(Instant::now()),
             at_end: None,
-            tail: TailAlignment::new(Instant::now(), HostLimits::of_this_machine()),
+            tail: TailAlignment::new(Instant::now(), host),
             level: Arc::default(),
             extension: None,
             finished: 0.0,
@@ -170,17 +170,17 @@ impl PartsInFlight {
 
     /// Whether another part may be begun: as many as the window lets out, and some that are read ahead.
     fn have_room(&self) -> bool {
-        let window = self.parts.job.target.client.window() as usize;
+        let window = self.parts.job.session.target.client.window() as usize;
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
         self.in_time
-            && self.in_flight.len() < window.saturating_add(ahead).min(self.parts.job.options.parts_in_flight.max(1))
+            && self.in_flight.len() < window.saturating_add(ahead).min(self.parts.job.session.parts_in_flight.max(1))
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or
     /// others that are read wait for their permits.
     fn may_stream(&self) -> bool {
-        let window = self.parts.job.target.client.window() as usize;
-        let most = window.min(self.parts.job.options.parts_in_flight.max(1));
+        let window = self.parts.job.session.target.client.window() as usize;
+        let most = window.min(self.parts.job.session.parts_in_flight.max(1));
         self.in_time && self.parts.own_boundaries.is_none() && self.in_flight.len() < most
     }
 
@@ -249,7 +249,7 @@ impl PartsInFlight {
                 self.parts.job.progress.add_sent(bytes);
                 match done.origin {
                     PartOrigin::Sent => {
-                        self.parts.job.target.client.delivered(bytes);
+                        self.parts.job.session.target.client.delivered(bytes);
                         self.parts.notes.landed(bytes);
                         self.took.push(done.took);
                     }
@@ -297,7 +297,7 @@ impl PartsInFlight {
         let connections = |flights: &Self| flights.in_flight.values().map(|flight| flight.copies.len()).sum::<usize>();
         let spare = self.tail.extra_connections();
         let most = *self.at_end.get_or_insert(connections(self)) + spare;
-        let client = self.parts.job.target.client.clone();
+        let client = self.parts.job.session.target.client.clone();
         for _ in 0..self.goodput.copies_at_once(most).max(spare) {
             if connections(self) >= most {
                 return;
@@ -334,7 +334,7 @@ impl PartsInFlight {
 
     /// Begins all parts that are left, if they are the last.
     fn start_last_parts(&mut self, left: usize, now: Instant) {
-        let (in_flight, window) = (self.in_flight.len(), self.parts.job.target.client.window() as usize);
+        let (in_flight, window) = (self.in_flight.len(), self.parts.job.session.target.client.window() as usize);
         let to_go = self.in_flight.values().filter_map(PartInFlight::furthest).map(|part| part.left).sum::<f64>();
         let each = self.in_flight.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
         let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
@@ -342,7 +342,7 @@ impl PartsInFlight {
         let rest = Rest { in_flight, left, window, usual: self.usual(now), wave, seconds };
         if self.tail.are_last(&rest) {
             let beyond = u32::try_from((in_flight + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
-            self.extension = Some(self.parts.job.target.client.widen(beyond));
+            self.extension = Some(self.parts.job.session.target.client.widen(beyond));
         }
     }
 

@@ -42,10 +42,10 @@ async fn until_it_is_there(
     kinds: Kinds,
     attempts: &mut Attempts,
 ) -> Result<UploadedPart, Stop> {
-    let client = &parts.job.target.client;
+    let client = &parts.job.session.target.client;
     let mut part = StreamedPart {
-        bucket: parts.job.target.bucket.clone(),
-        key: parts.job.target.key.clone(),
+        bucket: parts.job.session.target.bucket.clone(),
+        key: parts.job.target_key.clone(),
         upload: parts.upload.clone(),
         number: number(index)?,
         length: range.bytes(),

@@ -1,10 +1,10 @@
 //! Aborting an upload, and seeing that it is gone.
 
-use crate::engine::job::ObjectClient;
-use crate::s3::UploadId;
+use crate::engine::session::BucketClient;
 use crate::s3::error::Class;
 use crate::s3::multipart::AbortMultipartUpload;
 use crate::s3::uploads::ListParts;
+use crate::s3::{Key, UploadId};
 use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
@@ -25,8 +25,8 @@ const ABORT_PAUSE: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// If the target refuses, cannot be reached, or still lists parts in the end.
-pub(crate) async fn abort(at: &ObjectClient, upload: &UploadId) -> Result<(), Error> {
-    let (bucket, key) = (&at.bucket, &at.key);
+pub(crate) async fn abort(at: &BucketClient, key: &Key, upload: &UploadId) -> Result<(), Error> {
+    let bucket = &at.bucket;
     let abort = AbortMultipartUpload { bucket: bucket.clone(), key: key.clone(), upload: upload.clone() };
     let list = ListParts { bucket: bucket.clone(), key: key.clone(), upload: upload.clone(), after: None };
     let is_gone = |error: &Error| error.class() == Class::Missing;

@@ -102,7 +102,7 @@ impl Uploads {
             && let Err(stop) = self.begin_bare(job, notes, &ObjectOptions::default()).await
         {
             tracing::info!(
-                key = job.target.key.as_str(),
+                key = job.target_key.as_str(),
                 ?stop,
                 "uploads of earlier killed runs were not looked for this time; a sweep removes them"
             );
@@ -212,8 +212,8 @@ impl Uploads {
         let mut conflicts = 0;
         loop {
             let operation = CompleteMultipartUpload {
-                bucket: job.target.bucket.clone(),
-                key: job.target.key.clone(),
+                bucket: job.session.target.bucket.clone(),
+                key: job.target_key.clone(),
                 upload: upload.clone(),
                 parts: parts.to_vec(),
                 size: sent.size,
@@ -221,7 +221,7 @@ impl Uploads {
                 precondition: condition.asked(),
             };
             let mut attempts = job.part();
-            let answer = job.target.client.call(&operation, &mut attempts).await;
+            let answer = job.session.target.client.call(&operation, &mut attempts).await;
             notes.count(&attempts);
             let error = match answer {
                 Ok(written) => {
@@ -283,7 +283,7 @@ impl Uploads {
                 self.set(Some(CurrentUpload::Bare(upload)));
             }
             match self.get() {
-                Some(upload) => abort(&job.target, &upload).await,
+                Some(upload) => abort(&job.session.target, &job.target_key, &upload).await,
                 None => Ok(()),
             }
         };
@@ -317,11 +317,11 @@ async fn create(
     style: ObjectOptions,
     written: Arc<JournalState>,
 ) -> Result<UploadId, Error> {
-    let (bucket, key) = (job.target.bucket.clone(), job.target.key.clone());
+    let (bucket, key) = (job.session.target.bucket.clone(), job.target_key.clone());
     let mut attempts = job.part();
     let began = Instant::now();
     let operation = CreateMultipartUpload { bucket, key, style };
-    let answer = job.target.client.call(&operation, &mut attempts).await;
+    let answer = job.session.target.client.call(&operation, &mut attempts).await;
     notes.count(&attempts);
     let tried = attempts.unanswered().then(|| began.elapsed());
     match &answer {
@@ -343,13 +343,13 @@ async fn create(
 
 async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, Stop> {
     let list = ListParts {
-        bucket: job.target.bucket.clone(),
-        key: job.target.key.clone(),
+        bucket: job.session.target.bucket.clone(),
+        key: job.target_key.clone(),
         upload: upload.clone(),
         after: None,
     };
     let mut attempts = job.control();
-    let answer = job.target.client.call(&list, &mut attempts).await;
+    let answer = job.session.target.client.call(&list, &mut attempts).await;
     notes.count(&attempts);
     match answer {
         Ok(_) => Ok(true),
@@ -381,17 +381,17 @@ async fn write_down(
 /// until somebody finds it.
 async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Option<Duration>) -> Leftover {
     let mut list = ListMultipartUploads {
-        bucket: job.target.bucket.clone(),
-        prefix: job.target.key.as_str().to_owned(),
+        bucket: job.session.target.bucket.clone(),
+        prefix: job.target_key.as_str().to_owned(),
         after: None,
     };
     let mut open: Vec<OpenUpload> = Vec::new();
     loop {
         // Past the job's deadline: what is left is bounded by its grace.
         let mut attempts = Attempts::new(Persistence::Control, &Deadline::never());
-        match job.target.client.call(&list, &mut attempts).await {
+        match job.session.target.client.call(&list, &mut attempts).await {
             Ok(page) => {
-                open.extend(page.uploads.into_iter().filter(|upload| upload.key == job.target.key));
+                open.extend(page.uploads.into_iter().filter(|upload| upload.key == job.target_key));
                 match page.next {
                     Some(next) => list.after = Some(next),
                     None => break,
@@ -418,7 +418,7 @@ async fn abort_unanswered(job: &Job, notes: &Notes, ours: &UploadId, tried: Opti
         let is_orphan = upload.upload != *ours
             && upload.initiator.as_ref() == Some(initiator)
             && upload.initiated.is_some_and(|at| windows.iter().any(|window| window.contains(&at)));
-        if is_orphan && let Err(error) = abort(&job.target, &upload.upload).await {
+        if is_orphan && let Err(error) = abort(&job.session.target, &job.target_key, &upload.upload).await {
             notes.note_permanent(format!(
                 "upload {} may still be open, a sweep will abort it: {error}",
                 upload.upload.as_str()

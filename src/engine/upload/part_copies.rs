@@ -57,8 +57,8 @@ pub(crate) async fn copy_parts(
         copies.push((
             part.range.bytes(),
             UploadPartCopy {
-                bucket: job.target.bucket.clone(),
-                key: job.target.key.clone(),
+                bucket: job.session.target.bucket.clone(),
+                key: job.target_key.clone(),
                 upload: upload.clone(),
                 number,
                 source: source.clone(),
@@ -68,7 +68,7 @@ pub(crate) async fn copy_parts(
     }
     let answers = iter(copies.into_iter().map(|(length, copy)| async move {
         let mut attempts = job.part();
-        let answer = job.target.client.call(&copy, &mut attempts).await;
+        let answer = job.session.target.client.call(&copy, &mut attempts).await;
         notes.count(&attempts);
         answer.map(|written| CopiedPart { number: copy.number, etag: written.etag, length, crc: written.crc })
     }));

@@ -63,7 +63,7 @@ impl Context<'_> {
             match listed {
                 ListedUpload::Parts(parts) => {
                     tracing::info!(
-                        key = job.source.key.as_str(),
+                        key = job.source_key.as_str(),
                         upload = ticket.upload.as_str(),
                         parts = parts.len(),
                         same_condition = ticket.condition.is_same(condition),
@@ -121,7 +121,7 @@ impl Context<'_> {
             return Ok(sent);
         }
         tracing::warn!(
-            key = self.job.source.key.as_str(),
+            key = self.job.source_key.as_str(),
             "the parts at the target do not match the source; they are compared again with the source"
         );
         let (mut known, in_doubt) = sent.split();
@@ -141,15 +141,15 @@ impl Context<'_> {
 /// All parts that an upload has.
 pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: &Layout) -> Result<ListedUpload, Stop> {
     let mut list = ListParts {
-        bucket: job.target.bucket.clone(),
-        key: job.target.key.clone(),
+        bucket: job.session.target.bucket.clone(),
+        key: job.target_key.clone(),
         upload: upload.clone(),
         after: None,
     };
     let mut all = Vec::new();
     loop {
         let mut attempts = job.part();
-        let answer = job.target.client.call(&list, &mut attempts).await;
+        let answer = job.session.target.client.call(&list, &mut attempts).await;
         notes.count(&attempts);
         match answer {
             Ok(page) => {

@@ -356,8 +356,8 @@ fn scenes() -> Vec<Scene> {
                         put(world, 10 * MIB, u64::from(versioned), Attributes::default());
                         by_hand(world, |job| {
                             let own = staging::StagingLimits::default();
-                            job.options.etag = EtagMode::Preserve;
-                            job.options.staging =
+                            job.session.options.etag = EtagMode::Preserve;
+                            job.session.options.staging =
                                 staging::StagingLimits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..own };
                         })
                         .await?;
@@ -578,8 +578,8 @@ async fn outside_of_the_policies_the_servers_deny() {
     // And one that is really asked for: the source's role may not be used to write to the source.
     let mut job = world.pair.job("k").unwrap();
     put(&world, KIB, 1, Attributes::default());
-    job.target = job.source.clone();
-    job.target.key = xpsync::s3::Key::new("elsewhere").unwrap();
+    job.session.target = job.session.source.clone();
+    job.target_key = xpsync::s3::Key::new("elsewhere").unwrap();
     let report = copy(&job).await;
     let fault = crate::rig::fault_of(&report, "a write to the source");
     assert_eq!((fault.status, fault.code.as_deref()), (Some(403), Some("AccessDenied")), "{report:?}");

@@ -52,7 +52,7 @@ async fn copy_to(endpoint: &str, trusted: &Authority) -> Report {
     let pair = pair().await;
     put(&pair, KEY, content(KIB, 1));
     let mut job = job(&pair, KEY);
-    job.target.client = client(endpoint, trusted);
+    job.session.target.client = client(endpoint, trusted);
     copy(&job).await
 }
 

@@ -379,7 +379,7 @@ async fn an_object_that_was_sent_otherwise_gets_the_sources_etag_when_it_is_aske
         assert_eq!(copy(&pair.job(key).unwrap()).await.outcome, Outcome::Unchanged, "{key}");
         pair.target.forget();
         let mut job = pair.job(key).unwrap();
-        job.options.etag = EtagMode::Preserve;
+        job.session.options.etag = EtagMode::Preserve;
         let report = copy(&job).await;
         let source = pair.source.store().get(SOURCE_BUCKET, key).unwrap().etag.clone();
         assert!(report.etag_preserved, "{key}: {report:?}");

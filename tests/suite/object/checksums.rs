@@ -39,7 +39,7 @@ fn put_parts_with(pair: &Pair, key: &str, parts: &[Bytes], algorithm: Algorithm,
 }
 
 async fn copied(pair: &Pair, job: &Job) -> Report {
-    let key = job.source.key.as_str();
+    let key = job.source_key.as_str();
     let report = copy(job).await;
     assert_eq!(report.outcome, Outcome::Copied, "{key}: {report:?}");
     let bytes = |at: &fakes::server::Server, bucket| at.store().get(bucket, key).unwrap().bytes();
@@ -60,10 +60,10 @@ async fn every_encryption_of_both_sides_is_proven_as_far_as_it_can_be_and_the_re
         for (other, target) in kinds.iter().enumerate() {
             encrypt(&pair, source, target);
             // What a new object's ETag will be is learned from the first that is written.
-            let client = pair.job("first").unwrap().target.client;
+            let client = pair.job("first").unwrap().session.target.client;
             let job = |key: &str| {
                 let mut job = pair.job(key).unwrap();
-                job.target.client = client.clone();
+                job.session.target.client = client.clone();
                 job
             };
             let first = format!("first-{number}-{other}");
@@ -116,7 +116,7 @@ async fn another_checksum_proves_a_source_whose_etag_says_nothing() {
         let key = format!("{}-other", algorithm.name());
         put_parts_with(&pair, &key, &[content(12 * MIB, 4), content(8 * MIB, 5)], algorithm, ChecksumType::Composite);
         let mut job = pair.job(&key).unwrap();
-        job.options.part_size = Some(5 << 20);
+        job.session.options.part_size = Some(5 << 20);
         let report = copy(&job).await;
         assert_eq!((report.outcome, report.parts), (Outcome::Copied, 4), "{report:?}");
         assert_eq!(report.verified_by.last(), Some(&Proof::SourceChecksum), "{report:?}");
@@ -153,7 +153,7 @@ async fn bytes_that_do_not_make_the_stored_checksum_are_not_called_copied() {
         let wrong = algorithm.of_parts(&others, ChecksumType::Composite);
         pair.source.store().set_checksum(SOURCE_BUCKET, &key, Some(wrong));
         let mut job = pair.job(&key).unwrap();
-        job.options.part_size = Some(5 << 20);
+        job.session.options.part_size = Some(5 << 20);
         let report = copy(&job).await;
         assert_eq!((report.outcome, report.fault.unwrap().class), (Outcome::Failed, FaultClass::Integrity), "{key}");
     }
@@ -205,13 +205,13 @@ async fn a_target_whose_etags_turn_out_to_be_opaque_gets_the_checksum_that_prove
     for target in [kms(), Encryption::Dsse("k".into())] {
         let pair = pair().await;
         encrypt(&pair, &Encryption::Aes256, &target);
-        let client = pair.job("k").unwrap().target.client;
+        let client = pair.job("k").unwrap().session.target.client;
         for (number, writes) in [(1, 2), (2, 1), (3, 1)] {
             let key = format!("k-{number}");
             put_with(&pair, &key, content(KIB, number), Some(Algorithm::Crc32));
             pair.target.forget();
             let mut job = pair.job(&key).unwrap();
-            job.target.client = client.clone();
+            job.session.target.client = client.clone();
             let report = copy(&job).await;
             assert_eq!((report.outcome, report.retries), (Outcome::Copied, 0), "{report:?}");
             assert_eq!(report.verified_by, [Proof::Crc64Nvme, Proof::SourceETag, Proof::SourceChecksum]);
@@ -232,7 +232,7 @@ async fn a_key_that_is_asked_for_makes_kms_of_a_bucket_whose_default_is_dsse() {
         let key = format!("size-{size}");
         put(&pair, &key, content(size, 1));
         let mut job = pair.job(&key).unwrap();
-        job.options.kms_key = Some("arn:aws:kms:us-west-2:111122223333:key/asked".into());
+        job.session.options.kms_key = Some("arn:aws:kms:us-west-2:111122223333:key/asked".into());
         let report = copy(&job).await;
         assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
         assert!(report.verified_by.contains(&Proof::Crc64Nvme) && !report.verified_by.contains(&Proof::ETag));

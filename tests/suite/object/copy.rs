@@ -8,7 +8,8 @@ use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::fault::FaultClass;
-use xpsync::engine::job::{Buffering, Trigger};
+use xpsync::engine::job::Trigger;
+use xpsync::engine::options::Buffering;
 use xpsync::engine::report::{BufferKind, Outcome, Proof, Report};
 
 const MIB: usize = 1 << 20;
@@ -173,7 +174,7 @@ async fn the_sources_own_parts_keep_its_etag() {
         let parts: Vec<Bytes> = lengths.iter().enumerate().map(|(n, l)| content(*l, n as u64)).collect();
         pair.source.store().put_parts(SOURCE_BUCKET, key, parts, Attributes::default()).unwrap();
         let mut job = pair.job(key).unwrap();
-        job.options.buffering = Buffering::Tmp;
+        job.session.options.buffering = Buffering::Tmp;
         let report = copy(&job).await;
         assert_eq!(report.outcome, Outcome::Copied, "{key}: {report:?}");
         assert_equal(&pair, key, &report);
@@ -189,7 +190,7 @@ async fn preserving_the_etag_of_a_small_multipart_object_sends_its_parts() {
     let pair = pair().await;
     pair.source.store().put_parts(SOURCE_BUCKET, "k", [content(10, 1)], Attributes::default()).unwrap();
     let mut job = pair.job("k").unwrap();
-    job.options.etag = EtagMode::Preserve;
+    job.session.options.etag = EtagMode::Preserve;
     let report = copy(&job).await;
     assert_eq!((report.outcome, report.etag_preserved), (Outcome::Copied, true), "{report:?}");
 }
@@ -291,8 +292,8 @@ async fn a_budget_below_one_part_is_refused_before_anything_is_written() {
     };
     for buffering in [Buffering::Memory, Buffering::Tmp, Buffering::Auto(0), Buffering::Auto(u64::MAX)] {
         let mut job = pair.job("k").unwrap();
-        job.options.buffering = buffering;
-        job.buffers = small(4 << 20, 4 << 20);
+        job.session.options.buffering = buffering;
+        job.session.buffers = small(4 << 20, 4 << 20);
         let report = copy(&job).await;
         let fault = report.fault.unwrap();
         assert_eq!((report.outcome, fault.class), (Outcome::Failed, FaultClass::Budget));
@@ -300,8 +301,8 @@ async fn a_budget_below_one_part_is_refused_before_anything_is_written() {
     }
     assert_eq!(target_saw(&pair), ["HeadObject"; 4]);
     let mut job = pair.job("k").unwrap();
-    job.options.buffering = Buffering::Auto(0);
-    job.buffers = small(5 << 20, 0);
+    job.session.options.buffering = Buffering::Auto(0);
+    job.session.buffers = small(5 << 20, 0);
     let report = copy(&job).await;
     assert_eq!((report.outcome, report.buffer), (Outcome::Copied, Some(BufferKind::Memory)), "{:?}", report.fault);
 }

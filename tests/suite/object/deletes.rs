@@ -14,14 +14,15 @@ use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::fault::FaultClass;
-use xpsync::engine::job::{Deletes, Job, Trigger};
+use xpsync::engine::job::{Job, Trigger};
+use xpsync::engine::options::Deletes;
 use xpsync::engine::report::Outcome;
 
 const KEY: &str = "dir//a b+c";
 
 fn job(pair: &Pair) -> Job {
     let mut job = crate::rig::job(pair, KEY);
-    job.options.deletes = Deletes::Follow;
+    job.session.options.deletes = Deletes::Follow;
     job
 }
 

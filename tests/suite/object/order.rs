@@ -19,7 +19,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
-use xpsync::engine::job::{Deletes, Job};
+use xpsync::engine::job::Job;
+use xpsync::engine::options::Deletes;
 use xpsync::engine::report::{Outcome, Report};
 use xpsync::events::answer::Answer;
 use xpsync::wire::deadline::Deadline;
@@ -42,7 +43,7 @@ fn commit_of(size: usize) -> &'static str {
 
 fn job(pair: &Pair) -> Job {
     let mut job = crate::rig::job(pair, KEY);
-    job.options.deletes = Deletes::Follow;
+    job.session.options.deletes = Deletes::Follow;
     job
 }
 
@@ -287,7 +288,7 @@ async fn a_late_complete_of_a_handler_that_died_is_removed_when_its_event_comes_
         pair.target.faults().add(on(commit_of(size), Action::StallHead(None)));
         // Patient, so that it is the deadline that ends it: after the commit, before the answer.
         let mut dying = pair.job(KEY).unwrap();
-        dying.options.deletes = Deletes::Follow;
+        dying.session.options.deletes = Deletes::Follow;
         dying.deadline = Deadline::after(Duration::from_secs(2));
         dying.grace = Duration::from_secs(5);
         let report = copy(&dying).await;

@@ -26,11 +26,11 @@ const PARTS: [usize; 4] = [6 * MIB, 5 * MIB, 5 * MIB, MIB + 1];
 /// A job that asks for the ETag, with stages of at most 11 MiB for pieces of more than 5 MiB, and memory for one of
 /// them.
 fn preserving(mut job: Job) -> Job {
-    job.options.etag = EtagMode::Preserve;
-    job.options.staging =
+    job.session.options.etag = EtagMode::Preserve;
+    job.session.options.staging =
         staging::StagingLimits { put: 5 << 20, part: 5 << 20, stage: 11 << 20, ..staging::StagingLimits::default() };
     let limits = BufferLimits { memory: 11 << 20, tmp_dir: std::env::temp_dir(), tmp: TmpLimit::Bytes(0) };
-    job.buffers = Arc::new(Buffers::new(limits));
+    job.session.buffers = Arc::new(Buffers::new(limits));
     job
 }
 
@@ -199,7 +199,7 @@ async fn where_encryption_makes_etags_opaque_the_report_says_that_it_could_not_b
     seed(&pair);
     for key in KEYS {
         let mut job = job(&pair, key);
-        job.options.kms_key = Some("key".into());
+        job.session.options.kms_key = Some("key".into());
         with_source(&copy(&job).await, key);
     }
     assert!(stages(&pair).is_empty());
@@ -459,6 +459,6 @@ async fn nothing_is_copied_to_under_the_reserved_prefix() {
     let report = copy(&job).await;
     assert_eq!(fault_of(&report, "command").class, FaultClass::Configuration);
     assert!(pair.target.seen().is_empty() && pair.source.seen().is_empty());
-    job.target.key = xpsync::s3::Key::new("elsewhere").unwrap();
+    job.target_key = xpsync::s3::Key::new("elsewhere").unwrap();
     assert_eq!(copy(&job).await.outcome, Outcome::Copied);
 }

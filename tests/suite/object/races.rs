@@ -464,9 +464,10 @@ async fn objects_that_share_little_memory_and_few_connections_do_not_wait_for_ea
         // One PUT that takes all the memory, or parts that take it by and by.
         let key = format!("k{n}");
         put(&pair, &key, content(if n % 2 == 0 { 16 * MIB } else { 17 * MIB }, n));
-        let mut job = Job { buffers: Arc::clone(&buffers), ..first.clone() };
-        (job.source.key, job.target.key) = (Key::new(&key).unwrap(), Key::new(&key).unwrap());
-        job.source.client = source.clone();
+        let mut job = first.clone();
+        job.session.buffers = Arc::clone(&buffers);
+        (job.source_key, job.target_key) = (Key::new(&key).unwrap(), Key::new(&key).unwrap());
+        job.session.source.client = source.clone();
         job.deadline = Deadline::after(Duration::from_secs(60));
         async move { copy(&job).await }
     });

@@ -30,7 +30,7 @@ const KEY: &str = "k";
 /// A job whose target client believes in another region, and signs with other keys if told so.
 fn elsewhere(pair: &Pair, region: &str) -> Job {
     let mut job = job(pair, KEY);
-    job.target.client =
+    job.session.target.client =
         pair.client(crate::rig::impatient("target"), &pair.target_endpoint(), region, &target_keys()).unwrap();
     job
 }
@@ -44,7 +44,7 @@ async fn the_right_region_is_learnt_from_one_refusal() {
         let report = copy(&job).await;
         assert_eq!((report.outcome, report.retries), (Outcome::Copied, 1), "{report:?}");
         assert_settled(&pair, KEY, None, &report, "another region");
-        assert_eq!(job.target.client.region().as_str(), TARGET_REGION);
+        assert_eq!(job.session.target.client.region().as_str(), TARGET_REGION);
         assert_eq!(pair.target.seen().iter().filter(|seen| seen.status == 400).count(), 1, "one refusal is enough");
     }
 }
@@ -82,10 +82,8 @@ async fn requests_that_are_redirected_together_all_follow() {
         .iter()
         .map(|key| {
             put(&pair, key, content(KIB, 1));
-            let (mut source, mut target) = (job.source.clone(), job.target.clone());
-            source.key = Key::new(key).unwrap();
-            target.key = source.key.clone();
-            Job { source, target, ..job.clone() }
+            let key = Key::new(key).unwrap();
+            Job { source_key: key.clone(), target_key: key, ..job.clone() }
         })
         .collect();
     // Nobody is answered before all have signed.
@@ -208,7 +206,8 @@ async fn a_panic_anywhere_leaves_no_upload_open() {
         let pair = pair().await;
         put(&pair, KEY, content(17 * MIB, 1));
         let mut job = pair.job(KEY).unwrap();
-        job.target.client = client(pair.authority(), &pair.target, Panicking { entered: AtomicU32::new(0), nth });
+        job.session.target.client =
+            client(pair.authority(), &pair.target, Panicking { entered: AtomicU32::new(0), nth });
         match tokio::spawn(async move { copy(&job).await }).await {
             Ok(report) => assert_eq!(fault_of(&report, "a panic").class, FaultClass::Internal, "{nth}: {report:?}"),
             Err(error) => assert!(error.is_panic()),

@@ -88,7 +88,7 @@ async fn an_object_that_is_stopped_again_and_again_gets_there() {
     put(&pair, KEY, content(40 * MIB, 1));
     // One part at a time, and the one after the next is never taken: each round gets one part further.
     let one_at_a_time = |mut job: Job| {
-        job.options.parts_in_flight = 1;
+        job.session.parts_in_flight = 1;
         job
     };
     let mut report = stopped(&pair, one_at_a_time(keeping(job(&pair, KEY))), 2, 5).await;
@@ -405,7 +405,7 @@ async fn no_part_is_begun_that_cannot_end_in_time() {
     let slow = Duration::from_millis(1_500);
     pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(Some(slow))).always());
     let mut job = keeping(job(&pair, KEY));
-    job.options.parts_in_flight = 2;
+    job.session.parts_in_flight = 2;
     job.deadline = Deadline::after(Duration::from_secs(4));
     let report = copy(&job).await;
     pair.target.faults().clear();

@@ -10,7 +10,8 @@ use std::time::Duration;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
-use xpsync::engine::job::{Buffering, Job};
+use xpsync::engine::job::Job;
+use xpsync::engine::options::Buffering;
 use xpsync::engine::report::{BufferKind, Outcome};
 use xpsync::s3::streamed::Form;
 
@@ -21,7 +22,9 @@ const SIZE: usize = 21 * MIB;
 /// A job without memory for a part.
 fn without_memory(pair: &Pair) -> Job {
     let limits = BufferLimits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
-    Job { buffers: Arc::new(Buffers::new(limits)), ..job(pair, KEY) }
+    let mut job = job(pair, KEY);
+    job.session.buffers = Arc::new(Buffers::new(limits));
+    job
 }
 
 async fn begun() -> Pair {
@@ -39,7 +42,7 @@ async fn what_no_memory_is_there_for_is_streamed_and_proven() {
     for buffering in [Buffering::Memory, Buffering::Tmp, Buffering::Auto(0), Buffering::Auto(u64::MAX)] {
         let pair = begun().await;
         let mut job = without_memory(&pair);
-        job.options.buffering = buffering;
+        job.session.options.buffering = buffering;
         let report = copy(&job).await;
         assert_eq!((report.outcome, report.buffer), (Outcome::Copied, Some(BufferKind::Streamed)), "{report:?}");
         assert!(report.reason.as_deref().unwrap().contains("5242880"), "{report:?}");
@@ -102,7 +105,11 @@ async fn a_server_that_knows_no_trailers_gets_plain_parts_from_then_on() {
     // Every first attempt.
     pair.target.faults().add(Fault::on("UploadPart", unknown()).times(5));
     let report = copy(&job).await;
-    assert_eq!((report.outcome, job.target.client.quirks().form()), (Outcome::Copied, Form::Plain), "{report:?}");
+    assert_eq!(
+        (report.outcome, job.session.target.client.quirks().form()),
+        (Outcome::Copied, Form::Plain),
+        "{report:?}"
+    );
     assert_settled(&pair, KEY, None, &report, "no trailers");
     pair.target.store().delete(TARGET_BUCKET, KEY).unwrap();
     pair.target.forget();
@@ -118,7 +125,7 @@ async fn what_is_refused_both_ways_is_reported_as_it_was_refused_first() {
     pair.target.faults().add(Fault::on("UploadPart", Action::answer("InvalidArgument")).part(2).nth(2));
     let report = copy(&job).await;
     assert_eq!(fault_of(&report, "refused").code.as_deref(), Some("InvalidRequest"), "{report:?}");
-    assert_eq!(job.target.client.quirks().form(), Form::Trailer);
+    assert_eq!(job.session.target.client.quirks().form(), Form::Trailer);
     assert_settled(&pair, KEY, None, &report, "refused both ways");
 }
 
@@ -138,7 +145,9 @@ async fn without_a_trailer_an_opaque_etag_proves_nothing() {
 async fn a_streamed_part_whose_answer_is_late_is_read_and_sent_on_a_second_connection() {
     let pair = begun().await;
     pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(Some(Duration::from_secs(60)))).part(3));
-    let report = copy(&Job { target: pair.job(KEY).unwrap().target, ..without_memory(&pair) }).await;
+    let mut job = without_memory(&pair);
+    job.session.target = pair.job(KEY).unwrap().session.target;
+    let report = copy(&job).await;
     assert_eq!((report.outcome, report.hedges > 0), (Outcome::Copied, true), "{report:?}");
     assert!(report.seconds < 30.0, "{report:?}");
     pair.target.faults().clear();

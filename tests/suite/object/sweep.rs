@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::engine::fault::FaultClass;
-use xpsync::engine::job::ObjectClient;
+use xpsync::engine::session::BucketClient;
 use xpsync::events::answer::Answer;
-use xpsync::s3::{Bucket, Key, UploadId};
+use xpsync::s3::{Bucket, UploadId};
 use xpsync::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
 use xpsync::wire::client::call::Config;
 use xpsync::wire::deadline::Deadline;
@@ -23,16 +23,10 @@ use xpsync::wire::deadline::Deadline;
 const DAY: Duration = Duration::from_hours(24);
 const OTHER: &str = "arn:aws:iam::111122223333:user/somebody-else";
 
-fn side(pair: &Pair, key: &str) -> ObjectClient {
-    let client = pair.target_client(Config::new("target", 16)).unwrap();
-    ObjectClient { client, bucket: Bucket::new(TARGET_BUCKET).unwrap(), key: Key::new(key).unwrap() }
-}
-
 fn work(pair: &Pair, mode: Mode) -> Sweep {
-    let ObjectClient { client, bucket, .. } = side(pair, "k");
+    let client = pair.target_client(Config::new("target", 16)).unwrap();
     Sweep {
-        client,
-        bucket,
+        target: BucketClient { client, bucket: Bucket::new(TARGET_BUCKET).unwrap() },
         prefix: String::new(),
         older_than: 7 * DAY,
         kept: BTreeSet::new(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
-use xpsync::engine::job::{Job, ObjectClient};
+use xpsync::engine::job::Job;
 use xpsync::engine::report::{Outcome, Proof, Report};
 
 const KEY: &str = "k";
@@ -41,8 +41,9 @@ fn reads(pair: &Pair) -> usize {
 /// ETags show what it has.
 fn by_etags_alone(pair: &Pair) -> Job {
     let limits = BufferLimits { memory: 1 << 20, tmp_dir: "/tmp".into(), tmp: TmpLimit::Bytes(1 << 20) };
-    let job = Job { buffers: Arc::new(Buffers::new(limits)), ..job(pair, KEY) };
-    job.target.client.quirks().send_no_trailers();
+    let mut job = job(pair, KEY);
+    job.session.buffers = Arc::new(Buffers::new(limits));
+    job.session.target.client.quirks().send_no_trailers();
     pair.target.faults().add(on("UploadPart", Action::drop_header("x-amz-checksum-crc64nvme")).always());
     job
 }
@@ -110,8 +111,8 @@ async fn a_target_that_turns_out_to_be_encrypted_has_no_word_in_it() {
         // known.
         put_parts(&pair, "next");
         pair.source.forget();
-        let next = Job { target: first.target.clone(), ..job(&pair, "next") };
-        let next = Job { target: ObjectClient { key: next.source.key.clone(), ..next.target }, ..next };
+        let mut next = job(&pair, "next");
+        next.session.target = first.session.target.clone();
         let report = copy(&next).await;
         assert!(report.verified_by.contains(&SourceETag), "{report:?}");
         assert_eq!(reads(&pair), 1 + LENGTHS.len(), "{report:?}");

@@ -66,8 +66,8 @@ pub(crate) fn impatient(side: &'static str) -> Config {
 /// A job whose clients lose patience soon.
 pub(crate) fn job(pair: &Pair, key: &str) -> Job {
     let mut job = pair.job(key).unwrap();
-    job.source.client = pair.source_client(impatient("source")).unwrap();
-    job.target.client = pair.target_client(impatient("target")).unwrap();
+    job.session.source.client = pair.source_client(impatient("source")).unwrap();
+    job.session.target.client = pair.target_client(impatient("target")).unwrap();
     job
 }
 
