@@ -7,7 +7,7 @@ use md5::{Digest as _, Md5};
 use md5_many::Md5Many;
 use md5s::LANES;
 use std::hint::black_box;
-use xpsync::s3::checksum::Running;
+use xpsync::s3::integrity::checksum::Running;
 
 const LENGTH: usize = 8 << 20;
 const PART: u64 = 5 << 20;

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use criterion::Criterion;
 use std::hint::black_box;
 use std::time::{Duration, UNIX_EPOCH};
-use xpsync::s3::crc64::Crc64;
-use xpsync::s3::endpoint::{Endpoint, Region};
-use xpsync::s3::message::{Headers, Query};
-use xpsync::s3::multipart::UploadPart;
-use xpsync::s3::operation::Operation;
-use xpsync::s3::sign::{Scope, sign_unsigned_payload};
+use xpsync::s3::http::endpoint::{Endpoint, Region};
+use xpsync::s3::http::message::{Headers, Query};
+use xpsync::s3::http::operation::Operation;
+use xpsync::s3::http::sign::{Scope, sign_unsigned_payload};
+use xpsync::s3::integrity::crc64::Crc64;
+use xpsync::s3::multipart::upload::UploadPart;
 use xpsync::s3::{Bucket, Key, PartNumber, UploadId};
 
 fn main() {

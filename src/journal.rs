@@ -6,13 +6,13 @@
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal};
 use crate::events::ticket::{read_ticket, ticket_json};
-use crate::s3::UploadId;
-use crate::s3::etag::hex;
+use crate::s3::integrity::etag::hex;
+use crate::s3::{Key, UploadId};
 use md5::{Digest as _, Md5};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -318,12 +318,28 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Entries of the journal that nobody has taken yet, by the source's key.
+#[derive(Default)]
+pub(crate) struct Leftovers(pub(crate) Mutex<BTreeMap<String, (Entry, PriorRun)>>);
+
+impl Leftovers {
+    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no
+    /// place then. The next invocation finds it again.
+    pub(crate) fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, PriorRun)> {
+        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, before) = left.get(key.as_str())?;
+        let is_another =
+            ticket.zip(before.ticket.as_ref()).is_some_and(|(brought, found)| brought.upload != found.upload);
+        if is_another { None } else { left.remove(key.as_str()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::decide::plan::Layout;
     use crate::engine::decide::ticket::SourcePin;
-    use crate::s3::operation::Precondition;
+    use crate::s3::http::operation::Precondition;
 
     struct Folder(PathBuf);
 

@@ -4,8 +4,8 @@
 //! zip, which has a limit. Which message gets what is decided in `events::disposition`; here
 //! it is done. Must not know the environment.
 
-use crate::s3::endpoint::Region;
-use crate::s3::sign::{Scope, sign_document};
+use crate::s3::http::endpoint::Region;
+use crate::s3::http::sign::{Scope, sign_document};
 use crate::wire::sdk::{Transport, Uncarried};
 use aws_credential_types::Credentials;
 use bytes::Bytes;

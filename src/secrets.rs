@@ -7,8 +7,8 @@
 //! No message, report or `Debug` shows a secret's content: messages are made of its id, of names of fields that are
 //! written here, and of what AWS says about a refusal. Our own copies are zeroed on drop.
 
-use crate::s3::endpoint::Region;
 use crate::s3::error::Class;
+use crate::s3::http::endpoint::Region;
 use crate::wire::gate::Boxed;
 use crate::wire::keys::{Fetch, KeysError, KeysFault};
 use aws_credential_types::Credentials;

@@ -5,7 +5,7 @@
 
 use crate::engine::decide::plan::EtagMode;
 use crate::engine::options::Deletes;
-use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Invalid, Key};
 use crate::sync::filter::Filter;
 use aws_credential_types::Credentials;

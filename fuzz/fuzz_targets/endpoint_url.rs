@@ -3,7 +3,7 @@
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::endpoint::{Endpoint, Region, Scheme};
+use xpsync::s3::http::endpoint::{Endpoint, Region, Scheme};
 use xpsync_fuzz::{any_key, bucket};
 
 fuzz_target!(|data: &[u8]| {

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::error::{ErrorDocument, Refusal};
 use xpsync::s3::object::get::GetObject;
-use xpsync::s3::message::Head;
+use xpsync::s3::http::message::Head;
 use xpsync_fuzz::{Word, bucket, escaped, key};
 
 #[derive(Debug, Arbitrary)]

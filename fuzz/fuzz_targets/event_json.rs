@@ -4,7 +4,8 @@
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use xpsync::events::{Invocation, Item, Task, read};
+use xpsync::events::task::{Invocation, Item, Task};
+use xpsync::events::read;
 use xpsync::s3::{Bucket, Key};
 use xpsync_fuzz::{any_key, url};
 

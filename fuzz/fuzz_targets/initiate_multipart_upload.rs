@@ -3,7 +3,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::multipart::CreateMultipartUpload;
+use xpsync::s3::multipart::upload::CreateMultipartUpload;
 use xpsync::s3::object::put::ObjectOptions;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply};
 

@@ -5,19 +5,19 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use xpsync::engine::decide::ticket::Ledger as _;
-use xpsync::journal::{Journal, Named, Names};
+use xpsync::engine::decide::ticket::UploadJournal as _;
+use xpsync::journal::{CopyName, Journal, ObjectName};
 use xpsync_fuzz::{AnyTicket, any_key};
 
 static FOLDER: LazyLock<PathBuf> =
     LazyLock::new(|| std::env::temp_dir().join(format!("xpsync-fuzz-journal-{}", std::process::id())));
 
-fn names(u: &mut Unstructured<'_>) -> Option<Names> {
+fn names(u: &mut Unstructured<'_>) -> Option<CopyName> {
     let mut named = |bucket: &str| {
         let key = any_key(u).ok()?.to_string();
-        Some(Named { endpoint: "localhost:1".into(), bucket: bucket.into(), key })
+        Some(ObjectName { endpoint: "localhost:1".into(), bucket: bucket.into(), key })
     };
-    Some(Names { source: named("source")?, target: named("target")? })
+    Some(CopyName { source: named("source")?, target: named("target")? })
 }
 
 fuzz_target!(|data: &[u8]| {

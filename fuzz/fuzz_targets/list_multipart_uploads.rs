@@ -3,7 +3,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::uploads::{ListMultipartUploads, OpenUpload, UploadMarker, UploadPage};
+use xpsync::s3::multipart::listing::{ListMultipartUploads, OpenUpload, UploadMarker, UploadPage};
 use xpsync::s3::{Key, UploadId};
 use xpsync_fuzz::{Word, any_key, bucket, escaped, is_plain, reply, url};
 

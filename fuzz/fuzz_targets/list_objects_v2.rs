@@ -5,7 +5,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::Key;
 use xpsync::s3::bucket::{ListObjectsV2, ListedObject, ObjectPage};
-use xpsync::s3::etag::ETag;
+use xpsync::s3::integrity::etag::ETag;
 use xpsync_fuzz::{Word, any_key, bucket, escaped, is_plain, reply, url};
 
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::PartNumber;
-use xpsync::s3::crc64::Crc64;
-use xpsync::s3::etag::ETag;
-use xpsync::s3::uploads::{ListParts, ListedPart, PartPage};
+use xpsync::s3::integrity::crc64::Crc64;
+use xpsync::s3::integrity::etag::ETag;
+use xpsync::s3::multipart::listing::{ListParts, ListedPart, PartPage};
 use xpsync_fuzz::{Word, bucket, escaped, is_plain, key, reply, upload};
 
 #[derive(Debug, Arbitrary)]

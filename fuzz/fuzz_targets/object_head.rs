@@ -5,10 +5,10 @@ use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
-use xpsync::s3::attributes::Attributes;
+use xpsync::s3::object::attributes::Attributes;
 use xpsync::s3::object::get::GetObject;
 use xpsync::s3::object::head::{HeadObject, ObjectHead};
-use xpsync::s3::message::{Head, Headers};
+use xpsync::s3::http::message::{Head, Headers};
 use xpsync::s3::error::read;
 use xpsync_fuzz::{Word, bucket, key};
 

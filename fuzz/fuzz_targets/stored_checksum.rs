@@ -3,8 +3,8 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::message::Head;
-use xpsync::s3::sums::{Algorithm, Stored, Sum};
+use xpsync::s3::http::message::Head;
+use xpsync::s3::integrity::sums::{Algorithm, Stored, Sum};
 
 /// A head that has this checksum, said to be of this type or of none.
 fn head(algorithm: Algorithm, value: &[u8], kind: Option<&'static str>) -> Option<Head> {

@@ -7,7 +7,8 @@ use serde_json::Value;
 use xpsync::engine::decide::ticket::Ticket;
 use xpsync::events::continuation::continuation;
 use xpsync::events::ticket::{read_ticket, ticket_json};
-use xpsync::events::{Continuation, Invocation, Task, read};
+use xpsync::events::task::{Continuation, Invocation, Task};
+use xpsync::events::read;
 use xpsync_fuzz::{AnyTicket, any_key, bucket};
 
 fn round_trip(ticket: &Ticket) {

@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xpsync::engine::decide::plan::Layout;
 use xpsync::engine::decide::ticket::{SourcePin, Ticket};
-use xpsync::s3::etag::ETag;
+use xpsync::s3::integrity::etag::ETag;
 use xpsync::s3::error::{Failure, read};
-use xpsync::s3::operation::{Operation, Precondition};
-use xpsync::s3::message::Head;
+use xpsync::s3::http::operation::{Operation, Precondition};
+use xpsync::s3::http::message::Head;
 use xpsync::s3::{Bucket, Key, UploadId};
 
 /// A head that says 200 and nothing else.

@@ -1,9 +1,9 @@
 //! `xpsync cp`: one object, now.
 
 use crate::cli::args::{AutoOr, Buffer, Count, CpArgs, Size};
+use crate::cli::exit::{Exit, interrupted};
 use crate::cli::profile::{connector, resolve};
 use crate::cli::show;
-use crate::cli::{Exit, interrupted};
 use crate::engine::buffer::{BufferLimits, TmpLimit, default_tmp_limit};
 use crate::engine::copy::copy;
 use crate::engine::decide::reserved;

@@ -5,16 +5,15 @@
 
 mod args;
 mod cp;
+pub mod exit;
 mod profile;
 mod show;
 mod sweep;
 
 use crate::cli::args::{Cli, Command};
+use crate::cli::exit::Exit;
 use clap::Parser as _;
 use std::process::ExitCode;
-use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -50,14 +49,6 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exit {
-    Done,
-    Failed,
-    Usage,
-    Interrupted,
-}
-
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
@@ -79,28 +70,4 @@ async fn demo(demo: args::Demo) -> Exit {
             Exit::Failed
         }
     }
-}
-
-/// Becomes true at the first Ctrl-C or SIGTERM; the second ends the process at once.
-fn interrupted() -> std::io::Result<watch::Receiver<bool>> {
-    let (ask, asked) = watch::channel(false);
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let ask = Arc::new(ask);
-    // Lives as long as the process: it has no other work than to hear signals.
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if ask.send_replace(true) {
-                std::process::exit(130);
-            }
-            show::problem(
-                "interrupted: stopping, parts that arrived are kept if possible; press Ctrl-C again to exit at once",
-            );
-        }
-    });
-    Ok(asked)
 }

@@ -4,7 +4,7 @@ use crate::cli::args::Ends;
 use crate::engine::fault::Side;
 use crate::engine::session::Access;
 use crate::s3::Bucket;
-use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::secrets::{self, Secret};
 use crate::wire::gate::Boxed;
 use crate::wire::keys::{CachedKeys, Fetch, Keys, KeysError, KeysFault};

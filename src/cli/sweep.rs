@@ -1,9 +1,9 @@
 //! `xpsync sweep`: what died work has left at a target.
 
 use crate::cli::args::{self, Ends};
+use crate::cli::exit::{Exit, interrupted};
 use crate::cli::profile::{connector, resolve_target};
 use crate::cli::show;
-use crate::cli::{Exit, interrupted};
 use crate::engine::fault::FaultClass;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;

@@ -6,7 +6,7 @@ use crate::engine::options::{Buffering, Options};
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
 use crate::engine::session::{Access, Session, SessionConfig, Window};
-use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};
 use crate::wire::client::call::{Client, Config};
 use crate::wire::keys::Fixed;

@@ -26,9 +26,9 @@ use crate::engine::report::{BufferKind, Outcome, Proof};
 use crate::engine::stop::{Stop, integrity_stop};
 use crate::engine::upload::Completion;
 use crate::s3::ByteRange;
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::sums::Stored;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::Precondition;
-use crate::s3::sums::Stored;
 use crate::wire::body::incoming::Incoming;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 //! slots kept for reuse together never exceed the budget. This is the only file with `unsafe`.
 
 use crate::engine::report::BufferKind;
-use crate::s3::checksum::{Digests, Kinds, Running};
+use crate::s3::integrity::checksum::{Digests, Kinds, Running};
 use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;

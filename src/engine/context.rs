@@ -6,8 +6,8 @@ use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::report::{Outcome, Proof};
 use crate::engine::upload::Uploads;
+use crate::s3::http::operation::Precondition;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::Precondition;
 use std::sync::Arc;
 
 pub(crate) struct Applied {

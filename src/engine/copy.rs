@@ -13,7 +13,7 @@ use crate::engine::report::{ObjectRef, Outcome, Proof, Report};
 use crate::engine::stop::{Stop, stopped};
 use crate::engine::upload::Uploads;
 use crate::mutation::{self, Mutation};
-use crate::s3::etag::ETag;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::object::head::ObjectHead;
 use std::any::Any;
 use std::future::poll_fn;

@@ -181,7 +181,7 @@ mod tests {
             operation: "PutObject",
             stage: crate::wire::error::LostAt::Head,
             source,
-            repeat: crate::s3::operation::Idempotence::NotIdempotent,
+            repeat: crate::s3::http::operation::Idempotence::NotIdempotent,
             attempts: 3,
         };
         assert!(hint(Side::Target, &error).unwrap().contains("border"));

@@ -3,8 +3,8 @@
 use crate::engine::decide::checksum::not_carried;
 use crate::engine::decide::plan::Plan;
 use crate::engine::report::{BufferKind, NotCarried, ObjectRef};
+use crate::s3::integrity::sums::Checksum;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::sums::Checksum;
 use crate::wire::client::attempt::Attempts;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

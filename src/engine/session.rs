@@ -10,7 +10,7 @@ use crate::engine::pace::adaptive::Adaptive;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::{Bounds, FixedWindow};
 use crate::s3::Bucket;
-use crate::s3::endpoint::{Endpoint, Region};
+use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::wire::client::call::{Client, Config};
 use crate::wire::keys::Keys;
 use crate::wire::net::connect::Connect;

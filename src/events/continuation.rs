@@ -2,9 +2,10 @@
 //!
 //! It says where the work stands and nothing about what is right: whoever gets it reconciles the key as for any event.
 
+use crate::events::fields::{expect_bucket, text};
 use crate::events::refusal::NotAccepted;
+use crate::events::task::{Continuation, Task};
 use crate::events::ticket::{read_ticket, ticket_json};
-use crate::events::{Continuation, Task, expect_bucket, text};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 
@@ -45,7 +46,8 @@ pub(crate) fn read(value: &Value, source: &Bucket) -> Result<Task, NotAccepted> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Invocation, read as read_payload};
+    use crate::events::read as read_payload;
+    use crate::events::task::Invocation;
 
     fn bucket() -> Bucket {
         Bucket::new("a-bucket").unwrap()

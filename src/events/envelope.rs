@@ -3,11 +3,15 @@
 //! A dead letter is the message that it was, so that a redrive needs nothing but these. Envelopes are opened to a fixed
 //! depth: each may hold any other.
 
+use crate::events::fields::{kind, parse, text};
 use crate::events::notification;
-use crate::events::refusal::{NotAccepted, quoted};
-use crate::events::{Delivery, Invocation, Item, MAX_WRAPPING, Message, kind, parse, recognise, text};
+use crate::events::refusal::{MAX_WRAPPING, NotAccepted, quoted};
+use crate::events::task::{Delivery, Invocation, Item, Message};
 use crate::s3::Bucket;
 use serde_json::Value;
+
+/// What recognises a payload that was found inside; it is given, since it opens envelopes itself.
+pub(crate) type Recognise = fn(&Value, &Bucket, usize) -> Result<Invocation, NotAccepted>;
 
 /// What an envelope around a single payload holds; `None` if it is not one.
 pub(crate) fn inside(value: &Value) -> Option<&Value> {
@@ -23,7 +27,12 @@ pub(crate) fn inside(value: &Value) -> Option<&Value> {
 }
 
 /// Opens one: the payload is JSON, or a string that holds JSON.
-pub(crate) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+pub(crate) fn open(
+    inside: &Value,
+    source: &Bucket,
+    depth: usize,
+    recognise: Recognise,
+) -> Result<Invocation, NotAccepted> {
     if depth >= MAX_WRAPPING {
         return Err(NotAccepted::TooDeep);
     }
@@ -34,7 +43,12 @@ pub(crate) fn open(inside: &Value, source: &Bucket, depth: usize) -> Result<Invo
 }
 
 /// `Records`: those of S3's notifications, or messages of a queue.
-pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<Invocation, NotAccepted> {
+pub(crate) fn records(
+    records: &Value,
+    source: &Bucket,
+    depth: usize,
+    recognise: Recognise,
+) -> Result<Invocation, NotAccepted> {
     let Some(records) = records.as_array() else {
         return Err(NotAccepted::unknown(format!("an object whose `Records` is {}", kind(records))));
     };
@@ -44,7 +58,8 @@ pub(crate) fn records(records: &Value, source: &Bucket, depth: usize) -> Result<
             Ok(Invocation::Notifications(records.iter().map(|record| notification(record, source)).collect()))
         }
         Some(RecordSource::Sqs) => {
-            let messages: Result<_, _> = records.iter().map(|record| message(record, source, depth)).collect();
+            let messages: Result<_, _> =
+                records.iter().map(|record| message(record, source, depth, recognise)).collect();
             Ok(Invocation::Messages(messages?))
         }
         Some(RecordSource::Other(name)) => Err(NotAccepted::unknown(name)),
@@ -81,11 +96,11 @@ fn notification(record: &Value, source: &Bucket) -> Item {
 
 /// A message fails alone, but only by its id: without one the whole batch has to be refused, or SQS would take the
 /// message for done.
-fn message(record: &Value, source: &Bucket, depth: usize) -> Result<Message, NotAccepted> {
+fn message(record: &Value, source: &Bucket, depth: usize, recognise: Recognise) -> Result<Message, NotAccepted> {
     let missing = |field| NotAccepted::Missing { field, event: "an SQS message".to_owned() };
     let id = text(record, "/messageId").filter(|id| !id.is_empty()).ok_or_else(|| missing("messageId"))?;
     let items = match record.get("body") {
-        Some(body @ Value::String(_)) => items(open(body, source, depth)),
+        Some(body @ Value::String(_)) => items(open(body, source, depth, recognise)),
         _ => vec![Err(missing("body"))],
     };
     Ok(Message { id: id.to_owned(), items, delivery: delivery(record) })

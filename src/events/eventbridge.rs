@@ -2,8 +2,9 @@
 //!
 //! The key is literal here and never decoded: `a+b` is `a+b` and `%20` is three characters.
 
+use crate::events::fields::{expect_bucket, text, time_ms};
 use crate::events::refusal::{NotAccepted, quoted};
-use crate::events::{Task, expect_bucket, text, time_ms};
+use crate::events::task::Task;
 use crate::s3::{Bucket, Key};
 use serde_json::Value;
 

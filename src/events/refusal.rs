@@ -55,7 +55,7 @@ pub enum NotAccepted {
     /// Envelopes around envelopes.
     #[error(
         "the event is wrapped in more than {} envelopes (SQS, SNS, on-failure records)",
-        crate::events::MAX_WRAPPING
+        crate::events::refusal::MAX_WRAPPING
     )]
     TooDeep,
 }
@@ -107,6 +107,10 @@ pub(crate) fn quoted(text: &str) -> String {
     let rest = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
     format!("`{shown}{rest}`")
 }
+
+/// How many envelopes may lie around an event. A redrive of a redrive through SNS has six; beyond this somebody is
+/// building a bomb.
+pub(crate) const MAX_WRAPPING: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::events::refusal::MAX_WRAPPING;
+use crate::events::task::Item;
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -6,8 +6,8 @@
 use crate::engine::decide::plan::Layout;
 use crate::engine::decide::ticket::{SourcePin, Ticket};
 use crate::s3::UploadId;
-use crate::s3::etag::ETag;
-use crate::s3::operation::Precondition;
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::etag::ETag;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

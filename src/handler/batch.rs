@@ -4,7 +4,7 @@ use crate::engine::report::{Outcome, Report};
 use crate::events::answer::Answer;
 use crate::events::continuation::continuation;
 use crate::events::disposition::{Disposition, delay};
-use crate::events::{Continuation, Delivery, Item, Message, Task};
+use crate::events::task::{Continuation, Delivery, Item, Message, Task};
 use crate::handler::{FaultClass, Function, Measurement};
 use crate::queue::{QueueArn, QueueError};
 use crate::s3::{Key, UploadId};

@@ -3,39 +3,23 @@
 //! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the
 //! queue, so that nothing waits for chance to bring the key to this sandbox again.
 
-use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
+use crate::engine::decide::ticket::{UploadJournal, WhenStopped};
 use crate::engine::job::Ongoing;
 use crate::events::continuation::continuation;
-use crate::events::{Continuation, Item, Task};
+use crate::events::task::{Continuation, Item, Task};
 use crate::handler::Function;
-use crate::journal::{CopyName, Entry, ObjectName, PriorRun};
+use crate::journal::{CopyName, Leftovers, ObjectName, PriorRun};
 use crate::queue::QueueArn;
-use crate::s3::endpoint::Endpoint;
+use crate::s3::http::endpoint::Endpoint;
 use crate::s3::{Bucket, Key};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many invocations in a row may come no further with an object before its upload is given up: one that stalls for
 /// the length of three has a border that is closed, or an object that cannot be moved in one.
 const FRUITLESS: u32 = 3;
-
-/// Entries of the journal that nobody has taken yet, by the source's key.
-#[derive(Default)]
-pub(crate) struct Leftovers(Mutex<BTreeMap<String, (Entry, PriorRun)>>);
-
-impl Leftovers {
-    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no
-    /// place then. The next invocation finds it again.
-    fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, PriorRun)> {
-        let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, before) = left.get(key.as_str())?;
-        let is_another =
-            ticket.zip(before.ticket.as_ref()).is_some_and(|(brought, found)| brought.upload != found.upload);
-        if is_another { None } else { left.remove(key.as_str()) }
-    }
-}
 
 impl Function {
     /// Looks at what was left, keeps what these records go on with, and leaves the rest to the queue.

@@ -1,8 +1,8 @@
 //! Operations on a bucket: ListObjectsV2 and HeadBucket.
 
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::http::message::{Head, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::integrity::etag::ETag;
 use crate::s3::xml;
 use crate::s3::{Bucket, Key};
 use http::{Method, StatusCode};

@@ -3,8 +3,8 @@
 //! The class is decided here, once; policy reads the class and never a string. Codes are from "Error responses" of the
 //! S3 API reference and from the retry tables of AWS's SDKs.
 
-use crate::s3::message::{Head, Unreadable};
-use crate::s3::operation::{Idempotence, Operation, ReplyIn};
+use crate::s3::http::message::{Head, Unreadable};
+use crate::s3::http::operation::{Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use serde::Deserialize;
 use std::time::Duration;

@@ -3,26 +3,14 @@
 //! Owns the words of the protocol and one struct for each operation. Must not know a socket, a clock, the
 //! environment, a task or a log. Everything here can be tested, benched and fuzzed without a server.
 
-pub mod attributes;
-pub mod aws_chunked;
 pub mod bucket;
-pub mod checksum;
-pub mod copy;
-pub mod crc64;
-pub mod encryption;
-pub mod endpoint;
 pub mod error;
-pub mod etag;
-pub mod message;
+pub mod http;
+pub mod integrity;
 pub mod multipart;
 pub mod object;
-pub mod operation;
-pub mod sign;
 #[cfg(test)]
 pub(crate) mod spelled;
-pub mod streamed;
-pub mod sums;
-pub mod uploads;
 pub mod versions;
 pub(crate) mod xml;
 

@@ -2,8 +2,8 @@
 
 use crate::s3::Key;
 use crate::s3::error::{Failure, Refusal, read};
-use crate::s3::message::{Head, Headers, Query, path_of};
-use crate::s3::operation::Operation;
+use crate::s3::http::message::{Head, Headers, Query, path_of};
+use crate::s3::http::operation::Operation;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 /// Method, path, query, headers by name and body of a request, as they go out.

@@ -3,9 +3,9 @@
 //! In a bucket that never had versions each object is listed as its version `null`, by which it can be deleted as well.
 
 use crate::s3::bucket::{decoded, is_url};
-use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
-use crate::s3::uploads::iso_date;
+use crate::s3::http::message::{Head, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::multipart::listing::iso_date;
 use crate::s3::xml;
 use crate::s3::{Bucket, Invalid, Key, VersionId};
 use http::{Method, StatusCode};

@@ -2,7 +2,7 @@
 //!
 //! quick-xml's serde does not look at the name of the root, so [`root`] does, and nothing is read without it.
 
-use crate::s3::message::Unreadable;
+use crate::s3::http::message::Unreadable;
 use quick_xml::events::Event;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

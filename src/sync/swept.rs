@@ -5,7 +5,7 @@
 //! on with it; what is not known to be so is left alone.
 
 use crate::s3::UploadId;
-use crate::s3::uploads::OpenUpload;
+use crate::s3::multipart::listing::OpenUpload;
 use crate::s3::versions::ListedVersion;
 use std::collections::BTreeSet;
 use std::time::Duration;

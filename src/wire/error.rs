@@ -1,7 +1,7 @@
 //! What a call can come to besides a reply.
 
 use crate::s3::error::{Class, Refusal};
-use crate::s3::operation::Idempotence;
+use crate::s3::http::operation::Idempotence;
 use crate::wire::keys::KeysError;
 use crate::wire::net::connect::ConnectError;
 use std::io;

@@ -3,7 +3,7 @@
 //!
 //! Who asks signs, retries and times out; here is only what carries one request.
 
-use crate::s3::endpoint::Scheme;
+use crate::s3::http::endpoint::Scheme;
 use crate::wire::body::outgoing::{Load, Outgoing};
 use crate::wire::gate::AlwaysOpen;
 use crate::wire::net::connect::{Connect, Origin};

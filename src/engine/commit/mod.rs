@@ -17,12 +17,12 @@ use crate::engine::notes::Notes;
 use crate::engine::report::Proof;
 use crate::engine::stop::{Stop, fault_at, integrity_stop};
 use crate::mutation::{self, Mutation};
-use crate::s3::attributes::Attributes;
-use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
-use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::Precondition;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 

@@ -10,15 +10,15 @@ use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
 use crate::engine::stop::{Stop, fault_at};
-use crate::s3::attributes::Attributes;
-use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
-use crate::s3::etag::ETag;
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::integrity::sums::Checksum;
+use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::{ObjectOptions, PutObject};
 use crate::s3::object::tagging::PutObjectTagging;
-use crate::s3::operation::Precondition;
-use crate::s3::sums::Checksum;
 
 /// How much of a request's head attributes may take, in bytes as [`Attributes::header_bytes`] counts them: of S3's 8 KB
 /// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.

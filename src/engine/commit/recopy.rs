@@ -27,13 +27,13 @@ use crate::engine::stop::{Stop, fault_at, integrity_stop};
 use crate::engine::upload::Completion;
 use crate::engine::upload::part_copies::{self, PartCopy, copy_parts};
 use crate::s3::PartNumber;
-use crate::s3::copy::{CopyObject, CopySource, Summed};
-use crate::s3::crc64::Crc64;
 use crate::s3::error::Class;
-use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::object::copy::{CopyObject, CopySource, Summed};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
-use crate::s3::operation::Precondition;
 use crate::wire::error::Error;
 
 /// Parts of an opaque ETag's object above 5 GiB, where no boundary matters: few enough requests, each done in seconds.
@@ -324,7 +324,7 @@ impl Context<'_> {
 mod tests {
     use super::*;
     use crate::engine::decide::tests::head;
-    use crate::s3::encryption::Encryption;
+    use crate::s3::object::encryption::Encryption;
 
     const MD5: &str = "0cc175b9c0f1b6a831c399e269772661";
     const GIB: u64 = 1 << 30;

@@ -13,7 +13,7 @@ use crate::engine::notes::Notes;
 use crate::engine::stop::{Stop, fault_at};
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
-use crate::s3::etag::ETag;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::object::delete::DeleteObject;
 use crate::wire::error::Error;
 

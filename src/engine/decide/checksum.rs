@@ -6,10 +6,10 @@
 //! again and the whole is checked when it is put together.
 
 use crate::engine::decide::plan::Plan;
-use crate::s3::checksum::Digests;
-use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::integrity::checksum::Digests;
+use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::integrity::sums::{Checksum, Sum};
 use crate::s3::object::head::ObjectHead;
-use crate::s3::sums::{Checksum, Sum};
 
 /// What is known of the ETags at the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +75,10 @@ mod tests {
     use super::*;
     use crate::engine::decide::plan::Layout;
     use crate::engine::decide::tests::head;
-    use crate::s3::checksum::{Kinds, Running};
-    use crate::s3::crc64::Crc64;
-    use crate::s3::encryption::Encryption;
-    use crate::s3::sums::{Algorithm, Stored};
+    use crate::s3::integrity::checksum::{Kinds, Running};
+    use crate::s3::integrity::crc64::Crc64;
+    use crate::s3::integrity::sums::{Algorithm, Stored};
+    use crate::s3::object::encryption::Encryption;
 
     fn digests(algorithm: Algorithm) -> Digests {
         let mut running = Running::of(Kinds { sum: Some(algorithm), ..Kinds::default() });

@@ -9,9 +9,9 @@ pub mod ticket;
 pub(crate) mod verify;
 
 use crate::engine::decide::sameness::{Sameness, carried, sameness};
-use crate::s3::etag::ETag;
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::Precondition;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -65,9 +65,9 @@ pub(crate) fn removal(tried: PriorDelete, seen: Option<&ObjectHead>) -> Removal 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::s3::attributes::Attributes;
-    use crate::s3::crc64::Crc64;
-    use crate::s3::encryption::Encryption;
+    use crate::s3::integrity::crc64::Crc64;
+    use crate::s3::object::attributes::Attributes;
+    use crate::s3::object::encryption::Encryption;
 
     pub(crate) fn head(size: u64, etag: &str, encryption: Encryption, crc: Option<Crc64>) -> ObjectHead {
         ObjectHead {

@@ -1,7 +1,7 @@
 //! When two objects have the same content, and what an object records of its source: pure.
 
-use crate::s3::attributes::Attributes;
-use crate::s3::crc64::Crc64;
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
 
 /// User metadata by which an object of ours names the source that it was made of, where neither ETag nor checksum could
@@ -108,8 +108,8 @@ mod tests {
     use crate::engine::decide::tests::head;
     use crate::engine::decide::{Decision, decide};
     use crate::s3::VersionId;
-    use crate::s3::encryption::Encryption;
-    use crate::s3::sums::{Algorithm, Stored, Sum};
+    use crate::s3::integrity::sums::{Algorithm, Stored, Sum};
+    use crate::s3::object::encryption::Encryption;
 
     const A: &str = "0cc175b9c0f1b6a831c399e269772661";
     const B: &str = "92eb5ffee6ae2fec3ad71c777531578f";

@@ -8,7 +8,7 @@
 
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, PartSizeTable, SourceLayout, Unplannable};
 use crate::s3::ByteRange;
-use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::integrity::etag::{ETag, ETagKind};
 
 /// From which sizes on pieces are staged, and in which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn no_stage_is_made_for_an_etag_that_cannot_be_kept() {
-        let opaque = ETag::new("x", &crate::s3::encryption::Encryption::Kms(None));
+        let opaque = ETag::new("x", &crate::s3::object::encryption::Encryption::Kms(None));
         assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Route::Direct(EtagMode::Auto)));
         let to_kms = route(
             &single(),

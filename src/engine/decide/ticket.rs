@@ -7,10 +7,10 @@
 
 use crate::engine::decide::plan::Layout;
 use crate::s3::UploadId;
-use crate::s3::etag::{ETag, hex};
+use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::etag::{ETag, hex};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
-use crate::s3::operation::Precondition;
 use md5::{Digest as _, Md5};
 use std::io;
 
@@ -127,8 +127,8 @@ pub trait UploadJournal: Send + Sync {
 
 /// Whether a text of a listing can be the MD5 of a part: encrypted with KMS it is something else of the same look.
 pub(crate) fn part_md5(etag: &ETag) -> Option<[u8; 16]> {
-    use crate::s3::encryption::Encryption;
-    use crate::s3::etag::ETagKind;
+    use crate::s3::integrity::etag::ETagKind;
+    use crate::s3::object::encryption::Encryption;
     match ETag::new(etag.as_str(), &Encryption::Aes256).kind() {
         ETagKind::ContentMd5(md5) => Some(md5),
         ETagKind::Multipart(..) | ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => None,
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::engine::decide::tests::head;
     use crate::s3::VersionId;
-    use crate::s3::encryption::Encryption;
+    use crate::s3::object::encryption::Encryption;
 
     const A: &str = "0cc175b9c0f1b6a831c399e269772661-2";
 

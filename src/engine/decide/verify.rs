@@ -4,12 +4,12 @@ use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Plan, SourceLayout};
 use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
-use crate::s3::checksum::{Digests, Kinds, Whole, combine};
-use crate::s3::crc64::Crc64;
-use crate::s3::etag::{ETag, ETagKind};
+use crate::s3::integrity::checksum::{Digests, Kinds, Whole, combine};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::integrity::sums::{Algorithm, Stored};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::Written;
-use crate::s3::sums::{Algorithm, Stored};
 use thiserror::Error;
 
 /// Bytes that are not what they should be.
@@ -295,9 +295,9 @@ mod tests {
     use super::*;
     use crate::engine::decide::plan::Layout;
     use crate::engine::decide::tests::head;
-    use crate::s3::checksum::Running;
-    use crate::s3::encryption::Encryption;
-    use crate::s3::sums::Sum;
+    use crate::s3::integrity::checksum::Running;
+    use crate::s3::integrity::sums::Sum;
+    use crate::s3::object::encryption::Encryption;
 
     fn parts() -> [Digests; 2] {
         [Digests::of(b"hello "), Digests::of(b"world")]

@@ -7,7 +7,7 @@ use crate::engine::pace::tail::PartProgress;
 use crate::engine::parts::md5s::Md5;
 use crate::engine::stop::Stop;
 use crate::s3::ByteRange;
-use crate::s3::checksum::Digests;
+use crate::s3::integrity::checksum::Digests;
 use crate::wire::client::attempt::Peer;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -94,7 +94,7 @@ impl Drop for Md5 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::checksum::Digests;
+    use crate::s3::integrity::checksum::Digests;
 
     fn alone(bytes: &[u8]) -> [u8; 16] {
         Digests::of(bytes).md5.unwrap()

@@ -6,7 +6,7 @@
 //! parts, the part whose turn it is always has one.
 
 use crate::engine::decide::verify::ChecksumRuns as Asked;
-use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
+use crate::s3::integrity::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -103,8 +103,8 @@ impl<'a> RunningRuns<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::checksum::{Digests, combine};
-    use crate::s3::etag::ETag;
+    use crate::s3::integrity::checksum::{Digests, combine};
+    use crate::s3::integrity::etag::ETag;
 
     const PARTS: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
 

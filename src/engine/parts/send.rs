@@ -12,7 +12,7 @@ use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
 use crate::engine::stop::{Stop, stopped};
 use crate::s3::ByteRange;
-use crate::s3::checksum::Kinds;
+use crate::s3::integrity::checksum::Kinds;
 use crate::wire::body::pacer::Pacer;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::client::call::WindowExtension;

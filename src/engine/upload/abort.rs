@@ -2,8 +2,8 @@
 
 use crate::engine::session::BucketClient;
 use crate::s3::error::Class;
-use crate::s3::multipart::AbortMultipartUpload;
-use crate::s3::uploads::ListParts;
+use crate::s3::multipart::listing::ListParts;
+use crate::s3::multipart::upload::AbortMultipartUpload;
 use crate::s3::{Key, UploadId};
 use crate::wire::client::attempt::{Attempts, Persistence};
 use crate::wire::deadline::Deadline;

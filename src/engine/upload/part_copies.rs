@@ -8,11 +8,11 @@ use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::stop::Stop;
-use crate::s3::checksum::{Digests, combine};
-use crate::s3::copy::{CopySource, UploadPartCopy};
-use crate::s3::crc64::Crc64;
-use crate::s3::etag::{ETag, ETagKind};
-use crate::s3::multipart::CompletedPart;
+use crate::s3::integrity::checksum::{Digests, combine};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::multipart::upload::CompletedPart;
+use crate::s3::object::copy::{CopySource, UploadPartCopy};
 use crate::s3::{ByteRange, PartNumber, UploadId};
 use crate::wire::error::Error;
 use futures_util::StreamExt as _;
@@ -102,7 +102,7 @@ pub(crate) fn named(parts: &[CopiedPart]) -> Option<Vec<CompletedPart>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::encryption::Encryption;
+    use crate::s3::object::encryption::Encryption;
 
     fn copied(index: usize, bytes: &[u8]) -> CopiedPart {
         let Digests { length, md5, crc, .. } = Digests::of(bytes);

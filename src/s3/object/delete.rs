@@ -1,8 +1,8 @@
 //! DeleteObject.
 
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::http::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::integrity::etag::ETag;
 use crate::s3::{Bucket, Key, VersionId};
 use http::{Method, StatusCode};
 

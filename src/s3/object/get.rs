@@ -1,9 +1,9 @@
 //! Operations on one object: GetObject, HeadObject, PutObject, DeleteObject, and its tags.
 
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::integrity::etag::ETag;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::{Bucket, ByteRange, Key, VersionId};
 use http::{Method, StatusCode};
 
@@ -88,10 +88,10 @@ impl Operation for GetObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::attributes::Attributes;
-    use crate::s3::crc64::Crc64;
-    use crate::s3::encryption::Encryption;
-    use crate::s3::etag::ETagKind;
+    use crate::s3::integrity::crc64::Crc64;
+    use crate::s3::integrity::etag::ETagKind;
+    use crate::s3::object::attributes::Attributes;
+    use crate::s3::object::encryption::Encryption;
     use crate::s3::object::head::HeadObject;
     use crate::s3::object::put::PutObject;
     use crate::s3::spelled::{head, reply, request};

@@ -1,12 +1,12 @@
 //! HeadObject, and what S3 says of an object in the head of an answer.
 
-use crate::s3::attributes::Attributes;
-use crate::s3::crc64::Crc64;
-use crate::s3::encryption::Encryption;
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
-use crate::s3::sums::Stored;
+use crate::s3::http::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::integrity::sums::Stored;
+use crate::s3::object::attributes::Attributes;
+use crate::s3::object::encryption::Encryption;
 use crate::s3::{Bucket, ByteRange, ContentRange, Key, PartNumber, VersionId};
 use http::{Method, StatusCode};
 
@@ -40,7 +40,7 @@ pub struct ObjectHead {
     /// Headers and user metadata; tags are asked for apart.
     pub attributes: Attributes,
     /// What of these could not be read.
-    pub(crate) unread: Vec<crate::s3::attributes::Unread>,
+    pub(crate) unread: Vec<crate::s3::object::attributes::Unread>,
 }
 
 impl ObjectHead {

@@ -1,12 +1,12 @@
 //! PutObject, and what a write says.
 
-use crate::s3::attributes::Attributes;
-use crate::s3::crc64::Crc64;
-use crate::s3::encryption::Encryption;
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Headers, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
-use crate::s3::sums::Checksum;
+use crate::s3::http::message::{Head, Headers, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::integrity::sums::Checksum;
+use crate::s3::object::attributes::Attributes;
+use crate::s3::object::encryption::Encryption;
 use crate::s3::{Bucket, Key, VersionId};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -122,9 +122,9 @@ impl Operation for PutObject {
 mod tests {
     use super::*;
 
-    use crate::s3::etag::ETagKind;
+    use crate::s3::integrity::etag::ETagKind;
+    use crate::s3::integrity::sums::{Algorithm, Sum};
     use crate::s3::spelled::{head, reply, request};
-    use crate::s3::sums::{Algorithm, Sum};
 
     const CRC: &str = "rosUhgp5mIg=";
 

@@ -1,7 +1,7 @@
 //! GetObjectTagging and PutObjectTagging.
 
-use crate::s3::message::{Head, Headers, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::http::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, VersionId};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Bodies of requests: bytes that are there, or that arrive while they are sent.
 
-use crate::s3::aws_chunked::Piece;
+use crate::s3::http::aws_chunked::Piece;
 use crate::wire::body::pacer::{PacedBody, Pacer};
 use crate::wire::body::pipe::{Pipe, PipeReader};
 use crate::wire::body::progress::arrived;

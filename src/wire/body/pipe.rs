@@ -6,9 +6,9 @@
 //! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
 //! connection.
 
-use crate::s3::aws_chunked::{Framing, Piece};
-use crate::s3::checksum::{Digests, Kinds, Running};
-use crate::s3::streamed::{Form, StreamedPart};
+use crate::s3::http::aws_chunked::{Framing, Piece};
+use crate::s3::integrity::checksum::{Digests, Kinds, Running};
+use crate::s3::multipart::streamed::{Form, StreamedPart};
 use crate::wire::error::Error;
 use bytes::Bytes;
 use std::collections::VecDeque;

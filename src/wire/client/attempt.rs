@@ -383,7 +383,7 @@ impl Attempts {
 mod tests {
     use super::*;
     use crate::s3::error::Refusal;
-    use crate::s3::operation::Idempotence;
+    use crate::s3::http::operation::Idempotence;
     use std::io;
 
     fn refused(class: Class, remedy: Option<Remedy>, retry_after: Option<Duration>) -> Error {

@@ -2,12 +2,12 @@
 
 use crate::s3::Bucket;
 use crate::s3::bucket::HeadBucket;
-use crate::s3::endpoint::{Endpoint, Region};
 use crate::s3::error::{Failure, Refusal, Remedy, read};
-use crate::s3::message::Head;
+use crate::s3::http::endpoint::{Endpoint, Region};
+use crate::s3::http::message::Head;
+use crate::s3::http::operation::{AnswerTime, Operation, OperationInfo, ReplyIn, Request};
 use crate::s3::object::get::GetObject;
 use crate::s3::object::head::ObjectHead;
-use crate::s3::operation::{AnswerTime, Operation, OperationInfo, ReplyIn, Request};
 use crate::wire::body::incoming::Incoming;
 use crate::wire::body::lease::{Lease, LeasedConnection};
 use crate::wire::body::outgoing::{Load, Outgoing};

@@ -1,7 +1,7 @@
 //! What answers have taught about a server: its clock, and where it is not as S3 is.
 
-use crate::s3::message::Head;
-use crate::s3::streamed::Form;
+use crate::s3::http::message::Head;
+use crate::s3::multipart::streamed::Form;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,8 @@
 //! An operation as an HTTP request, signed.
 
-use crate::s3::endpoint::{Endpoint, Region};
-use crate::s3::operation::{OperationInfo, Request};
-use crate::s3::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
+use crate::s3::http::endpoint::{Endpoint, Region};
+use crate::s3::http::operation::{OperationInfo, Request};
+use crate::s3::http::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
 use crate::wire::body::outgoing::Load;
 use crate::wire::client::quirks::Quirks;
 use crate::wire::error::Error;

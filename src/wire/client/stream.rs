@@ -1,9 +1,9 @@
 //! Sending a part whose bytes arrive while it is sent.
 
-use crate::s3::checksum::Digests;
+use crate::s3::http::operation::Request;
+use crate::s3::integrity::checksum::Digests;
+use crate::s3::multipart::streamed::StreamedPart;
 use crate::s3::object::put::Written;
-use crate::s3::operation::Request;
-use crate::s3::streamed::StreamedPart;
 use crate::wire::body::outgoing::Load;
 use crate::wire::body::pipe::{PipeWriter, StreamError, line};
 use crate::wire::client::attempt::Attempts;

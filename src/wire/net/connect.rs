@@ -1,6 +1,6 @@
 //! From a host to an open connection: names, TCP, TLS.
 
-use crate::s3::endpoint::{Location, Scheme};
+use crate::s3::http::endpoint::{Location, Scheme};
 use crate::wire::gate::Boxed;
 use crate::wire::net::host_limits::{BBR, HostLimits};
 use crate::wire::net::resolve::Resolver;

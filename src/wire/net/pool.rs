@@ -240,7 +240,7 @@ fn is_fresh(since: SystemTime) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::endpoint::Scheme;
+    use crate::s3::http::endpoint::Scheme;
     use crate::wire::gate::Boxed;
     use crate::wire::net::connect::Connected;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -5,9 +5,9 @@ use fakes::store::content::{Algorithm, Intake, hex};
 use fakes::store::object::{BucketConfig, Encryption, Object};
 use http::{Method, StatusCode};
 use xpsync::demo::pair::{Pair, TARGET_BUCKET};
-use xpsync::s3::message::Unreadable;
-use xpsync::s3::message::{Head, Headers, Query};
-use xpsync::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use xpsync::s3::http::message::Unreadable;
+use xpsync::s3::http::message::{Head, Headers, Query};
+use xpsync::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};
 use xpsync::wire::client::call::{Client, Config};
@@ -125,7 +125,7 @@ fn begun(pair: &Pair) -> String {
 
 /// An upload for a key, its id.
 async fn begin(pair: &Pair, client: &Client, key: &str) -> String {
-    use xpsync::s3::multipart::CreateMultipartUpload;
+    use xpsync::s3::multipart::upload::CreateMultipartUpload;
     use xpsync::s3::object::put::ObjectOptions;
     let (bucket, key) = (Bucket::new(TARGET_BUCKET).unwrap(), Key::new(key).unwrap());
     let create = CreateMultipartUpload { bucket, key, style: ObjectOptions::default() };

@@ -31,8 +31,8 @@ fn client(endpoint: &str, trusted: &Authority) -> Client {
     let credentials = aws_credential_types::Credentials::from_keys(&keys.access_key, &keys.secret_key, None);
     Client::new(
         crate::rig::impatient("target"),
-        xpsync::s3::endpoint::Endpoint::overridden(endpoint).unwrap(),
-        xpsync::s3::endpoint::Region::new(TARGET_REGION).unwrap(),
+        xpsync::s3::http::endpoint::Endpoint::overridden(endpoint).unwrap(),
+        xpsync::s3::http::endpoint::Region::new(TARGET_REGION).unwrap(),
         Arc::new(Fixed(credentials)),
         Arc::new(AlwaysOpen),
         Arc::new(Network::new(client_config(Some(trusted.pem().as_bytes())).unwrap())),

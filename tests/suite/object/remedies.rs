@@ -14,7 +14,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::Outcome;
-use xpsync::s3::endpoint::{Endpoint, Region};
+use xpsync::s3::http::endpoint::{Endpoint, Region};
 use xpsync::s3::object::put::PutObject;
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};

@@ -13,7 +13,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
 use xpsync::engine::options::Buffering;
 use xpsync::engine::report::{BufferKind, Outcome};
-use xpsync::s3::streamed::Form;
+use xpsync::s3::multipart::streamed::Form;
 
 const KEY: &str = "k";
 /// Five parts.

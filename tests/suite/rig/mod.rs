@@ -13,7 +13,7 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::fault::Fault as Reported;
 use xpsync::engine::job::Job;
 use xpsync::engine::report::{Outcome, Report};
-use xpsync::s3::multipart::CreateMultipartUpload;
+use xpsync::s3::multipart::upload::CreateMultipartUpload;
 use xpsync::s3::object::put::ObjectOptions;
 use xpsync::s3::{Bucket, Key};
 use xpsync::wire::client::attempt::{Attempts, Persistence};

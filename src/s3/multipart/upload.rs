@@ -5,12 +5,12 @@
 //! and, at the end, the whole ("Checking object integrity", multipart uploads).
 
 use crate::mutation::{self, Mutation};
-use crate::s3::crc64::Crc64;
-use crate::s3::encryption::Encryption;
-use crate::s3::etag::ETag;
-use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable, is_full_object};
+use crate::s3::http::message::{CRC64NVME, Head, Headers, Query, Unreadable, is_full_object};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::object::encryption::Encryption;
 use crate::s3::object::put::{ObjectOptions, Written};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use bytes::Bytes;
@@ -265,9 +265,9 @@ impl Operation for AbortMultipartUpload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::encryption::Encryption;
     use crate::s3::error::Class;
-    use crate::s3::etag::ETagKind;
+    use crate::s3::integrity::etag::ETagKind;
+    use crate::s3::object::encryption::Encryption;
     use crate::s3::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const CRC: &str = "rosUhgp5mIg=";

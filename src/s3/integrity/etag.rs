@@ -4,7 +4,7 @@
 //! parts' MD5s followed by `-` and their number; encrypted with KMS or customer keys it is neither. The text alone
 //! does not tell, so the kind comes from the encryption headers that came with it.
 
-use crate::s3::encryption::Encryption;
+use crate::s3::object::encryption::Encryption;
 use std::fmt;
 
 /// An entity tag without its quotes.

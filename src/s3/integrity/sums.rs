@@ -6,9 +6,9 @@
 //! the XXHASH family, which few clients send, are not read: an object that has one of them is one without a stored
 //! checksum.
 
-use crate::s3::crc64::Crc64;
-use crate::s3::etag::ETag;
-use crate::s3::message::{CRC64NVME, Head, is_full_object};
+use crate::s3::http::message::{CRC64NVME, Head, is_full_object};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};

@@ -2,7 +2,7 @@
 
 use crate::mutation::{self, Mutation};
 use crate::s3::VersionId;
-use crate::s3::crc64::Crc64;
+use crate::s3::integrity::crc64::Crc64;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};

@@ -4,13 +4,13 @@
 //! and special errors"), and both take a condition on what they copy; CopyObject takes one on what it replaces too
 //! ("Conditional copies").
 
-use crate::s3::crc64::Crc64;
-use crate::s3::encryption::Encryption;
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Headers, Query, Unreadable, is_full_object, path_of};
-use crate::s3::multipart::name_part;
+use crate::s3::http::message::{Head, Headers, Query, Unreadable, is_full_object, path_of};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::multipart::upload::name_part;
+use crate::s3::object::encryption::Encryption;
 use crate::s3::object::put::{ObjectOptions, Written};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, Precondition, ReplyIn};
 use crate::s3::xml;
 use crate::s3::{Bucket, ByteRange, Key, PartNumber, UploadId, VersionId};
 use http::{Method, StatusCode};
@@ -181,7 +181,7 @@ impl Operation for UploadPartCopy {
 mod tests {
     use super::*;
     use crate::s3::error::Class;
-    use crate::s3::etag::ETagKind;
+    use crate::s3::integrity::etag::ETagKind;
     use crate::s3::spelled::{cut_anywhere_is_unreadable, head, refusal, reply, request};
 
     const MD5: &str = "9b2cf535f27731c974343645a3985328";

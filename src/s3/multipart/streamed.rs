@@ -1,10 +1,10 @@
 //! UploadPart for bytes that are not known yet when it is sent.
 
-use crate::s3::aws_chunked;
-use crate::s3::message::{CRC64NVME, Head, Headers, Query, Unreadable};
-use crate::s3::multipart::{UploadPart, name_part};
+use crate::s3::http::aws_chunked;
+use crate::s3::http::message::{CRC64NVME, Head, Headers, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::multipart::upload::{UploadPart, name_part};
 use crate::s3::object::put::Written;
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use http::{Method, StatusCode};
 

@@ -3,9 +3,9 @@
 //! "Checking object integrity": a multipart ETag is the MD5 of the parts' binary MD5s; a full-object CRC64NVME can be
 //! combined from those of the parts because a CRC is linear.
 
-use crate::s3::crc64::Crc64;
-use crate::s3::etag::ETag;
-use crate::s3::sums::{Algorithm, RunningSum, Stored, Sum};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
+use crate::s3::integrity::sums::{Algorithm, RunningSum, Stored, Sum};
 use crc64fast_nvme::Digest as CrcDigest;
 use md5::{Digest as _, Md5};
 use std::fmt;
@@ -145,7 +145,7 @@ pub fn combine<'a>(parts: impl IntoIterator<Item = &'a Digests>) -> Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::etag::hex;
+    use crate::s3::integrity::etag::hex;
     use proptest::prelude::*;
 
     #[test]

@@ -116,7 +116,7 @@ fn sign_with_body(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::endpoint::{Endpoint, Region};
+    use crate::s3::http::endpoint::{Endpoint, Region};
     use crate::s3::{Bucket, Key};
     use std::time::{Duration, UNIX_EPOCH};
 

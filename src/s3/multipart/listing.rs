@@ -4,10 +4,10 @@
 //! it would not end.
 
 use crate::s3::bucket::{decoded, is_url};
-use crate::s3::crc64::Crc64;
-use crate::s3::etag::ETag;
-use crate::s3::message::{Head, Query, Unreadable};
-use crate::s3::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::http::message::{Head, Query, Unreadable};
+use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
+use crate::s3::integrity::crc64::Crc64;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::xml;
 use crate::s3::{Bucket, Key, PartNumber, UploadId};
 use http::{Method, StatusCode};

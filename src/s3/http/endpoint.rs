@@ -3,7 +3,7 @@
 //! "Amazon Simple Storage Service endpoints and quotas", and the endpoint rules that AWS's SDKs share. Regions are
 //! recognised by pattern: a list would refuse the next one.
 
-use crate::s3::message::path_of;
+use crate::s3::http::message::path_of;
 use crate::s3::{Bucket, Key};
 use std::fmt;
 use thiserror::Error;

@@ -5,8 +5,8 @@
 //! `STREAMING-UNSIGNED-PAYLOAD-TRAILER` ("Checking object integrity", trailing checksums). All chunks but the last have
 //! the same size, so the length of the whole is known before its first byte. The bytes themselves are never copied.
 
-use crate::s3::crc64::Crc64;
-use crate::s3::message::CRC64NVME;
+use crate::s3::http::message::CRC64NVME;
+use crate::s3::integrity::crc64::Crc64;
 use bytes::Bytes;
 
 /// Bytes of a chunk: S3 wants at least 8 KiB of all but the last ("Signature calculations for the

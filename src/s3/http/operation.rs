@@ -1,6 +1,6 @@
 //! What every operation has to say about itself before it can be sent.
 
-use crate::s3::message::{Head, Headers, Query, Unreadable};
+use crate::s3::http::message::{Head, Headers, Query, Unreadable};
 use crate::s3::{Bucket, Key};
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -128,7 +128,7 @@ pub enum Precondition {
     /// Nothing may be there: `If-None-Match: *`.
     IfAbsent,
     /// The object with this ETag must be there: `If-Match`.
-    IfMatch(crate::s3::etag::ETag),
+    IfMatch(crate::s3::integrity::etag::ETag),
 }
 
 impl Precondition {
@@ -153,12 +153,12 @@ impl Precondition {
 mod tests {
     use super::*;
     use crate::s3::UploadId;
-    use crate::s3::crc64::Crc64;
     use crate::s3::error::Class;
-    use crate::s3::etag::ETag;
-    use crate::s3::message::form;
-    use crate::s3::message::path_of;
-    use crate::s3::multipart::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
+    use crate::s3::http::message::form;
+    use crate::s3::http::message::path_of;
+    use crate::s3::integrity::crc64::Crc64;
+    use crate::s3::integrity::etag::ETag;
+    use crate::s3::multipart::upload::{AbortMultipartUpload, CompleteMultipartUpload, UploadPart};
     use crate::s3::object::get::GetObject;
     use crate::s3::object::head::HeadObject;
     use crate::s3::object::put::PutObject;

@@ -3,7 +3,7 @@
 //! "Working with object metadata": system headers, user metadata, tags, the website redirect. Values are passed on as
 //! S3 gave them: it returns what is not ASCII as RFC 2047 words and takes those words back.
 
-use crate::s3::message::{Head, Headers, form};
+use crate::s3::http::message::{Head, Headers, form};
 use std::collections::BTreeMap;
 
 /// The system headers that are carried, by name.
