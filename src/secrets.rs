@@ -368,7 +368,7 @@ mod tests {
         check(r#"{"aws_access_key_id":{"hidden":"hidden"}}"#, "has a `aws_access_key_id` that is not a string");
         for odd in ["hidden\\n", " hidden", "hid den", "hidden\\u00e9", "hidden\\u0000"] {
             let content = format!(r#"{{"aws_access_key_id":"AKIDTARGET","aws_secret_access_key":"{odd}"}}"#);
-            let what = "has a blank, a line break or another character in `aws_secret_access_key` that no key has";
+            let what = "has a space, a line break or another invalid character in `aws_secret_access_key`";
             check(&content, what);
         }
         let token = r#"{"aws_access_key_id":"A","aws_secret_access_key":"hidden","aws_session_token":7}"#;
@@ -498,12 +498,12 @@ mod tests {
         check(400, "ResourceNotFoundException", KeysFault::Refused(Class::Missing), "Create it").await;
         check(400, "AccessDeniedException", KeysFault::Refused(Class::Refused), "secretsmanager:GetSecretValue").await;
         check(400, "DecryptionFailure", KeysFault::Refused(Class::Refused), "kms:Decrypt").await;
-        check(400, "InvalidRequestException", KeysFault::Refused(Class::Refused), "marked for deletion").await;
-        check(400, "ValidationException", KeysFault::Misconfigured, "name or an ARN").await;
+        check(400, "InvalidRequestException", KeysFault::Refused(Class::Refused), "scheduled for deletion").await;
+        check(400, "ValidationException", KeysFault::Misconfigured, "name or ARN").await;
         check(400, "UnrecognizedClientException", KeysFault::Refused(Class::Refused), "credentials").await;
         check(400, "ThrottlingException", KeysFault::Refused(Class::Throttled), "later").await;
         check(500, "InternalServiceError", KeysFault::Refused(Class::Transient), "later").await;
-        check(400, "SomethingNew", KeysFault::Refused(Class::Refused), "Look the code up").await;
+        check(400, "SomethingNew", KeysFault::Refused(Class::Refused), "Look up this error code").await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -424,7 +424,9 @@ mod tests {
         found.sort_by_key(|problem| expected.iter().position(|known| known == problem));
         assert_eq!(found, expected);
         assert!(
-            problems.to_string().starts_with("the function's environment has 7 problems: SOURCE_REGION is not set; ")
+            problems
+                .to_string()
+                .starts_with("the function's environment variables have 7 problems: SOURCE_REGION is not set; ")
         );
     }
 
@@ -435,7 +437,7 @@ mod tests {
             Level::INFO
         );
         let problems = with(&[("SECRET_ID", "")]).unwrap_err();
-        assert_eq!(problems.to_string(), "the function's environment has a problem: SECRET_ID is not set");
+        assert_eq!(problems.to_string(), "the function's environment variables have a problem: SECRET_ID is not set");
     }
 
     #[test]
@@ -447,22 +449,42 @@ mod tests {
         };
         check("SOURCE_REGION", "mars", "SOURCE_REGION: `mars` is not a region");
         check("TARGET_BUCKET", "a/b", "TARGET_BUCKET: `a/b` is not a bucket name");
-        check("TARGET_PREFIX", &"p".repeat(1024), "TARGET_PREFIX has 1024 bytes and leaves a key none of its 1024");
-        check("LOG_LEVEL", "LOUD", "LOG_LEVEL: `LOUD` is not ERROR");
-        check("MEMORY_THRESHOLD_MB", "100MB", "MEMORY_THRESHOLD_MB: `100MB` is not a number of MB");
+        check(
+            "TARGET_PREFIX",
+            &"p".repeat(1024),
+            "TARGET_PREFIX is 1024 bytes long; prefix and key together may have at most 1024",
+        );
+        check("LOG_LEVEL", "LOUD", "LOG_LEVEL: `LOUD` is none of ERROR");
+        check("MEMORY_THRESHOLD_MB", "100MB", "MEMORY_THRESHOLD_MB: `100MB` is not a whole number of MB");
         check("MEMORY_THRESHOLD_MB", "+1", "MEMORY_THRESHOLD_MB: `+1` is not");
         check("MEMORY_THRESHOLD_MB", "17592186044416", "MEMORY_THRESHOLD_MB: `17592186044416` is not");
-        check("INCLUDE", "*.txt", "INCLUDE: `*.txt` is not a JSON array of globs: expected value");
-        check("EXCLUDE", "[1]", "EXCLUDE: `[1]` is not a JSON array of globs: invalid type");
-        check("SYNC_DELETES", "yes", "SYNC_DELETES: `yes` is not true or false");
-        check("LARGE_OBJECT_STATE_MACHINE_ARN", "arn", "LARGE_OBJECT_STATE_MACHINE_ARN is not offered by this version");
-        check("TARGET_STORAGE_CLASS", "Standard", "TARGET_STORAGE_CLASS: `Standard` is not a storage class");
+        check(
+            "INCLUDE",
+            "*.txt",
+            "INCLUDE: `*.txt` is not a JSON array of patterns, such as [\"*.jpg\"]: expected value",
+        );
+        check("EXCLUDE", "[1]", "EXCLUDE: `[1]` is not a JSON array of patterns, such as [\"*.jpg\"]: invalid type");
+        check("SYNC_DELETES", "yes", "SYNC_DELETES: `yes` is neither true nor false");
+        check(
+            "LARGE_OBJECT_STATE_MACHINE_ARN",
+            "arn",
+            "LARGE_OBJECT_STATE_MACHINE_ARN is not supported by this version",
+        );
+        check(
+            "TARGET_STORAGE_CLASS",
+            "Standard",
+            "TARGET_STORAGE_CLASS: `Standard` does not look like a storage class",
+        );
         check("TARGET_KMS_KEY_ID", "a key", "TARGET_KMS_KEY_ID is not the id");
-        check("TARGET_ACCELERATE", "1", "TARGET_ACCELERATE: `1` is not true or false");
-        check("ETAG_MODE", "keep", "ETAG_MODE: `keep` is not auto, preserve or any");
+        check("TARGET_ACCELERATE", "1", "TARGET_ACCELERATE: `1` is neither true nor false");
+        check("ETAG_MODE", "keep", "ETAG_MODE: `keep` is none of auto, preserve, any");
         check("SOURCE_ENDPOINT_URL", "localhost", "SOURCE_ENDPOINT_URL: `localhost` is not an endpoint URL");
         check("AWS_ENDPOINT_URL_SECRETS_MANAGER", "ftp://x", "AWS_ENDPOINT_URL_SECRETS_MANAGER: `ftp://x` is not");
-        check("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "96", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE: 96 MB of `96` are reserved");
+        check(
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            "96",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE: `96` MB is too little: 96 MB are reserved",
+        );
     }
 
     #[test]
@@ -474,7 +496,7 @@ mod tests {
         let check = |change, expected: &str| {
             assert_eq!(with(&[accelerate, change]).unwrap_err().all(), [expected]);
         };
-        let china = "TARGET_ACCELERATE: S3 Transfer Acceleration is not offered in cn-north-1";
+        let china = "TARGET_ACCELERATE: S3 Transfer Acceleration does not exist in cn-north-1";
         check(("TARGET_REGION", "cn-north-1"), china);
         let dotted =
             "TARGET_ACCELERATE: S3 Transfer Acceleration cannot serve bucket `a.b`: its name has dots or capitals";
@@ -488,7 +510,7 @@ mod tests {
     #[test]
     fn a_bucket_is_not_copied_into_itself() {
         let same = [("TARGET_REGION", "cn-northwest-1"), ("TARGET_BUCKET", "cn-data")];
-        assert!(with(&same).unwrap_err().all()[0].starts_with("TARGET_BUCKET is the source bucket itself"));
+        assert!(with(&same).unwrap_err().all()[0].starts_with("TARGET_BUCKET is the source bucket: every copy"));
         assert!(with(&same[1..]).is_ok());
     }
 

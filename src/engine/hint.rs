@@ -166,7 +166,7 @@ mod tests {
         check(Side::Target, "NoSuchBucket", "", "bucket");
         check(Side::Target, "InvalidAccessKeyId", "", "aws-cn");
         check(Side::Source, "RequestTimeTooSkewed", "", "clock");
-        check(Side::Source, "InvalidObjectState", "", "restore");
+        check(Side::Source, "InvalidObjectState", "", "Restore it");
         check(Side::Target, "ExpiredToken", "", "renew");
         check(Side::Target, "MetadataTooLarge", "", "2 KB");
         check(Side::Source, "InvalidRequest", "The object was stored using a form of Server Side Encryption.", "SSE-C");

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!((report.source.bucket.as_str(), report.source.key.as_str()), ("cn-data", ""));
         let fault = report.fault.unwrap();
         assert_eq!(fault.class, FaultClass::Event);
-        assert_eq!(fault.message, "found more than 8 envelopes around the event");
+        assert_eq!(fault.message, "the event is wrapped in more than 8 envelopes (SQS, SNS, on-failure records)");
         assert!(fault.hint.is_some());
     }
 }

@@ -134,31 +134,58 @@ fn check_refused(payload: &[u8], beginning: &str) {
 
 #[test]
 fn what_is_not_an_event_is_refused_by_what_it_is() {
-    check_refused(b"", "found something that is not JSON (EOF while parsing");
-    check_refused(b"\xff{}", "found something that is not JSON (expected value");
-    check_refused(br#"{"test_key":"\ud800"}"#, "found something that is not JSON (");
-    check_refused(b"[]", "found an array; expected an EventBridge event of aws.s3, {");
-    check_refused(b"null", "found null;");
-    check_refused(b"{}", "found an object without fields;");
-    check_refused(br#"{"key":"k","Bucket":"b"}"#, "found an object with `key`, `Bucket`;");
+    check_refused(b"", "the payload is not JSON (EOF while parsing");
+    check_refused(b"\xff{}", "the payload is not JSON (expected value");
+    check_refused(br#"{"test_key":"\ud800"}"#, "the payload is not JSON (");
+    check_refused(
+        b"[]",
+        "the payload is an array, which this function does not accept; expected an EventBridge event of aws.s3, {",
+    );
+    check_refused(b"null", "the payload is null, which this function does not accept;");
+    check_refused(b"{}", "the payload is an object without fields, which this function does not accept;");
+    check_refused(
+        br#"{"key":"k","Bucket":"b"}"#,
+        "the payload is an object with `key`, `Bucket`, which this function does not accept;",
+    );
     let many = br#"{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1}"#;
-    check_refused(many, "found an object with `a`, `b`, `c`, `d`, `e` and 2 more;");
-    check_refused(br#"{"Records":{}}"#, "found an object as `Records`;");
-    check_refused(br#"{"Records":[]}"#, "found an empty list of records;");
-    check_refused(br#"{"Records":[1]}"#, "found records without an `eventSource`;");
-    check_refused(br#"{"Records":[{"eventSource":"aws:kinesis"}]}"#, "found records of `aws:kinesis`;");
-    check_refused(fixture!("sns-direct"), "found records of `aws:sns`;");
-    check_refused(br#"{"source":"aws.ec2","detail-type":"X"}"#, "found an EventBridge event of `aws.ec2`;");
-    check_refused(br#"{"detail":{}}"#, "found an EventBridge event without a `source`;");
-    check_refused(br#"{"requestPayload":"{"}"#, "found something that is not JSON (EOF");
+    check_refused(
+        many,
+        "the payload is an object with `a`, `b`, `c`, `d`, `e` and 2 more, which this function does not accept;",
+    );
+    check_refused(
+        br#"{"Records":{}}"#,
+        "the payload is an object whose `Records` is an object, which this function does not accept;",
+    );
+    check_refused(
+        br#"{"Records":[]}"#,
+        "the payload is an empty list of records, which this function does not accept;",
+    );
+    check_refused(
+        br#"{"Records":[1]}"#,
+        "the payload is records without an `eventSource`, which this function does not accept;",
+    );
+    check_refused(
+        br#"{"Records":[{"eventSource":"aws:kinesis"}]}"#,
+        "the payload is records of `aws:kinesis`, which this function does not accept;",
+    );
+    check_refused(fixture!("sns-direct"), "the payload is records of `aws:sns`, which this function does not accept;");
+    check_refused(
+        br#"{"source":"aws.ec2","detail-type":"X"}"#,
+        "the payload is an EventBridge event of `aws.ec2`, which this function does not accept;",
+    );
+    check_refused(
+        br#"{"detail":{}}"#,
+        "the payload is an EventBridge event without a `source`, which this function does not accept;",
+    );
+    check_refused(br#"{"requestPayload":"{"}"#, "the payload is not JSON (EOF");
 }
 
 #[test]
 fn what_other_versions_do_is_refused_by_name() {
-    let batch = "an invocation by S3 Batch Operations is not offered by this version; expected an EventBridge event";
+    let batch = "an invocation by S3 Batch Operations is not supported by this version; expected an EventBridge event";
     check_refused(fixture!("batch-operations-1.0"), batch);
     check_refused(fixture!("batch-operations-2.0"), batch);
-    let machine = "a task of a Step Functions state machine is not offered by this version;";
+    let machine = "a task of a Step Functions state machine is not supported by this version;";
     check_refused(fixture!("step-functions-items"), machine);
     check_refused(br#"{"op":"plan","key":"k"}"#, machine);
 }
@@ -171,7 +198,8 @@ fn a_sweep_is_a_task_of_its_own() {
     check(r#"{"op":"sweep"}"#, None);
     check(r#"{"op":"sweep","older_than_hours":null,"more":1}"#, None);
     check(r#"{"op":"sweep","older_than_hours":36}"#, Some(36));
-    let wrong = "found a sweep whose `older_than_hours` is not a whole number of 1 or more;";
+    let wrong = "the payload is a sweep whose `older_than_hours` is not a whole number of 1 or more, \
+                 which this function does not accept;";
     for hours in ["0", "-1", "1.5", "\"7\"", "18446744073709551615"] {
         check_refused(format!(r#"{{"op":"sweep","older_than_hours":{hours}}}"#).as_bytes(), wrong);
     }
@@ -189,21 +217,22 @@ fn eventbridge(detail: &Value) -> Vec<u8> {
 fn an_event_without_a_usable_bucket_or_key_is_refused() {
     let bucket = json!({"name": "cn-data"});
     let check = |detail: Value, beginning: &str| check_refused(&eventbridge(&detail), beginning);
-    let event = "is missing from the EventBridge event `Object Created`, or is not a string there";
-    check(json!({"object": {"key": "k"}}), &format!("`detail.bucket.name` {event}"));
-    check(json!({"bucket": {"name": 1}, "object": {"key": "k"}}), &format!("`detail.bucket.name` {event}"));
-    check(json!({"bucket": bucket, "object": {}}), &format!("`detail.object.key` {event}"));
-    let wrong_key = "the event's key cannot be one of S3's: an object key has 1 to 1,024 bytes of UTF-8, this one has";
+    let missing =
+        |field: &str| format!("the EventBridge event `Object Created` has no field `{field}`, or it is not a string");
+    check(json!({"object": {"key": "k"}}), &missing("detail.bucket.name"));
+    check(json!({"bucket": {"name": 1}, "object": {"key": "k"}}), &missing("detail.bucket.name"));
+    check(json!({"bucket": bucket, "object": {}}), &missing("detail.object.key"));
+    let wrong_key = "the event's key is not a valid S3 key: an object key has 1 to 1,024 bytes of UTF-8, this one has";
     check(json!({"bucket": bucket, "object": {"key": ""}}), &format!("{wrong_key} 0"));
     check(json!({"bucket": bucket, "object": {"key": "é".repeat(513)}}), &format!("{wrong_key} 1026"));
     check_refused(br#"{"test_key":""}"#, &format!("{wrong_key} 0"));
-    check_refused(br#"{"test_key":["k"]}"#, "`test_key` is missing from the test payload, or is not a string there");
-    check_refused(br#"{"source":"aws.s3","detail":{}}"#, "`detail-type` is missing from an EventBridge event");
+    check_refused(br#"{"test_key":["k"]}"#, "the test payload has no field `test_key`, or it is not a string");
+    check_refused(br#"{"source":"aws.s3","detail":{}}"#, "an EventBridge event has no field `detail-type`");
 }
 
 #[test]
 fn a_foreign_bucket_is_refused_with_both_names() {
-    let message = "the event is about bucket `other`, and this function reads `cn-data` only";
+    let message = "the event is about bucket `other`, but this function reads only `cn-data`";
     check_refused(&eventbridge(&json!({"bucket": {"name": "other"}, "object": {"key": "k"}})), message);
     let acl = br#"{"source":"aws.s3","detail-type":"Object ACL Updated","detail":{"bucket":{"name":"other"}}}"#;
     check_refused(acl, message);
@@ -222,22 +251,22 @@ fn a_refused_record_fails_alone() {
     };
     assert_eq!(messages[0], None);
     check(1, "the event is about bucket `other`");
-    check(2, "found an S3 notification record of version `3.0` instead of 2.x");
-    check(3, "`s3.bucket.name` is missing from an S3 notification record");
-    check(4, "found an SQS message among S3's records");
-    check(5, "found records of `aws:kinesis`");
+    check(2, "the payload is an S3 notification record of version `3.0` (only 2.x is known)");
+    check(3, "an S3 notification record has no field `s3.bucket.name`");
+    check(4, "the payload is an SQS message among S3's records");
+    check(5, "the payload is records of `aws:kinesis`");
 }
 
 #[test]
 fn a_message_without_an_id_refuses_the_batch() {
-    let missing = "`messageId` is missing from an SQS message";
+    let missing = "an SQS message has no field `messageId`";
     check_refused(br#"{"Records":[{"eventSource":"aws:sqs","body":"{}"}]}"#, missing);
     check_refused(br#"{"Records":[{"messageId":"","body":"{}"}]}"#, missing);
     let batch = br#"{"Records":[{"eventSource":"aws:sqs","messageId":"m"},{"messageId":"n","body":{}}]}"#;
     let Ok(Invocation::Messages(messages)) = read(batch, &source()) else { panic!() };
     for message in messages {
         let [Err(refused)] = &message.items[..] else { panic!() };
-        assert!(refused.to_string().starts_with("`body` is missing from an SQS message"));
+        assert!(refused.to_string().starts_with("an SQS message has no field `body`"));
     }
 }
 

@@ -72,7 +72,8 @@ def says_unproven(report):
     multipart ETag is of, so that over plain HTTP a flip on the way from it cannot be seen by anybody.
     """
     of_source = {"source_etag", "source_checksum"} & set(report["verified_by"])
-    return not of_source and "no checksum and no ETag that the bytes could be held against" in (report["reason"] or "")
+    unproven = "stores no checksum, and its ETag is not an MD5, so the bytes read could not be compared with it"
+    return not of_source and unproven in (report["reason"] or "")
 
 
 class Rounds:

@@ -133,10 +133,10 @@ mod tests {
             assert_eq!(attribute, name);
             assert!(reason.contains(why), "{reason}");
         };
-        check(full, &PUT, "checksum-crc32c", "opaque");
-        check(full, &parts, "checksum-crc32c", "in parts");
-        check(composite, &PUT, "checksum-sha1", "of parts");
-        check(composite, &parts, "checksum-sha1", "in parts");
+        check(full, &PUT, "checksum-crc32c", "under KMS the ETag proves nothing");
+        check(full, &parts, "checksum-crc32c", "a multipart upload stores CRC64NVME");
+        check(composite, &PUT, "checksum-sha1", "of its parts");
+        check(composite, &parts, "checksum-sha1", "a multipart upload stores CRC64NVME");
         assert_eq!(not_carried(&head(1, "a", Encryption::None, Some(Crc64::EMPTY)), &PUT, ours), None);
     }
 }

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_reply_without_what_s3_always_sends_is_unreadable() {
         let check = |lines: &str, expected: &str| {
-            let missing = format!("unreadable reply: header {expected} is missing or malformed");
+            let missing = format!("reply not understood: header {expected} is missing or malformed");
             assert_eq!(reply(&get(None), &head(200, lines), "").unwrap_err(), missing, "{lines}");
             let operation = HeadObject::current(bucket(), key());
             assert_eq!(reply(&operation, &head(200, lines), "").unwrap_err(), missing, "{lines}");
@@ -260,7 +260,7 @@ mod tests {
         check(asked, 206, "content-length: 4\ncontent-range: bytes 5-9/20", disagree);
         check(asked, 206, "content-length: 5\ncontent-range: bytes 5-9/*", Err("`bytes 5-9/*` is not a Content-Range"));
         check(None, 200, "content-length: 20", Ok(20));
-        let part = Err("asked for everything, got bytes=0-4");
+        let part = Err("asked for the whole object, got only bytes=0-4");
         check(None, 206, "content-length: 5\ncontent-range: bytes 0-4/20", part);
         check(None, 206, "content-length: 5", Err("206 without Content-Range"));
     }

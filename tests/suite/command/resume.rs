@@ -134,7 +134,7 @@ async fn two_processes_never_go_on_with_one_upload() {
     send(&other, Signal::TERM);
     let done = other.wait_with_output().await.unwrap();
     assert_eq!(done.status.code(), Some(130), "{}", text(&done.stderr));
-    assert!(text(&done.stderr).contains("another xpsync copies the same object"), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("another xpsync is copying the same object"), "{}", text(&done.stderr));
     // Its own upload is aborted; that of the first is as it was.
     assert_eq!((world.pair.target.open_uploads().len(), entries(&world).len()), (1, 1));
     first.kill().await.unwrap();
@@ -150,7 +150,7 @@ async fn without_a_place_for_a_journal_an_interrupt_leaves_nothing_open() {
     send(&child, Signal::INT);
     let done = child.wait_with_output().await.unwrap();
     assert_eq!(done.status.code(), Some(130), "{}", text(&done.stderr));
-    assert!(text(&done.stderr).contains("cannot be gone on with"), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("this copy cannot be resumed"), "{}", text(&done.stderr));
     assert!(text(&done.stdout).starts_with("failed s3://"), "{}", text(&done.stdout));
     assert!(world.pair.target.open_uploads().is_empty());
 }

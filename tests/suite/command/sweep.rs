@@ -34,7 +34,7 @@ async fn a_sweep_is_dry_until_it_is_told_to_abort() {
     std::fs::remove_dir_all(world.state()).unwrap();
     let dry = sweep(&world, &[]).await;
     assert_eq!((dry.status.code(), text(&dry.stderr)), (Some(0), ""));
-    let line = format!("would abort s3://{TARGET_BUCKET}/k  upload {upload}\n1 open uploads: 1 to be swept");
+    let line = format!("would abort s3://{TARGET_BUCKET}/k  upload {upload}\n1 open uploads: 1 would be removed");
     assert!(text(&dry.stdout).starts_with(&line), "{}", text(&dry.stdout));
     assert_eq!(world.pair.target.open_uploads().len(), 1);
     let done = sweep(&world, &["--abort", "--json"]).await;
@@ -52,7 +52,10 @@ async fn what_a_killed_copy_can_be_gone_on_from_is_kept() {
     let (world, upload) = killed().await;
     let kept = sweep(&world, &["--abort"]).await;
     assert_eq!((kept.status.code(), text(&kept.stderr)), (Some(0), ""));
-    assert!(text(&kept.stdout).starts_with("1 open uploads: 0 swept, 0 of others, 0 young, 1 kept"), "{kept:?}");
+    assert!(
+        text(&kept.stdout).starts_with("1 open uploads: 0 swept, 0 of other users, 0 too recent, 1 in the journal"),
+        "{kept:?}"
+    );
     assert_eq!(world.pair.target.open_uploads()[0].id, upload);
 }
 

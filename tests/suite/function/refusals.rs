@@ -194,7 +194,7 @@ async fn an_archived_object_fails_with_advice_and_is_copied_once_restored() {
         told["detail"]["object"]["size"] = json!(size);
         let report = world.report(&told).await;
         assert_eq!(report["error"]["code"], "InvalidObjectState", "{report}");
-        assert!(hint(&report).contains("restore"), "{report}");
+        assert!(hint(&report).contains("Restore it"), "{report}");
         assert!(world.pair.target.open_uploads().is_empty());
         world.pair.source.store().change(SOURCE_BUCKET, "k", |attributes| attributes.restored = true);
         assert_eq!(world.report(&event("Object Restore Completed", "k")).await["outcome"], "copied");

@@ -284,7 +284,7 @@ async fn a_conflict_that_ended_the_upload_sends_all_again_and_says_so() {
     let report = copy(&job(&pair, KEY)).await;
     pair.target.faults().clear();
     assert_eq!(report.outcome, Outcome::Copied, "{report:?}");
-    assert!(report.reason.as_deref().unwrap_or_default().contains("sent twice"), "{report:?}");
+    assert!(report.reason.as_deref().unwrap_or_default().contains("all parts were sent again"), "{report:?}");
     assert_settled(&pair, KEY, None, &report, "conflict");
     assert_eq!(count(&pair.target.seen(), "UploadPart"), 8);
 }
@@ -367,7 +367,7 @@ async fn a_source_that_changes_for_ever_is_given_up_in_the_end() {
     pair.target.faults().add(on("PutObject", after(change)).always());
     let report = copy(&job(&pair, KEY)).await;
     let fault = fault_of(&report, "for ever");
-    assert!(fault.message.contains("given up after several passes"), "{report:?}");
+    assert!(fault.message.contains("gave up after several attempts"), "{report:?}");
     assert!(pair.target.open_uploads().is_empty());
 }
 
@@ -450,7 +450,7 @@ async fn a_create_that_is_never_answered_is_said_to_have_left_something() {
     let fault = on("CreateMultipartUpload", Action::Reset(Moment::AfterDoing)).always();
     let report = copy_with(&pair, &job, crate::rig::At::Target, fault).await;
     assert!([FaultClass::Network, FaultClass::Deadline].contains(&fault_of(&report, "Create").class), "{report:?}");
-    assert!(report.reason.as_deref().unwrap_or_default().contains("may have left an upload open"), "{report:?}");
+    assert!(report.reason.as_deref().unwrap_or_default().contains("its upload may still be open"), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,7 +101,7 @@ async fn another_partition_is_not_followed_and_named() {
     let report = copy_with(&pair, &job(&pair, KEY), At::Target, fault).await;
     let fault = fault_of(&report, "another partition");
     assert_eq!(fault.code.as_deref(), Some("PermanentRedirect"));
-    assert!(fault.hint.as_deref().unwrap().contains("partition"), "{report:?}");
+    assert!(fault.hint.as_deref().unwrap().contains("global-target is in another region"), "{report:?}");
     assert!(fault.request_id.is_some());
 }
 

@@ -68,7 +68,7 @@ async fn what_was_sent_is_kept_unread_where_the_source_has_a_checksum() {
     let report = stopped(&pair, keeping(job(&pair, KEY)), 3, 12).await;
     assert_eq!((report.parts, report.resumed_parts, report.bytes), (3, 0, 12 * MIB as u64), "{report:?}");
     assert_eq!(report.fault.as_ref().unwrap().class, FaultClass::Interrupted);
-    assert!(report.reason.as_deref().unwrap().contains("is kept"), "{report:?}");
+    assert!(report.reason.as_deref().unwrap().contains("is left open, to be resumed"), "{report:?}");
     assert_eq!(pair.target.open_uploads().len(), 1);
     forget(&pair);
     let report = copy(&with_ticket(job(&pair, KEY), ticket(&report))).await;
@@ -168,7 +168,7 @@ async fn a_source_that_changed_meanwhile_costs_an_abort_and_a_copy() {
     forget(&pair);
     let report = copy(&with_ticket(job(&pair, KEY), ticket(&report))).await;
     assert_eq!((report.outcome, report.parts, report.resumed_parts), (Outcome::Copied, 4, 0), "{report:?}");
-    assert!(report.reason.as_deref().unwrap().contains("of another state"), "{report:?}");
+    assert!(report.reason.as_deref().unwrap().contains("of an older version of the source"), "{report:?}");
     assert_settled(&pair, KEY, None, &report, "changed");
     assert_eq!(count(&pair.target.seen(), "AbortMultipartUpload"), 1);
 }
