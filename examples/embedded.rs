@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use fakes::net::authority::Authority;
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use fakes::server::{Server, ServerConfig};
 use fakes::store::attributes::Attributes;
 use fakes::store::object::BucketConfig;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The ending of a file of ours.
 const EXTENSION: &str = "jsonl";
 /// Lines longer than this are not ours: a ticket of 10,000 uneven parts has a tenth of it.
 const LONGEST: u64 = 4 << 20;

@@ -8,6 +8,8 @@ pub mod server;
 
 pub mod aws;
 pub mod fault;
+pub mod front;
 pub mod net;
 pub mod s3;
+pub mod seen;
 pub mod store;

@@ -5,11 +5,11 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use quick_xml::events::Event;
 use xpsync::s3::PartNumber;
+use xpsync::s3::http::operation::Operation as _;
 use xpsync::s3::integrity::crc64::Crc64;
-use xpsync::s3::object::encryption::Encryption;
 use xpsync::s3::integrity::etag::ETag;
 use xpsync::s3::multipart::upload::{CompleteMultipartUpload, CompletedPart};
-use xpsync::s3::http::operation::Operation as _;
+use xpsync::s3::object::encryption::Encryption;
 use xpsync_fuzz::{Word, bucket, key, reply, upload};
 
 #[derive(Debug, Arbitrary)]

@@ -4,9 +4,9 @@
 use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::object::get::GetObject;
-use xpsync::s3::http::message::Head;
 use xpsync::s3::error::read;
+use xpsync::s3::http::message::Head;
+use xpsync::s3::object::get::GetObject;
 use xpsync::s3::{ByteRange, ContentRange};
 use xpsync_fuzz::{bucket, key};
 

@@ -5,8 +5,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::PartNumber;
 use xpsync::s3::integrity::crc64::Crc64;
-use xpsync::s3::object::copy::{CopyObject, CopySource, Summed, UploadPartCopy};
 use xpsync::s3::integrity::etag::ETag;
+use xpsync::s3::object::copy::{CopyObject, CopySource, Summed, UploadPartCopy};
 use xpsync::s3::object::put::ObjectOptions;
 use xpsync_fuzz::{Word, bucket, escaped, key, reply, upload};
 

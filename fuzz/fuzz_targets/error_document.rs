@@ -5,8 +5,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use xpsync::s3::error::{ErrorDocument, Refusal};
-use xpsync::s3::object::get::GetObject;
 use xpsync::s3::http::message::Head;
+use xpsync::s3::object::get::GetObject;
 use xpsync_fuzz::{Word, bucket, escaped, key};
 
 #[derive(Debug, Arbitrary)]

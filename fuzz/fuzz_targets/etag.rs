@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xpsync::s3::object::encryption::Encryption;
 use xpsync::s3::integrity::etag::{ETag, ETagKind};
+use xpsync::s3::object::encryption::Encryption;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };

@@ -1,11 +1,12 @@
-//! Event JSON: whatever comes, a key is a key; and every way in which a key is told, alone or in envelopes, tells that very key.
+//! Event JSON: whatever comes, a key is a key; and every way in which a key is told, alone or in envelopes, tells that
+//! very key.
 #![no_main]
 
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use xpsync::events::task::{Invocation, Item, Task};
 use xpsync::events::read;
+use xpsync::events::task::{Invocation, Item, Task};
 use xpsync::s3::{Bucket, Key};
 use xpsync_fuzz::{any_key, url};
 

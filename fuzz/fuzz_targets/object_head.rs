@@ -1,15 +1,16 @@
-//! The headers of GET and HEAD: an object's head or none, whatever they are, and attributes come back as they were written.
+//! The headers of GET and HEAD: an object's head or none, whatever they are, and attributes come back as they were
+//! written.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
+use xpsync::s3::error::read;
+use xpsync::s3::http::message::{Head, Headers};
 use xpsync::s3::object::attributes::Attributes;
 use xpsync::s3::object::get::GetObject;
 use xpsync::s3::object::head::{HeadObject, ObjectHead};
-use xpsync::s3::http::message::{Head, Headers};
-use xpsync::s3::error::read;
 use xpsync_fuzz::{Word, bucket, key};
 
 /// Lines of `name: value`, as they came from a server.

@@ -5,8 +5,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use aws_credential_types::Credentials;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use xpsync::wire::keys::KeysFault;
 use xpsync::secrets::TargetKeys;
+use xpsync::wire::keys::KeysFault;
 use xpsync_fuzz::Word;
 
 const NAMES: [[&str; 3]; 3] = [
@@ -27,7 +27,9 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         // Every word of it is written here, and the longest such sentence has 103 bytes.
-        Err(problem) => assert!(problem.to_string().len() <= 103 && problem.fault == KeysFault::Misconfigured, "{problem}"),
+        Err(problem) => {
+            assert!(problem.to_string().len() <= 103 && problem.fault == KeysFault::Misconfigured, "{problem}")
+        }
     }
     let Ok((words, names)) = <([Word; 3], u8)>::arbitrary(&mut Unstructured::new(data)) else { return };
     let [id, secret, token] = NAMES[usize::from(names) % NAMES.len()];

@@ -4,8 +4,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
-use xpsync::s3::object::tagging::{GetObjectTagging, PutObjectTagging};
 use xpsync::s3::http::operation::Operation as _;
+use xpsync::s3::object::tagging::{GetObjectTagging, PutObjectTagging};
 use xpsync_fuzz::{bucket, is_plain, key, reply};
 
 fuzz_target!(|data: &[u8]| {

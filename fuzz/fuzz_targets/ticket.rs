@@ -6,9 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use xpsync::engine::decide::ticket::Ticket;
 use xpsync::events::continuation::continuation;
-use xpsync::events::ticket::{read_ticket, ticket_json};
-use xpsync::events::task::{Continuation, Invocation, Task};
 use xpsync::events::read;
+use xpsync::events::task::{Continuation, Invocation, Task};
+use xpsync::events::ticket::{read_ticket, ticket_json};
 use xpsync_fuzz::{AnyTicket, any_key, bucket};
 
 fn round_trip(ticket: &Ticket) {

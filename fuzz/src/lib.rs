@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xpsync::engine::decide::plan::Layout;
 use xpsync::engine::decide::ticket::{SourcePin, Ticket};
-use xpsync::s3::integrity::etag::ETag;
 use xpsync::s3::error::{Failure, read};
-use xpsync::s3::http::operation::{Operation, Precondition};
 use xpsync::s3::http::message::Head;
+use xpsync::s3::http::operation::{Operation, Precondition};
+use xpsync::s3::integrity::etag::ETag;
 use xpsync::s3::{Bucket, Key, UploadId};
 
 /// A head that says 200 and nothing else.
@@ -49,7 +49,8 @@ pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A key as `encoding-type=url` and event notifications spell it: a form's encoding that leaves `/` and `*` as they are.
+/// A key as `encoding-type=url` and event notifications spell it: a form's encoding that leaves `/` and `*` as they
+/// are.
 pub fn url(key: &str) -> String {
     const KEPT: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/').remove(b'*').remove(b' ');

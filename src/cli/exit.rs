@@ -29,9 +29,7 @@ pub(crate) fn interrupted() -> std::io::Result<watch::Receiver<bool>> {
             if ask.send_replace(true) {
                 std::process::exit(130);
             }
-            show::problem(
-                "interrupted: stopping, parts that arrived are kept if possible; press Ctrl-C again to exit at once",
-            );
+            show::problem("interrupted: stopping; press Ctrl-C again to exit at once");
         }
     });
     Ok(asked)

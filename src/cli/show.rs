@@ -12,6 +12,7 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Ten times a second is smooth enough.
 const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) fn problem(text: &str) {

@@ -13,7 +13,7 @@ use crate::s3::UploadId;
 use crate::settings::state_folder;
 use crate::sync::sweep::{Finding, Mode, Sweep, Swept, sweep};
 use crate::telemetry::write_line;
-use crate::wire::client::call::Config;
+use crate::wire::client::config::Config;
 use crate::wire::deadline::Deadline;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -119,7 +119,7 @@ fn line_json(found: Finding<'_>) -> String {
 /// The counts in a line; what went wrong on stderr.
 fn summary(work: &Sweep, swept: &Swept) {
     let done = match work.mode {
-        Mode::Dry => "would be removed (use --abort)",
+        Mode::Dry => "would be removed",
         Mode::Act => "swept",
     };
     let (uploads, stages) = (&swept.uploads, &swept.stages);

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 /// The objects, by size; the last is above the default threshold of /tmp.
 const SIZES: [(&str, usize); 4] = [("empty", 0), ("1 KiB", 1 << 10), ("20 MiB", 20 << 20), ("300 MiB", 300 << 20)];
 const SECRET: &str = "s3-cross-partition-sync-credentials";
+/// Lambda's longest.
 const DEADLINE: Duration = Duration::from_secs(900);
 
 /// Runs it, writing as it goes. True if everything asked for was done and proven.

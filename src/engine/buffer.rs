@@ -7,8 +7,7 @@
 //! slots kept for reuse together never exceed the budget. This is the only file with `unsafe`.
 
 use crate::engine::report::BufferKind;
-use crate::s3::integrity::checksum::{Digests, Kinds, Running};
-use bytes::Bytes;
+use crate::engine::slot::{Heap, PAGE, Slot, SlotLease, SlotMemory, TmpRing, pages};
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;
 use std::io;
@@ -16,12 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-/// The grain in which memory is counted: a page.
-const PAGE: u64 = 4 << 10;
-/// Below this a slot comes from the allocator, which is better at small things.
-const MAPPED_FROM: usize = 128 << 10;
+use tokio::sync::Semaphore;
 
 /// What slots may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,66 +171,8 @@ fn map_of_private_file(file: &File, offset: u64, length: usize) -> io::Result<Mm
     unsafe { MmapOptions::new().offset(offset).len(length).map_mut(file) }
 }
 
-fn pages(bytes: u64) -> u64 {
-    bytes.div_ceil(PAGE)
-}
-
 fn pages_of_budget(bytes: u64) -> usize {
     usize::try_from(pages(bytes)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
-
-struct Heap {
-    budget: Arc<Semaphore>,
-    // Mapped, not in use; counted against the budget together with what is in use.
-    kept: Mutex<Vec<MmapMut>>,
-    // Bytes of all regions there are, kept ones included, and the most there ever were.
-    held: AtomicU64,
-    peak: AtomicU64,
-}
-
-impl Heap {
-    fn allocated(&self, bytes: u64) {
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.peak.fetch_max(held, Ordering::Relaxed);
-    }
-
-    fn freed(&self, bytes: u64) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// Memory for a slot whose pages are reserved: a kept mapping, or a new one in place of kept ones.
-    fn region(&self, size: usize) -> io::Result<SlotMemory> {
-        if size < MAPPED_FROM {
-            self.allocated(size as u64);
-            return Ok(SlotMemory::Small(vec![0; size]));
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last is the one that caches still hold.
-        if let Some(index) = kept.iter().rposition(|map| map.len() == size) {
-            return Ok(SlotMemory::Mapped(kept.swap_remove(index)));
-        }
-        // What is reserved includes this slot, so what is not is all that may be kept.
-        let mut spare = self.budget.available_permits() as u64;
-        kept.retain(|map| match spare.checked_sub(pages(map.len() as u64)) {
-            Some(rest) => {
-                spare = rest;
-                true
-            }
-            None => {
-                self.freed(map.len() as u64);
-                false
-            }
-        });
-        let map = MmapMut::map_anon(size)?;
-        self.allocated(size as u64);
-        Ok(SlotMemory::Mapped(map))
-    }
-}
-
-struct TmpRing {
-    free: Mutex<Vec<MmapMut>>,
-    ready: Arc<Semaphore>,
-    _reserved: OwnedSemaphorePermit,
 }
 
 pub(crate) struct Ring {
@@ -248,11 +184,6 @@ enum SlotSource {
     Heap(Arc<Heap>),
     Tmp(Arc<TmpRing>),
     None,
-}
-
-enum SlotMemory {
-    Small(Vec<u8>),
-    Mapped(MmapMut),
 }
 
 impl Ring {
@@ -296,144 +227,16 @@ impl Ring {
             }
             SlotSource::None => std::future::pending().await,
         };
-        let memory = Memory { region: Some(region), lease: Some(lease) };
-        Ok(Slot { memory, length, running: Running::default() })
-    }
-}
-
-enum SlotLease {
-    Heap(Arc<Heap>, OwnedSemaphorePermit),
-    Tmp(Arc<TmpRing>, OwnedSemaphorePermit),
-}
-
-struct Memory {
-    region: Option<SlotMemory>,
-    lease: Option<SlotLease>,
-}
-
-impl Memory {
-    fn bytes(&self) -> &[u8] {
-        match &self.region {
-            Some(SlotMemory::Small(bytes)) => bytes,
-            Some(SlotMemory::Mapped(map)) => map,
-            None => &[],
-        }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        match &mut self.region {
-            Some(SlotMemory::Small(bytes)) => bytes,
-            Some(SlotMemory::Mapped(map)) => map,
-            None => &mut [],
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let (Some(region), Some(lease)) = (self.region.take(), self.lease.take()) else { return };
-        // The memory goes back before its permit does, so that whoever takes the permit finds it counted.
-        match (region, lease) {
-            (SlotMemory::Small(bytes), lease) => {
-                if let SlotLease::Heap(heap, _) = &lease {
-                    heap.freed(bytes.len() as u64);
-                }
-                drop(bytes);
-                drop(lease);
-            }
-            (SlotMemory::Mapped(map), SlotLease::Heap(heap, permit)) => {
-                heap.kept.lock().unwrap_or_else(PoisonError::into_inner).push(map);
-                drop(permit);
-            }
-            (SlotMemory::Mapped(map), SlotLease::Tmp(ring, permit)) => {
-                ring.free.lock().unwrap_or_else(PoisonError::into_inner).push(map);
-                drop(permit);
-            }
-        }
-    }
-}
-
-/// A slot that is being filled; its digests run along.
-pub(crate) struct Slot {
-    memory: Memory,
-    length: usize,
-    running: Running,
-}
-
-/// More bytes than the slot was taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("more bytes than were asked for")]
-pub(crate) struct Overfull;
-
-impl Slot {
-    /// The same, still empty, of whose bytes this is computed.
-    #[must_use]
-    pub(crate) fn with(self, kinds: Kinds) -> Self {
-        Self { running: Running::of(kinds), ..self }
-    }
-
-    /// How many bytes are in it.
-    pub(crate) fn filled(&self) -> usize {
-        usize::try_from(self.running.length()).unwrap_or(usize::MAX)
-    }
-
-    /// How many bytes it waits for.
-    pub(crate) fn missing(&self) -> usize {
-        self.length - self.filled()
-    }
-
-    /// Takes the next bytes. On /tmp it may block on the disk.
-    ///
-    /// # Errors
-    /// [`Overfull`].
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Overfull> {
-        let start = self.filled();
-        let end = start.checked_add(bytes.len()).filter(|end| *end <= self.length).ok_or(Overfull)?;
-        self.memory.bytes_mut()[start..end].copy_from_slice(bytes);
-        // What was just written is in the cache; what arrived may already have left it.
-        self.running.update(&self.memory.bytes()[start..end]);
-        Ok(())
-    }
-
-    pub(crate) fn seal(self) -> Sealed {
-        let length = self.filled();
-        Sealed { digests: self.running.finish(), bytes: Bytes::from_owner(View { memory: self.memory, length }) }
-    }
-}
-
-/// Keeps the slot until the last clone of the bytes drops.
-struct View {
-    memory: Memory,
-    length: usize,
-}
-
-impl AsRef<[u8]> for View {
-    fn as_ref(&self) -> &[u8] {
-        &self.memory.bytes()[..self.length]
-    }
-}
-
-/// Bytes with the digests that were taken as they arrived.
-#[derive(Debug, Clone)]
-pub(crate) struct Sealed {
-    bytes: Bytes,
-    digests: Digests,
-}
-
-impl Sealed {
-    /// The bytes.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.bytes
-    }
-
-    pub(crate) fn digests(&self) -> &Digests {
-        &self.digests
+        Ok(Slot::new(region, lease, length))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::slot::Overfull;
+    use crate::engine::slot::Sealed;
+    use crate::s3::integrity::checksum::Digests;
     use std::time::Duration;
     use tokio::time::timeout;
 

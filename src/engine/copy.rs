@@ -156,7 +156,7 @@ impl Context<'_> {
     async fn run_attempts(&self) -> Result<CopyResult, Stop> {
         let mut committed: Option<Applied> = None;
         let mut removed: Option<ETag> = None;
-        let mut why = Fault::new(FaultClass::Internal, "internal error: nothing was attempted");
+        let mut why = Fault::new(FaultClass::Internal, "nothing was attempted");
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
         for _ in 0..MAX_ATTEMPTS {

@@ -26,8 +26,9 @@ fn of_path(end: Side) -> String {
              or NAT."
         }
         Side::Target => {
-            "The connection to the target was lost: the border may be slow or closed. A queued message is retried by \
-             itself; from a shell run the command again. A function in a VPC needs NAT to reach the target."
+            "The target was not reached, or the connection was lost: the border may be slow or closed. A queued \
+             message is retried by itself; from a shell run the command again. A function in a VPC needs NAT to reach \
+             the target."
         }
     }
     .to_owned()
@@ -104,7 +105,8 @@ fn of_refusal(end: Side, refusal: &Refusal) -> Option<String> {
         ("EntityTooLarge" | "KeyTooLongError", _) => return None,
         (_, _) if matches!(refusal.remedy, Some(Remedy::Region(_))) => {
             format!(
-                "The {name} bucket {bucket} is in another region than the one configured. Correct the {name}'s region."
+                "The {name} bucket {bucket} is in another region or partition than the one configured. Correct the \
+                 {name}'s region; if it is another partition, its keys are needed too."
             )
         }
         (_, _) if refusal.class == Class::Throttled => {

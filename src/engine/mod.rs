@@ -22,5 +22,6 @@ pub mod pace;
 pub(crate) mod parts;
 pub mod report;
 pub mod session;
+pub mod slot;
 pub mod stop;
 pub(crate) mod upload;

@@ -1,7 +1,7 @@
 //! What the copies of a process share, made once: how both buckets are reached, buffers, limits, options.
 //!
-//! Flags and profiles, or the function's environment, are resolved to two [`Access`]es and a [`SessionConfig`]; a job is a
-//! session and keys.
+//! Flags and profiles, or the function's environment, are resolved to two [`Access`]es and a [`SessionConfig`]; a job
+//! is a session and keys.
 
 use crate::engine::buffer::{BufferLimits, Buffers};
 use crate::engine::fault::Side;
@@ -11,7 +11,8 @@ use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::{Bounds, FixedWindow};
 use crate::s3::Bucket;
 use crate::s3::http::endpoint::{Endpoint, Region};
-use crate::wire::client::call::{Client, Config};
+use crate::wire::client::call::Client;
+use crate::wire::client::config::Config;
 use crate::wire::keys::Keys;
 use crate::wire::net::connect::Connect;
 use crate::wire::net::host_limits::HostLimits;

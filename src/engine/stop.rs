@@ -56,8 +56,8 @@ pub(crate) fn stopped(why: Stopped) -> Fault {
     match why {
         Stopped::Deadline => Fault::new(FaultClass::Deadline, "the time ran out before the object was copied")
             .with_hint(
-                "Raise Timeout or MemorySize (more memory brings more CPU and network). The next event or retry starts \
-             again.",
+                "Raise Timeout or MemorySize (more memory brings more CPU and network). The next event or retry \
+                 starts again.",
             ),
         Stopped::Asked => Fault::new(FaultClass::Interrupted, "interrupted before the object was copied"),
     }

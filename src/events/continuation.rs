@@ -9,6 +9,7 @@ use crate::events::ticket::{read_ticket, ticket_json};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 
+/// The operation's name.
 pub(crate) const OP: &str = "continue";
 
 /// The message that leaves a task to another invocation.

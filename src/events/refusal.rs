@@ -10,16 +10,16 @@ use thiserror::Error;
 /// What is accepted, for every message about something that is not.
 const EXPECTED: &str = "expected an EventBridge event of aws.s3, {\"test_key\": \"path/to/file\"}, S3 notification \
                         records, an SQS batch of these (SNS-wrapped, dead letters and on-failure records included), \
-                        or {\"op\": \"sweep\"}";
+                        {\"op\": \"continue\"}, or {\"op\": \"sweep\"}";
 
 /// A payload or record that asks for nothing this function does.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotAccepted {
     /// It cannot be parsed.
-    #[error("the payload is not JSON ({0}); {EXPECTED}")]
+    #[error("found what is not JSON ({0}); {EXPECTED}")]
     NotJson(String),
     /// A shape that was not recognised.
-    #[error("the payload is {found}, which this function does not accept; {EXPECTED}")]
+    #[error("found {found}, which this function does not accept; {EXPECTED}")]
     Unknown {
         /// What it looks like.
         found: String,
@@ -80,6 +80,9 @@ impl NotAccepted {
         match self {
             Self::ForeignBucket { configured, .. } => {
                 format!("Send this function events of `{configured}` only, or change SOURCE_BUCKET.")
+            }
+            Self::NotOffered(what) if what.contains("sweep") => {
+                "Invoke the function directly with {\"op\":\"sweep\"}.".to_owned()
             }
             Self::NotOffered(_) => {
                 "Send S3 events through EventBridge, an S3 notification or a queue instead.".to_owned()

@@ -134,50 +134,47 @@ fn check_refused(payload: &[u8], beginning: &str) {
 
 #[test]
 fn what_is_not_an_event_is_refused_by_what_it_is() {
-    check_refused(b"", "the payload is not JSON (EOF while parsing");
-    check_refused(b"\xff{}", "the payload is not JSON (expected value");
-    check_refused(br#"{"test_key":"\ud800"}"#, "the payload is not JSON (");
+    check_refused(b"", "found what is not JSON (EOF while parsing");
+    check_refused(b"\xff{}", "found what is not JSON (expected value");
+    check_refused(br#"{"test_key":"\ud800"}"#, "found what is not JSON (");
     check_refused(
         b"[]",
-        "the payload is an array, which this function does not accept; expected an EventBridge event of aws.s3, {",
+        "found an array, which this function does not accept; expected an EventBridge event of aws.s3, {",
     );
-    check_refused(b"null", "the payload is null, which this function does not accept;");
-    check_refused(b"{}", "the payload is an object without fields, which this function does not accept;");
+    check_refused(b"null", "found null, which this function does not accept;");
+    check_refused(b"{}", "found an object without fields, which this function does not accept;");
     check_refused(
         br#"{"key":"k","Bucket":"b"}"#,
-        "the payload is an object with `key`, `Bucket`, which this function does not accept;",
+        "found an object with `key`, `Bucket`, which this function does not accept;",
     );
     let many = br#"{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1}"#;
     check_refused(
         many,
-        "the payload is an object with `a`, `b`, `c`, `d`, `e` and 2 more, which this function does not accept;",
+        "found an object with `a`, `b`, `c`, `d`, `e` and 2 more, which this function does not accept;",
     );
     check_refused(
         br#"{"Records":{}}"#,
-        "the payload is an object whose `Records` is an object, which this function does not accept;",
+        "found an object whose `Records` is an object, which this function does not accept;",
     );
-    check_refused(
-        br#"{"Records":[]}"#,
-        "the payload is an empty list of records, which this function does not accept;",
-    );
+    check_refused(br#"{"Records":[]}"#, "found an empty list of records, which this function does not accept;");
     check_refused(
         br#"{"Records":[1]}"#,
-        "the payload is records without an `eventSource`, which this function does not accept;",
+        "found records without an `eventSource`, which this function does not accept;",
     );
     check_refused(
         br#"{"Records":[{"eventSource":"aws:kinesis"}]}"#,
-        "the payload is records of `aws:kinesis`, which this function does not accept;",
+        "found records of `aws:kinesis`, which this function does not accept;",
     );
-    check_refused(fixture!("sns-direct"), "the payload is records of `aws:sns`, which this function does not accept;");
+    check_refused(fixture!("sns-direct"), "found records of `aws:sns`, which this function does not accept;");
     check_refused(
         br#"{"source":"aws.ec2","detail-type":"X"}"#,
-        "the payload is an EventBridge event of `aws.ec2`, which this function does not accept;",
+        "found an EventBridge event of `aws.ec2`, which this function does not accept;",
     );
     check_refused(
         br#"{"detail":{}}"#,
-        "the payload is an EventBridge event without a `source`, which this function does not accept;",
+        "found an EventBridge event without a `source`, which this function does not accept;",
     );
-    check_refused(br#"{"requestPayload":"{"}"#, "the payload is not JSON (EOF");
+    check_refused(br#"{"requestPayload":"{"}"#, "found what is not JSON (EOF");
 }
 
 #[test]
@@ -198,8 +195,8 @@ fn a_sweep_is_a_task_of_its_own() {
     check(r#"{"op":"sweep"}"#, None);
     check(r#"{"op":"sweep","older_than_hours":null,"more":1}"#, None);
     check(r#"{"op":"sweep","older_than_hours":36}"#, Some(36));
-    let wrong = "the payload is a sweep whose `older_than_hours` is not a whole number of 1 or more, \
-                 which this function does not accept;";
+    let wrong = "found a sweep whose `older_than_hours` is not a whole number of 1 or more, which this function does \
+                 not accept;";
     for hours in ["0", "-1", "1.5", "\"7\"", "18446744073709551615"] {
         check_refused(format!(r#"{{"op":"sweep","older_than_hours":{hours}}}"#).as_bytes(), wrong);
     }
@@ -251,10 +248,10 @@ fn a_refused_record_fails_alone() {
     };
     assert_eq!(messages[0], None);
     check(1, "the event is about bucket `other`");
-    check(2, "the payload is an S3 notification record of version `3.0` (only 2.x is known)");
+    check(2, "found an S3 notification record of version `3.0` (only 2.x is known)");
     check(3, "an S3 notification record has no field `s3.bucket.name`");
-    check(4, "the payload is an SQS message among S3's records");
-    check(5, "the payload is records of `aws:kinesis`");
+    check(4, "found an SQS message among S3's records");
+    check(5, "found records of `aws:kinesis`");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
 use crate::sync::sweep::DEFAULT_AGE;
 use crate::telemetry;
-use crate::wire::client::call::Config;
+use crate::wire::client::config::Config;
 use crate::wire::deadline::Deadline;
 use crate::wire::keys::{CachedKeys, Fixed};
 use crate::wire::net::connect::Connect;
@@ -272,10 +272,7 @@ impl Function {
         if target_key.as_str().starts_with(reserved::PREFIX) {
             return self.ignored(
                 Some(&key),
-                format!(
-                    "target keys under {} are reserved for xpsync's temporary objects: choose another target key",
-                    reserved::PREFIX
-                ),
+                format!("target keys under {} are reserved for xpsync's temporary objects", reserved::PREFIX),
             );
         }
         // Closed never: the semaphore lives as long as the function.

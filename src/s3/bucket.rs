@@ -143,7 +143,11 @@ impl Operation for ListObjectsV2 {
         let next = match (page.is_truncated, page.next_continuation_token.filter(|token| !token.is_empty())) {
             // A token that does not move on would be followed for ever.
             (true, Some(token)) if self.continuation.as_ref() != Some(&token) => Some(token),
-            (true, _) => return Err(Unreadable::new("a truncated ListObjectsV2 without a token that moves on")),
+            (true, _) => {
+                return Err(Unreadable::new(
+                    "a truncated ListObjectsV2 reply without a usable marker for the next page",
+                ));
+            }
             (false, _) => None,
         };
         Ok(ObjectPage { objects, next })

@@ -30,7 +30,7 @@ pub enum Error {
         attempts: u32,
     },
     /// A connection broke, stood still, or said what is no answer.
-    #[error("{operation}: connection lost while {}: {source}", stage.doing())]
+    #[error("{operation} failed while {}: {source}", stage.doing())]
     Lost {
         /// What was sent.
         operation: &'static str,

@@ -4,6 +4,7 @@ mod rig;
 
 mod command;
 mod fakes;
+mod fidelity;
 mod function;
 mod md5s;
 mod model;

@@ -3,7 +3,7 @@
 
 use crate::aws::json::{Running, Service, refused};
 use crate::net::authority::Authority;
-use crate::s3::policy::Policy;
+use crate::s3::auth::policy::Policy;
 use crate::store::content::hex;
 use crate::store::object::random;
 use http::StatusCode;

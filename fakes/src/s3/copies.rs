@@ -5,7 +5,7 @@
 //! bytes wherever what it is a copy of does not say it: the copy of a multipart object has the ETag of a single PUT.
 
 use crate::s3::answer::{VERSION_ID, encryption, http_date, insert, part_number, which, write_encryption};
-use crate::s3::policy::denied;
+use crate::s3::auth::policy::denied;
 use crate::s3::refusal::Refusal;
 use crate::s3::request::RequestContext;
 use crate::store::attributes::Attributes;

@@ -4,8 +4,8 @@ use crate::s3::answer::{
     DOCUMENT_LIMIT, VERSION_ID, document, encryption, http_date, insert, parse, write_checksum, write_encryption,
     write_version, write_written,
 };
+use crate::s3::auth::policy::denied;
 use crate::s3::call::Operation;
-use crate::s3::policy::denied;
 use crate::s3::refusal::Refusal;
 use crate::s3::request::{RequestContext, whole_body};
 use crate::store::attributes::{Attributes, checked_tags};

@@ -1,8 +1,8 @@
 //! A request as the server has it: who asks for what, and its body.
 
+use crate::s3::auth::keys::Keys;
+use crate::s3::auth::policy::Policy;
 use crate::s3::call::Call;
-use crate::s3::keys::Keys;
-use crate::s3::policy::Policy;
 use crate::s3::refusal::Refusal;
 use crate::store::objects::Store;
 use bytes::{Bytes, BytesMut};

@@ -7,10 +7,10 @@
 //! custom route takes every request after the signature check, and the operations here answer it.
 
 use crate::s3::answer::{http_date, insert};
+use crate::s3::auth::keys::check;
 use crate::s3::call::{Call, Operation};
 use crate::s3::chunked::strict;
 use crate::s3::copies;
-use crate::s3::keys::check;
 use crate::s3::listing;
 use crate::s3::objects;
 use crate::s3::refusal::Refusal;

@@ -1,6 +1,5 @@
 //! An object that goes in one PUT.
 
-use crate::engine::buffer::Sealed;
 use crate::engine::commit::{self, CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
 use crate::engine::decide::checksum::{self, TargetETags};
 use crate::engine::decide::plan::Plan;
@@ -9,6 +8,7 @@ use crate::engine::decide::verify::Expected;
 use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
+use crate::engine::slot::Sealed;
 use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;

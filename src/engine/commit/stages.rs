@@ -15,7 +15,8 @@ use crate::s3::Key;
 use crate::s3::error::Class;
 use crate::s3::object::delete::DeleteObject;
 use crate::s3::object::head::HeadObject;
-use crate::wire::client::attempt::{Attempts, Persistence};
+use crate::wire::client::attempt::Attempts;
+use crate::wire::client::retry::Persistence;
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +57,7 @@ impl Stages {
         for key in self.left() {
             if let Err(error) = remove(job, &key).await {
                 notes.note_permanent(format!(
-                    "temporary object {key} could not be removed, a sweep will remove it: {error}"
+                    "temporary object {key} could not be removed, a sweep removes it: {error}"
                 ));
             }
             self.left.lock().unwrap_or_else(PoisonError::into_inner).retain(|left| *left != key);
@@ -75,7 +76,7 @@ impl Stages {
         if timeout_at(until, self.remove(job, notes)).await.is_err() {
             for key in self.left() {
                 notes.note_permanent(format!(
-                    "temporary object {key} could not be removed within {:?}; a sweep will remove it",
+                    "temporary object {key} could not be removed within {:?}; a sweep removes it",
                     job.grace
                 ));
             }

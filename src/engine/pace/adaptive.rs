@@ -9,6 +9,7 @@
 //! once.
 
 use crate::engine::pace::governor::{Bounds, Governor, Why, WindowDecision};
+use crate::engine::pace::trial::{Phase, Span, Trial, Usual};
 use crate::wire::gate::{RequestOutcome, RequestResult};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,7 +46,9 @@ const WORTH_KEEPING: f64 = 1.1;
 const LEAN: u32 = 24;
 /// The factor by which less is tried.
 const LEANER: f64 = 0.85;
+/// What may be missing afterwards.
 const SPARED: f64 = 0.97;
+/// Settled spans between two trials.
 const REST: u32 = 12;
 /// A goodput outside of these shares of what it was, for [`CHANGED_FOR`] spans, is another path.
 const CHANGED: (f64, f64) = (0.9, 1.5);
@@ -77,46 +80,6 @@ pub struct Adaptive {
     calm_until: Option<Instant>,
     has_tried: bool,
     decided: Option<WindowDecision>,
-}
-
-#[derive(Debug, Clone)]
-struct Span {
-    began: Instant,
-    worth: f64,
-    answered: u32,
-    lost: u32,
-    throttled: u32,
-    looks: u32,
-    filled: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
-    Base,
-    /// Whether more brings more than the base did.
-    More(Trial),
-    Less(Trial),
-    /// Nothing; so many settled spans are left.
-    Rest {
-        left: u32,
-        next_is_less: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Trial {
-    window: u32,
-    goodput: f64,
-    // Whether the window has only ever grown so far.
-    climbing: bool,
-    // Whether requests are so short that a window that is too large costs a span at most.
-    quick: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Usual {
-    goodput: Option<f64>,
-    off: u32,
 }
 
 impl Adaptive {
@@ -336,16 +299,6 @@ impl Adaptive {
         }
         self.phase = Phase::Less(Trial { window: self.window, goodput, climbing: false, quick: false });
         self.set(f64::from(self.window) * LEANER, goodput, Why::Leaner);
-    }
-}
-
-impl Span {
-    fn begin(now: Instant) -> Self {
-        Self { began: now, worth: 0.0, answered: 0, lost: 0, throttled: 0, looks: 0, filled: 0 }
-    }
-
-    fn was_filled(&self) -> bool {
-        self.filled * 2 > self.looks
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 /// The last parts are those that go in this time, in seconds: a slow connection needs some 15 s to find the speed that
 /// an empty queue leaves to it ("RFC 9438", section 4.1.2: CUBIC is back at a window of 100 packets after some 6 s).
 const LAST: f64 = 30.0;
+/// Or so many windows of them.
 const WAVES: usize = 4;
 /// Where a part takes less, there is no tail to speak of.
 const SLOW: Duration = Duration::from_millis(150);

@@ -73,8 +73,8 @@ async fn until_it_is_there(
             Err(StreamError::Target(error)) => error,
             Err(StreamError::Source(stop)) => return Err(stop),
             Err(short @ StreamError::Short { .. }) => {
-                let fault = Fault::new(FaultClass::Network, format!("{}: {short}", Side::Source.name()));
-                return Err(fault.into());
+                let fault = Fault::new(FaultClass::Network, short.to_string());
+                return Err(Fault { side: Some(Side::Source), ..fault }.into());
             }
         };
         let is_refused = error.class() == Class::Refused;

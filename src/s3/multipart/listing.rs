@@ -234,7 +234,11 @@ impl Operation for ListMultipartUploads {
         let given = |marker: Option<String>| marker.filter(|marker| !marker.is_empty());
         let next = match (page.is_truncated, given(page.next_key_marker), given(page.next_upload_id_marker)) {
             (true, Some(key), Some(upload)) => Some(UploadMarker { key: decoded(key, encoding)?, upload }),
-            (true, _, _) => return Err(Unreadable::new("a truncated ListMultipartUploads without markers")),
+            (true, _, _) => {
+                return Err(Unreadable::new(
+                    "a truncated ListMultipartUploads reply without a usable marker for the next page",
+                ));
+            }
             (false, _, _) => None,
         };
         // Markers that do not move on would be followed for ever.

@@ -1,13 +1,9 @@
-//! Whether a failed request is sent again, and when: a pure policy.
-//!
-//! Control calls follow the constants of AWS's SDKs ("Retry behavior", standard mode, as of 2026); parts go on until
-//! the deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill,
-//! so that a failing server is not met by a storm.
+//! The attempts of one request: how each is let in, what it moved, and its [`RetryState`].
 
-use crate::s3::error::{Class, Remedy};
 use crate::wire::body::pacer::Pacer;
+use crate::wire::client::retry::{Budget, Persistence, RetryState, Verdict};
 use crate::wire::deadline::Deadline;
-use crate::wire::error::{Error, LostAt};
+use crate::wire::error::Error;
 use crate::wire::gate::Permit;
 use aws_credential_types::Credentials;
 use std::fmt;
@@ -16,99 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Attempts of a control call (SDKs' standard mode).
-const CONTROL_ATTEMPTS: u32 = 3;
-/// Attempts of a part between two of its successes: with backoff up to [`LONGEST`], two minutes of a dead path.
-const PART_ATTEMPTS: u32 = 10;
-/// Tokens for another attempt after a failure that is not about load (SDKs' standard mode).
-const TRANSIENT_COST: f64 = 14.0;
-/// Tokens for another attempt after being asked for less (SDKs' standard mode).
-const THROTTLED_COST: f64 = 5.0;
-/// Tokens of a full bucket (SDKs' standard mode); a wide window has [`TOKENS_PER_CONNECTION`] instead.
-const TOKENS: f64 = 500.0;
-/// A burst that resets every connection of the window once must be affordable twice.
-const TOKENS_PER_CONNECTION: f64 = 2.0 * TRANSIENT_COST;
-const TOKENS_PER_MIB: f64 = 1.0;
-/// First step of the backoff after a failure that is not about load (SDKs' standard mode).
-const TRANSIENT_STEP: Duration = Duration::from_millis(50);
-/// First step of the backoff after being asked for less (SDKs' standard mode).
-const THROTTLED_STEP: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(20);
-/// How much longer than our own backoff S3's `x-amz-retry-after` can make a wait (SDKs' standard mode).
-const ASKED_FOR_AT_MOST: Duration = Duration::from_secs(5);
-
-/// Connections to one address that are lost within this time are lost together, and paid for once.
-const SAME_EVENT: Duration = Duration::from_secs(1);
-/// Tokens for sending a part on a second connection: that of a retry, which it saves when it wins.
-const HEDGE_COST: f64 = TRANSIENT_COST;
-
-/// How long a request is worth trying.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Persistence {
-    /// A call that decides: a few attempts.
-    Control,
-    /// A call that moves bytes: until the deadline or until nothing progresses.
-    Part,
-}
-
-/// What one side can still afford.
-#[derive(Debug, Clone)]
-pub(crate) struct Budget {
-    tokens: f64,
-    capacity: f64,
-    lost: Vec<(IpAddr, Instant)>,
-}
-
-impl Budget {
-    /// A full budget for a window of so many connections.
-    pub(crate) fn new(window: u32) -> Self {
-        let capacity = TOKENS.max(f64::from(window) * TOKENS_PER_CONNECTION);
-        Self { tokens: capacity, capacity, lost: Vec::new() }
-    }
-
-    /// Bytes arrived where they should: the path works.
-    pub(crate) fn delivered(&mut self, bytes: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
-        let mib = bytes as f64 / f64::from(1 << 20);
-        self.give(mib * TOKENS_PER_MIB);
-    }
-
-    /// Pays for a hedge; false if there is not enough.
-    pub(crate) fn hedges(&mut self) -> bool {
-        self.take(HEDGE_COST)
-    }
-
-    /// Whether a connection to this address was lost a moment ago; if not, it was now.
-    fn lost_before(&mut self, peer: IpAddr, now: Instant) -> bool {
-        self.lost.retain(|(_, at)| now.saturating_duration_since(*at) < SAME_EVENT);
-        let before = self.lost.iter().any(|(known, _)| *known == peer);
-        if !before {
-            self.lost.push((peer, now));
-        }
-        before
-    }
-
-    fn give(&mut self, tokens: f64) {
-        self.tokens = (self.tokens + tokens).min(self.capacity);
-    }
-
-    fn take(&mut self, tokens: f64) -> bool {
-        let enough = self.tokens >= tokens;
-        if enough {
-            self.tokens -= tokens;
-        }
-        enough
-    }
-}
-
-/// What to do after a failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Send it again after so long, having applied the remedy.
-    Again(Duration, Option<Remedy>),
-    GiveUp,
-}
 
 /// The address that a request's last attempt went to; cloning it shares the view.
 #[derive(Debug, Clone, Default)]
@@ -140,10 +43,10 @@ pub(crate) enum AdmissionMode {
 impl fmt::Debug for AdmissionMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Wait => "Queue",
-            Self::Nested => "Within",
-            Self::Exempt => "Beside",
-            Self::Held(_) => "Given",
+            Self::Wait => "Wait",
+            Self::Nested => "Nested",
+            Self::Exempt => "Exempt",
+            Self::Held(_) => "Held",
         })
     }
 }
@@ -151,51 +54,29 @@ impl fmt::Debug for AdmissionMode {
 /// The history of one request.
 #[derive(Debug)]
 pub struct Attempts {
-    persistence: Persistence,
-    deadline: Deadline,
     admission: AdmissionMode,
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
     level: Option<Arc<Pacer>>,
     began: Option<Instant>,
     peer: Peer,
-    avoid: Option<IpAddr>,
     sent: u32,
-    failures: u32,
-    unanswered: bool,
-    paid: f64,
-    on_kept: bool,
     signed_with: Option<Credentials>,
-    mended: RemediesApplied,
-}
-
-/// Which remedies were applied; each is applied once.
-#[derive(Debug, Default)]
-struct RemediesApplied {
-    region: Option<()>,
-    clock: Option<()>,
-    credentials: Option<()>,
+    retry: RetryState,
 }
 
 impl Attempts {
     /// A request that has not been sent.
     pub fn new(persistence: Persistence, deadline: &Deadline) -> Self {
         Self {
-            persistence,
-            deadline: deadline.clone(),
             admission: AdmissionMode::Wait,
             taken: Arc::default(),
             level: None,
             began: None,
             peer: Peer::default(),
-            avoid: None,
             sent: 0,
-            failures: 0,
-            unanswered: false,
-            paid: 0.0,
-            on_kept: true,
             signed_with: None,
-            mended: RemediesApplied::default(),
+            retry: RetryState::new(persistence, deadline.clone()),
         }
     }
 
@@ -224,8 +105,8 @@ impl Attempts {
     /// The same, on a connection of its own, to another address if there is one.
     #[must_use]
     pub(crate) fn away_from(mut self, peer: Option<IpAddr>) -> Self {
-        self.on_kept = false;
-        self.avoid = peer;
+        self.retry.on_kept = false;
+        self.retry.avoid = peer;
         self
     }
 
@@ -266,7 +147,7 @@ impl Attempts {
 
     /// The address that a connection of its own does not lead to.
     pub(crate) fn avoided(&self) -> Option<IpAddr> {
-        self.avoid
+        self.retry.avoid
     }
 
     pub(crate) fn sent(&self) -> u32 {
@@ -280,12 +161,12 @@ impl Attempts {
     /// Whether an attempt that leaves traces was not answered, or not clearly: a later refusal may be of our own
     /// making.
     pub(crate) fn unanswered(&self) -> bool {
-        self.unanswered
+        self.retry.unanswered
     }
 
     /// Whether the next attempt may use a connection that was kept.
     pub(crate) fn may_use_kept(&self) -> bool {
-        self.on_kept
+        self.retry.on_kept
     }
 
     pub(crate) fn sign_with(&mut self, credentials: Credentials) {
@@ -310,80 +191,31 @@ impl Attempts {
 
     /// Part of what was asked for has come: what failed before is forgiven.
     pub(crate) fn progressed(&mut self) {
-        self.failures = 0;
+        self.retry.failures = 0;
     }
 
     pub(crate) fn succeeded(&mut self, budget: &mut Budget) {
-        budget.give(if self.paid > 0.0 { self.paid } else { 1.0 });
-        self.paid = 0.0;
-        self.failures = 0;
+        budget.give(if self.retry.paid > 0.0 { self.retry.paid } else { 1.0 });
+        self.retry.paid = 0.0;
+        self.retry.failures = 0;
     }
 
     /// Decides about a failure. `jitter` is a random number of 0 to 1.
     pub(crate) fn after_failure(&mut self, error: &Error, budget: &mut Budget, now: Instant, jitter: f64) -> Verdict {
-        let class = error.class();
-        self.unanswered |= class == Class::Ambiguous;
-        if let Error::Lost { stage: LostAt::Reused, .. } = error
-            && self.on_kept
-        {
-            // A connection closed behind our back says nothing about the server; the next attempt opens its own.
-            self.on_kept = false;
-            return Verdict::Again(Duration::ZERO, None);
-        }
-        if let Some(remedy) = self.remedy(error) {
-            return Verdict::Again(Duration::ZERO, Some(remedy));
-        }
-        let (cost, step) = match class {
-            Class::Throttled => (THROTTLED_COST, THROTTLED_STEP),
-            Class::Transient | Class::Ambiguous => {
-                let is_lost = matches!(error, Error::Lost { .. });
-                let peer = self.peer.get();
-                let together = peer.is_some_and(|peer| is_lost && budget.lost_before(peer, now));
-                if is_lost {
-                    // "Performance design patterns for Amazon S3", timeouts and retries: a retry uses a new connection.
-                    self.on_kept = false;
-                    self.avoid = peer;
-                }
-                (if together { 0.0 } else { TRANSIENT_COST }, TRANSIENT_STEP)
-            }
-            Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
-        };
-        let most = match (self.persistence, error) {
-            // A server that answers in another tongue will do so again, and each Create leaves an upload behind.
-            (Persistence::Control, _) | (_, Error::Lost { stage: LostAt::Reading, .. }) => CONTROL_ATTEMPTS,
-            (Persistence::Part, _) => PART_ATTEMPTS,
-        };
-        self.failures += 1;
-        let ceiling = step.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST);
-        let backoff = ceiling.mul_f64(jitter.clamp(0.0, 1.0));
-        let asked = error.refusal().and_then(|refusal| refusal.retry_after).unwrap_or_default();
-        let wait = backoff.max(asked.min(backoff + ASKED_FOR_AT_MOST));
-        if self.failures >= most || !self.deadline.allows(wait, now) || !budget.take(cost) {
-            return Verdict::GiveUp;
-        }
-        self.paid = cost;
-        Verdict::Again(wait, None)
-    }
-
-    fn remedy(&mut self, error: &Error) -> Option<Remedy> {
-        let remedy = error.refusal()?.remedy.as_ref()?;
-        let applied = match remedy {
-            Remedy::Region(_) => &mut self.mended.region,
-            Remedy::Clock => &mut self.mended.clock,
-            Remedy::Credentials => &mut self.mended.credentials,
-        };
-        match applied.replace(()) {
-            None => Some(remedy.clone()),
-            Some(()) => None,
-        }
+        self.retry.after_failure(error, self.peer.get(), budget, now, jitter)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::error::Class;
     use crate::s3::error::Refusal;
+    use crate::s3::error::Remedy;
     use crate::s3::http::operation::Idempotence;
+    use crate::wire::client::retry::SAME_EVENT;
+    use crate::wire::client::retry::TRANSIENT_COST;
+    use crate::wire::error::LostAt;
     use std::io;
 
     fn refused(class: Class, remedy: Option<Remedy>, retry_after: Option<Duration>) -> Error {

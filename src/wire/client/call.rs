@@ -1,8 +1,7 @@
 //! One side's client: a call from permit to reply.
 
 use crate::s3::Bucket;
-use crate::s3::bucket::HeadBucket;
-use crate::s3::error::{Failure, Refusal, Remedy, read};
+use crate::s3::error::{Failure, Remedy, read};
 use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::s3::http::message::Head;
 use crate::s3::http::operation::{AnswerTime, Operation, OperationInfo, ReplyIn, Request};
@@ -13,9 +12,11 @@ use crate::wire::body::lease::{Lease, LeasedConnection};
 use crate::wire::body::outgoing::{Load, Outgoing};
 use crate::wire::body::pacer::Pacer;
 use crate::wire::body::progress::unreported;
-use crate::wire::client::attempt::{AdmissionMode, Attempts, Budget, Verdict};
+use crate::wire::client::attempt::{AdmissionMode, Attempts};
+use crate::wire::client::config::Config;
 use crate::wire::client::quirks::{Quirks, seconds};
 use crate::wire::client::request::{RegionalEndpoint, signed};
+use crate::wire::client::retry::{Budget, Verdict};
 use crate::wire::error::{Error, LostAt};
 use crate::wire::gate::{self, Gate, Permit, RequestOutcome};
 use crate::wire::keys::{Keys, Prefetch};
@@ -25,38 +26,9 @@ use std::io;
 use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
-
-/// How patient a client is, and how it names itself.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `source` or `target`, in logs.
-    pub side: &'static str,
-    /// Connections that will be under way at most; the retry budget scales with it.
-    pub window: u32,
-    /// How long the first byte of an answer may take. S3 answers in 0.2 s, one in a thousand takes 5 s (aws-c-s3);
-    /// what the kernel still holds of a body on a slow connection comes on top.
-    pub first_byte: Duration,
-    /// The same for Complete, which "could take several minutes" ("CompleteMultipartUpload").
-    pub slow_first_byte: Duration,
-    /// How long a body may stand still, either way.
-    pub stall: Duration,
-}
-
-impl Config {
-    /// Patience for a long, lossy path.
-    pub fn new(side: &'static str, window: u32) -> Self {
-        Self {
-            side,
-            window,
-            first_byte: Duration::from_secs(30),
-            slow_first_byte: Duration::from_secs(300),
-            stall: Duration::from_secs(20),
-        }
-    }
-}
 
 /// A reply that is not object bytes and is larger than this is none of S3's: a page of 1,000 keys of 1,024 encoded
 /// bytes each takes 4 MB.
@@ -67,18 +39,18 @@ const SKEW_ALLOWED: u64 = 15 * 60;
 
 /// The client of one side. Cloning it shares everything.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(crate) Arc<Inner>);
 
-struct Inner {
-    config: Config,
+pub(crate) struct Inner {
+    pub(crate) config: Config,
     // A redirect changes it for all calls that follow.
-    site: RwLock<RegionalEndpoint>,
-    keys: Arc<dyn Keys>,
-    ahead: Mutex<Option<Prefetch>>,
-    gate: Arc<dyn Gate>,
-    pool: Arc<Pool>,
-    budget: Mutex<Budget>,
-    quirks: Quirks,
+    pub(crate) site: RwLock<RegionalEndpoint>,
+    pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) ahead: Mutex<Option<Prefetch>>,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) budget: Mutex<Budget>,
+    pub(crate) quirks: Quirks,
 }
 
 /// A window that is wider until this is dropped.
@@ -104,7 +76,7 @@ struct OutgoingRequest {
 
 /// What an answered attempt left: status, headers, and the body still to be read.
 pub(crate) struct Answered {
-    head: Head,
+    pub(crate) head: Head,
     body: Incoming,
 }
 
@@ -288,7 +260,7 @@ impl Client {
         read(operation, &head, &body).map_err(failed)
     }
 
-    async fn attempt(&self, request: &Request<'_>, attempts: &mut Attempts) -> Result<Answered, Error> {
+    pub(crate) async fn attempt(&self, request: &Request<'_>, attempts: &mut Attempts) -> Result<Answered, Error> {
         let permit = self.permit_for(attempts).await;
         self.attempt_with(request, Load::Whole(request.body.clone()), permit, attempts).await
     }
@@ -410,57 +382,6 @@ impl Client {
         }
         let finished = LeasedConnection { lease: lease, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
         Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
-    }
-
-    /// Applies a remedy; false if there is nothing to apply.
-    async fn apply(&self, remedy: Remedy, error: &Error, attempts: &Attempts) -> Result<bool, Error> {
-        match (remedy, error.refusal()) {
-            (Remedy::Clock, Some(Refusal { server_time: Some(theirs), .. })) => {
-                self.0.quirks.set_clock(*theirs, SystemTime::now());
-                Ok(true)
-            }
-            (Remedy::Credentials, _) => match attempts.signed_with() {
-                Some(refused) => Ok(self.0.keys.renewed(refused).await.map_err(Error::Keys)?.is_some()),
-                None => Ok(false),
-            },
-            (Remedy::Region(named), Some(refusal)) => {
-                let found = match named {
-                    Some(region) => Some(region),
-                    None => self.find_region(refusal).await,
-                };
-                Ok(found.is_some_and(|region| self.move_to(&region)))
-            }
-            (Remedy::Clock | Remedy::Region(_), _) => Ok(false),
-        }
-    }
-
-    /// Asks for the region of a bucket: HeadBucket names it even when it refuses ("HeadBucket").
-    async fn find_region(&self, refusal: &Refusal) -> Option<String> {
-        let bucket = Bucket::new(&refusal.bucket).ok()?;
-        let mut attempts = Attempts::new(
-            crate::wire::client::attempt::Persistence::Control,
-            &crate::wire::deadline::Deadline::never(),
-        );
-        let operation = HeadBucket { bucket };
-        // Boxed: attempts can lead here and from here to an attempt.
-        let answered = Box::pin(self.attempt(&Request::of(&operation), &mut attempts)).await.ok()?;
-        answered.head.text("x-amz-bucket-region").map(str::to_owned)
-    }
-
-    /// Moves this side to another region of its partition; keys of one partition mean nothing in another. True too if
-    /// it is there already: a request that was signed before another one was redirected has the right region next
-    /// time.
-    fn move_to(&self, region: &str) -> bool {
-        let Ok(region) = Region::new(region) else { return false };
-        let mut site = self.0.site.write().unwrap_or_else(PoisonError::into_inner);
-        if region.partition() != site.region.partition() {
-            return false;
-        }
-        if region == site.region {
-            return true;
-        }
-        *site = RegionalEndpoint { endpoint: site.endpoint.moved_to(region.clone()), region };
-        true
     }
 
     fn site(&self) -> RegionalEndpoint {

@@ -2,6 +2,9 @@
 
 pub mod attempt;
 pub mod call;
+pub mod config;
 pub mod quirks;
+mod remedy;
 pub(crate) mod request;
+pub mod retry;
 pub(crate) mod stream;

@@ -3,6 +3,7 @@
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
+/// The grain in which memory is counted: a page.
 const PAGE: u64 = 4 << 10;
 
 /// Connections that read from the source at a time while the target is slow: what `evening` wants (benches/border).

@@ -9,8 +9,10 @@ use xpsync::s3::http::message::Unreadable;
 use xpsync::s3::http::message::{Head, Headers, Query};
 use xpsync::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};
 use xpsync::s3::{Bucket, Key};
-use xpsync::wire::client::attempt::{Attempts, Persistence};
-use xpsync::wire::client::call::{Client, Config};
+use xpsync::wire::client::attempt::Attempts;
+use xpsync::wire::client::call::Client;
+use xpsync::wire::client::config::Config;
+use xpsync::wire::client::retry::Persistence;
 use xpsync::wire::deadline::Deadline;
 
 /// A PUT with whatever headers and query; it answers with its document.

@@ -15,7 +15,7 @@ use fakes::aws::vault::Vault;
 use fakes::fault::faults::{Action, Fault, Moment};
 use fakes::net::authority::Authority;
 use fakes::net::border::{Border, BorderConfig};
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use fakes::s3::refusal::Refusal;
 use fakes::server::{Server, ServerConfig};
 use fakes::store::attributes::Attributes;

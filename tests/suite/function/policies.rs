@@ -10,7 +10,7 @@ use crate::rig::world::{SECRET, World, created, delivered, event};
 use crate::rig::{KIB, MIB, content};
 use fakes::aws::queue::Asked;
 use fakes::fault::faults::{Action, Fault, Moment};
-use fakes::s3::policy::Policy;
+use fakes::s3::auth::policy::Policy;
 use fakes::store::attributes::Attributes;
 use fakes::store::object::{BucketConfig, Encryption};
 use futures_util::future::{BoxFuture, FutureExt as _};

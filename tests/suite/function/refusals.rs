@@ -3,7 +3,7 @@
 use crate::rig::world::{SECRET, World, batch, created, event, hint, secret_of};
 use crate::rig::{MIB, content, on, put};
 use fakes::fault::faults::Action;
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use fakes::store::attributes::Attributes;
 use fakes::store::object::{BucketConfig, Encryption};
 use serde_json::json;

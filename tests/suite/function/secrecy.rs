@@ -8,7 +8,7 @@ use crate::rig::world::{SECRET, World, created, delivered, secret_of};
 use crate::rig::{MIB, content, on, put};
 use fakes::aws::queue::Asked;
 use fakes::fault::faults::{Action, Fault};
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::{Arc, Mutex};

@@ -241,7 +241,7 @@ fn look_for_leavings(case: &Case, broken: &mut Vec<String>) {
     for upload in open(case) {
         let key = upload.key.as_str();
         let is_killed = known.kills > 0 && !known.journaled.contains(&upload.id);
-        let excuses = ["may still be open, a sweep will abort it", "the journal could not be written"];
+        let excuses = ["may still be open, a sweep aborts it", "the journal could not be written"];
         // Into which stage, no report says.
         let is_said =
             (0..3).map(super::play::key).any(|of| (key == of || key.starts_with(PREFIX)) && says(of, &excuses));

@@ -8,7 +8,7 @@ use crate::rig::world::{SECRET, delivered, secret_of};
 use bytes::Bytes;
 use fakes::aws::queue::Asked;
 use fakes::fault::faults::{Acted, Action, Fault as Rule, Moment};
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use fakes::s3::refusal::Refusal;
 use fakes::store::attributes::Attributes;
 use fakes::store::object::Record;

@@ -8,7 +8,7 @@ use super::script::{Crypt, Deletes, End, Etag, Script, Slots, Sums, Unit, Versio
 use crate::rig::world::{SECRET, secret_of};
 use fakes::aws::queue::Queue;
 use fakes::aws::vault::Vault;
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use fakes::server::Server;
 use fakes::store::object::{BucketConfig, Encryption};
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use xpsync::events::answer::{Answer, report_json};
 use xpsync::handler::{Function, Measurement, Tuning};
 use xpsync::journal::Journal;
 use xpsync::settings::FunctionSettings;
-use xpsync::wire::client::call::Config;
+use xpsync::wire::client::config::Config;
 use xpsync::wire::net::connect::{Connect, Network};
 use xpsync::wire::net::tls::client_config;
 

@@ -16,7 +16,7 @@ use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Job, Trigger};
 use xpsync::engine::report::Outcome;
 use xpsync::s3::Key;
-use xpsync::wire::client::call::Config;
+use xpsync::wire::client::config::Config;
 use xpsync::wire::deadline::Deadline;
 
 const KEY: &str = "k";

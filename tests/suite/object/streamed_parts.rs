@@ -3,7 +3,7 @@
 use crate::rig::{At, MIB, assert_settled, content, copy_with, count, fault_of, job, overwrite, pair, put};
 use fakes::fault::faults::{Action, Fault, Moment};
 use fakes::s3::refusal::Refusal;
-use fakes::server::Seen;
+use fakes::seen::Seen;
 use fakes::store::object::{BucketConfig, Encryption};
 use std::sync::Arc;
 use std::time::Duration;

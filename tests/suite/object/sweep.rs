@@ -17,7 +17,7 @@ use xpsync::engine::session::BucketClient;
 use xpsync::events::answer::Answer;
 use xpsync::s3::{Bucket, UploadId};
 use xpsync::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
-use xpsync::wire::client::call::Config;
+use xpsync::wire::client::config::Config;
 use xpsync::wire::deadline::Deadline;
 
 const DAY: Duration = Duration::from_hours(24);

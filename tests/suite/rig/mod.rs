@@ -5,7 +5,8 @@ pub(crate) mod world;
 
 use bytes::Bytes;
 use fakes::fault::faults::{Action, Fault};
-use fakes::server::{Seen, Server};
+use fakes::seen::Seen;
+use fakes::server::Server;
 use fakes::store::attributes::Attributes;
 use std::time::Duration;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
@@ -16,8 +17,9 @@ use xpsync::engine::report::{Outcome, Report};
 use xpsync::s3::multipart::upload::CreateMultipartUpload;
 use xpsync::s3::object::put::ObjectOptions;
 use xpsync::s3::{Bucket, Key};
-use xpsync::wire::client::attempt::{Attempts, Persistence};
-use xpsync::wire::client::call::Config;
+use xpsync::wire::client::attempt::Attempts;
+use xpsync::wire::client::config::Config;
+use xpsync::wire::client::retry::Persistence;
 use xpsync::wire::deadline::Deadline;
 
 pub(crate) const KIB: usize = 1 << 10;

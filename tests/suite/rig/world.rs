@@ -3,7 +3,7 @@
 use super::{At, pair};
 use fakes::aws::queue::{QUEUE_ARN, Queue};
 use fakes::aws::vault::Vault;
-use fakes::s3::keys::KeyPair;
+use fakes::s3::auth::keys::KeyPair;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

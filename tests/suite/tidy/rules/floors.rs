@@ -13,7 +13,7 @@ const FLOORS: [(&str, &[&str]); 15] = [
     ("engine", &["s3", "wire", "mutation"]),
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
-    ("events", &["s3", "engine::decide::plan::Layout", "engine::decide::ticket", "engine::report"]),
+    ("events", &["s3", "engine::decide::plan::Layout", "engine::decide::ticket", "engine::fault", "engine::report"]),
     ("queue", &["s3", "wire"]),
     ("journal", &["s3", "engine::decide::ticket", "events"]),
     ("settings", &["s3", "wire", "engine", "sync::filter", "events"]),

@@ -1,0 +1,4 @@
+//! Whose request it is, and what it may do.
+
+pub mod keys;
+pub mod policy;
