@@ -5,7 +5,7 @@
 //! that two processes never go on with one upload; the lock ends with the process, however it ends.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal};
-use crate::events::ticket::{read_ticket, ticket_json};
+use crate::report::ticket::{read_ticket, ticket_json};
 use crate::s3::integrity::etag::hex;
 use crate::s3::{Key, UploadId};
 use md5::{Digest as _, Md5};

@@ -48,12 +48,14 @@
 //! off.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout))]
 
+pub mod aws;
 pub mod engine;
 pub mod events;
 pub mod handler;
 pub mod journal;
 pub mod mutation;
 pub mod queue;
+pub mod report;
 pub mod s3;
 pub mod secrets;
 pub mod settings;

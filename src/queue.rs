@@ -4,27 +4,17 @@
 //! zip, which has a limit. Which message gets what is decided in `events::disposition`; here
 //! it is done. Must not know the environment.
 
+use crate::aws::json::{JsonProtocol, JsonService};
 use crate::s3::http::endpoint::Region;
-use crate::s3::http::sign::{Scope, sign_document};
-use crate::wire::sdk::{Transport, Uncarried};
+use crate::wire::sdk::Transport;
 use aws_credential_types::Credentials;
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use thiserror::Error;
-use tokio::time::{sleep, timeout};
 
-/// The longest one try may take. It is in the same region and takes milliseconds; what waits for it is an answer that
-/// has to be given before the invocation's end.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a request is sent that nobody refused ("Error retries and exponential backoff in AWS": the SDKs' three).
-const ATTEMPTS: u32 = 3;
-/// Before the second try; twice as long before the third.
-const PAUSE: Duration = Duration::from_millis(100);
+const SQS: JsonProtocol = JsonProtocol { name: "sqs", target: "AmazonSQS", content_type: "application/x-amz-json-1.0" };
 /// "Amazon SQS message quotas": what an attribute of a dead letter may be cut to, far below a message's limit.
 const ATTRIBUTE_LIMIT: usize = 1_000;
 
@@ -81,10 +71,7 @@ impl std::fmt::Display for QueueArn {
 }
 
 pub(crate) struct Queues {
-    transport: Transport,
-    credentials: Credentials,
-    region: Region,
-    base: String,
+    service: JsonService,
     /// The dead-letter queue of each queue that was asked for one.
     dead_letters: Mutex<BTreeMap<QueueArn, Option<QueueArn>>>,
 }
@@ -97,13 +84,12 @@ impl Queues {
         endpoint_url: Option<&str>,
         transport: Transport,
     ) -> Self {
-        let own = || format!("https://sqs.{region}.{}", region.partition().suffix());
-        let base = endpoint_url.map_or_else(own, |url| url.trim_end_matches('/').to_owned());
-        Self { transport, credentials, region, base, dead_letters: Mutex::default() }
+        let service = JsonService::new(SQS, region, credentials, endpoint_url, transport);
+        Self { service, dead_letters: Mutex::default() }
     }
 
     fn url(&self, queue: &QueueArn) -> String {
-        format!("{}/{}", self.base, queue.path())
+        format!("{}/{}", self.service.endpoint(), queue.path())
     }
 
     /// Puts a message into a queue, to come after so long, of at most 15 minutes ("SendMessage", DelaySeconds).
@@ -167,75 +153,14 @@ impl Queues {
         found.ok_or_else(none)
     }
 
-    /// One operation, sent again while it may succeed.
     async fn call(&self, operation: &'static str, queue: &QueueArn, request: &Value) -> Result<Value, QueueError> {
-        let document = Bytes::from(request.to_string());
-        let (mut attempts, mut pause) = (0, PAUSE);
-        loop {
-            attempts += 1;
-            let answer = match timeout(ATTEMPT_TIMEOUT, self.ask(operation, document.clone())).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Unanswered::Again(format!("no answer within {ATTEMPT_TIMEOUT:?}"))),
-            };
-            match answer {
-                Ok(value) => return Ok(value),
-                Err(Unanswered::Again(_)) if attempts < ATTEMPTS => sleep(pause).await,
-                Err(Unanswered::Again(what) | Unanswered::Refused(what)) => {
-                    return Err(QueueError::Failed { operation, queue: queue.clone(), what });
-                }
-            }
-            pause *= 2;
-        }
+        let answer = self.service.call(operation, request).await;
+        answer.map_err(|unanswered| QueueError::Failed {
+            operation,
+            queue: queue.clone(),
+            what: unanswered.to_string(),
+        })
     }
-
-    async fn ask(&self, operation: &str, document: Bytes) -> Result<Value, Unanswered> {
-        let uri = format!("{}/", self.base);
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-        let target = HeaderValue::from_str(&format!("AmazonSQS.{operation}"));
-        headers.insert("x-amz-target", target.map_err(|error| Unanswered::Refused(error.to_string()))?);
-        let scope = Scope { credentials: &self.credentials, region: self.region.as_str(), now: SystemTime::now() };
-        sign_document("sqs", &uri, &mut headers, &document, scope)
-            .map_err(|error| Unanswered::Refused(error.to_string()))?;
-        let mut request = Request::post(uri).body(document).map_err(|error| Unanswered::Refused(error.to_string()))?;
-        *request.headers_mut() = headers;
-        match self.transport.carry(request).await {
-            Ok(response) => read(&response),
-            Err(lost @ Uncarried::Lost(_)) => Err(Unanswered::Again(lost.to_string())),
-            Err(unfit @ Uncarried::Unfit(_)) => Err(Unanswered::Refused(unfit.to_string())),
-        }
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unanswered {
-    /// The same may succeed in a moment.
-    Again(String),
-    /// It will not.
-    Refused(String),
-}
-
-/// Reads a reply: a document, or `{"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": …}`.
-///
-/// # Errors
-/// [`Unanswered`], for everything but a 200 with a document or nothing in it.
-pub fn read(response: &Response<Bytes>) -> Result<Value, Unanswered> {
-    let (status, body) = (response.status(), response.body());
-    if status == StatusCode::OK {
-        // ChangeMessageVisibility answers with nothing.
-        let empty = body.is_empty().then_some(Value::Null);
-        let value = empty.or_else(|| serde_json::from_slice(body).ok());
-        return value.ok_or_else(|| Unanswered::Again("SQS sent a reply that is not JSON".to_owned()));
-    }
-    let document: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-    let code = text("__type").rsplit('#').next().unwrap_or_default();
-    let message = if text("message").is_empty() { text("Message") } else { text("message") };
-    let what = format!("{status} {code} {message}").trim_end().to_owned();
-    let is_throttled = code.contains("Throttl") || code.contains("TooManyRequests") || code == "RequestLimitExceeded";
-    let again = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || is_throttled;
-    Err(if again { Unanswered::Again(what) } else { Unanswered::Refused(what) })
 }
 
 /// The queue in `{"deadLetterTargetArn":"arn:…","maxReceiveCount":"5"}`.
@@ -264,25 +189,5 @@ mod tests {
         for bad in ["", "{}", r#"{"deadLetterTargetArn":5}"#] {
             assert_eq!(dead_letters_in(bad), None);
         }
-    }
-
-    #[test]
-    fn replies_are_documents_refusals_or_worth_another_try() {
-        let check = |status: u16, body: &'static str, expected| {
-            let response = Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap();
-            assert_eq!(read(&response), expected, "{body}");
-        };
-        check(200, "", Ok(Value::Null));
-        check(200, r#"{"MessageId":"m"}"#, Ok(json!({ "MessageId": "m" })));
-        check(200, "<html>", Err(Unanswered::Again("SQS sent a reply that is not JSON".into())));
-        let gone = r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist","message":"It does not exist."}"#;
-        check(400, gone, Err(Unanswered::Refused("400 Bad Request QueueDoesNotExist It does not exist.".into())));
-        check(
-            400,
-            r#"{"__type":"RequestThrottled"}"#,
-            Err(Unanswered::Again("400 Bad Request RequestThrottled".into())),
-        );
-        check(503, "", Err(Unanswered::Again("503 Service Unavailable".into())));
-        check(403, "<html>", Err(Unanswered::Refused("403 Forbidden".into())));
     }
 }

@@ -4,7 +4,7 @@
 //! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
 
 use crate::engine::decide::plan::EtagMode;
-use crate::engine::options::Deletes;
+use crate::engine::session::options::Deletes;
 use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Invalid, Key};
 use crate::sync::filter::Filter;

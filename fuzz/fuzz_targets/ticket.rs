@@ -8,7 +8,7 @@ use xpsync::engine::decide::ticket::Ticket;
 use xpsync::events::continuation::continuation;
 use xpsync::events::read;
 use xpsync::events::task::{Continuation, Invocation, Task};
-use xpsync::events::ticket::{read_ticket, ticket_json};
+use xpsync::report::ticket::{read_ticket, ticket_json};
 use xpsync_fuzz::{AnyTicket, any_key, bucket};
 
 fn round_trip(ticket: &Ticket) {

@@ -3,7 +3,7 @@
 use crate::engine::fault::Fault;
 use crate::engine::notes::Progress;
 use crate::engine::report::{Outcome, Report};
-use crate::events::answer::report_json;
+use crate::report::json::{report_json, summary_json};
 use crate::telemetry::write_line;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -61,17 +61,7 @@ impl Drop for Bar {
 
 pub(crate) fn json(report: &Report) {
     write_line(&report_json(report).to_string());
-    let count = |outcome| u32::from(report.outcome == outcome);
-    let summary = json!({
-        "objects": 1,
-        "copied": count(Outcome::Copied),
-        "unchanged": count(Outcome::Unchanged),
-        "failed": count(Outcome::Failed),
-        "resumable": count(Outcome::Resumable),
-        "bytes": report.bytes,
-        "seconds": (report.seconds * 1e3).round() / 1e3,
-    });
-    write_line(&json!({ "summary": summary }).to_string());
+    write_line(&json!({ "summary": summary_json(report) }).to_string());
 }
 
 /// The outcome in a line; on failure the reason and the advice on stderr.

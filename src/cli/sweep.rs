@@ -7,8 +7,8 @@ use crate::cli::show;
 use crate::engine::fault::FaultClass;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
-use crate::handler::sweep::swept_json;
 use crate::journal::Journal;
+use crate::report::json::{finding_json, swept_json};
 use crate::s3::UploadId;
 use crate::settings::state_folder;
 use crate::sync::sweep::{Finding, Mode, Sweep, Swept, sweep};
@@ -34,7 +34,7 @@ pub(crate) async fn run(args: &args::SweepArgs) -> Exit {
     };
     let bucket = work.target.bucket.clone();
     let told = |found: Finding<'_>| {
-        let line = if args.json { line_json(found) } else { line(found, bucket.as_str(), work.mode) };
+        let line = if args.json { finding_json(found).to_string() } else { line(found, bucket.as_str(), work.mode) };
         write_line(&line);
     };
     let swept = sweep(&work, &told).await;
@@ -101,19 +101,6 @@ fn line(found: Finding<'_>, bucket: &str, mode: Mode) -> String {
         Finding::Upload(open) => format!("{verb} s3://{bucket}/{}  upload {}", open.key, open.upload.as_str()),
         Finding::Stage(stage) => format!("{verb} s3://{bucket}/{}  version {}", stage.key, stage.version.as_str()),
     }
-}
-
-fn line_json(found: Finding<'_>) -> String {
-    match found {
-        Finding::Upload(open) => json!({
-            "upload": open.upload.as_str(), "key": open.key.as_str(), "initiator": open.initiator,
-            "initiated": open.initiated,
-        }),
-        Finding::Stage(stage) => json!({
-            "stage": stage.key.as_str(), "version_id": stage.version.as_str(), "modified": stage.modified,
-        }),
-    }
-    .to_string()
 }
 
 /// The counts in a line; what went wrong on stderr.

@@ -2,9 +2,9 @@
 
 use crate::engine::buffer::{BufferLimits, TmpLimit};
 use crate::engine::job::{Job, Trigger};
-use crate::engine::options::{Buffering, Options};
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::FixedWindow;
+use crate::engine::session::options::{Buffering, Options};
 use crate::engine::session::{Access, Session, SessionConfig, Window};
 use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::s3::{Bucket, Key};

@@ -5,7 +5,7 @@
 use crate::events::fields::{expect_bucket, text};
 use crate::events::refusal::NotAccepted;
 use crate::events::task::{Continuation, Task};
-use crate::events::ticket::{read_ticket, ticket_json};
+use crate::report::ticket::{read_ticket, ticket_json};
 use crate::s3::{Bucket, Key};
 use serde_json::{Value, json};
 

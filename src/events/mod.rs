@@ -15,7 +15,6 @@ mod envelope;
 mod eventbridge;
 mod notification;
 pub mod refusal;
-pub mod ticket;
 
 use crate::events::fields::{fields_of, kind, parse};
 use crate::events::refusal::NotAccepted;

@@ -15,14 +15,15 @@ use crate::engine::decide::reserved;
 use crate::engine::decide::staging::StagingLimits;
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Job, Ongoing, Trigger};
-use crate::engine::options::{Buffering, Options};
 use crate::engine::report::{ObjectRef, Outcome, Report};
+use crate::engine::session::options::{Buffering, Options};
 use crate::engine::session::{Access, Session, SessionConfig, Window};
-use crate::events::answer::{Answer, report_json};
+use crate::events::answer::Answer;
 use crate::events::read;
 use crate::events::task::{Invocation, Item, Task};
 use crate::journal::{Journal, Leftovers};
 use crate::queue::Queues;
+use crate::report::json::report_json;
 use crate::s3::Key;
 use crate::secrets::{self, Secret};
 use crate::settings::FunctionSettings;
@@ -338,6 +339,6 @@ impl Function {
 }
 
 /// What is kept of the time until an invocation's deadline.
-fn margin(deadline: Instant) -> Duration {
+pub(crate) fn margin(deadline: Instant) -> Duration {
     MARGIN.min(deadline.saturating_duration_since(Instant::now()) / 4)
 }

@@ -1,11 +1,11 @@
 //! The sweep that the template's schedule asks for: `{"op": "sweep"}`.
 
 use crate::engine::fault::{Fault, FaultClass};
-use crate::events::answer::{Answer, fault_json};
+use crate::events::answer::Answer;
 use crate::handler::{Function, margin};
-use crate::sync::sweep::{Counts, Finding, Mode, Sweep, Swept, sweep};
+use crate::report::json::swept_json;
+use crate::sync::sweep::{Finding, Mode, Sweep, sweep};
 use crate::wire::deadline::Deadline;
-use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
@@ -51,24 +51,4 @@ impl Function {
             None => Answer::Success(json),
         }
     }
-}
-
-/// What a sweep came to, as its callers are told. Stable, like a report.
-pub(crate) fn swept_json(sweep: &Sweep, swept: &Swept) -> Value {
-    let counts = |of: &Counts| {
-        json!({
-            "found": of.found, "swept": of.swept, "foreign": of.foreign, "young": of.young, "kept": of.kept,
-            "failed": of.failed,
-        })
-    };
-    json!({
-        "op": "sweep",
-        "bucket": sweep.target.bucket.as_str(),
-        "dry_run": sweep.mode == Mode::Dry,
-        "older_than_hours": sweep.older_than.as_secs() / 3_600,
-        "uploads": counts(&swept.uploads),
-        "stages": counts(&swept.stages),
-        "reason": swept.reason,
-        "error": swept.fault.as_deref().map(fault_json),
-    })
 }

@@ -1,7 +1,8 @@
 //! Copies within the server: CopyObject and UploadPartCopy.
 //!
 //! The rules are those of <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html> and
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>. What a copy's bytes make is computed from the
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>.
+//! What a copy's bytes make is computed from the
 //! bytes wherever what it is a copy of does not say it: the copy of a multipart object has the ETag of a single PUT.
 
 use crate::s3::answer::{VERSION_ID, encryption, http_date, insert, part_number, which, write_encryption};

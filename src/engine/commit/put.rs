@@ -1,5 +1,6 @@
 //! An object that goes in one PUT.
 
+use crate::engine::buffer::slot::Sealed;
 use crate::engine::commit::{self, CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
 use crate::engine::decide::checksum::{self, TargetETags};
 use crate::engine::decide::plan::Plan;
@@ -8,7 +9,6 @@ use crate::engine::decide::verify::Expected;
 use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
-use crate::engine::slot::Sealed;
 use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;

@@ -27,7 +27,7 @@ use crate::engine::decide::plan::Plan;
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
-use crate::engine::options::Buffering;
+use crate::engine::session::options::Buffering;
 use crate::engine::stop::Stop;
 use std::sync::Arc;
 

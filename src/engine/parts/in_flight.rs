@@ -1,10 +1,10 @@
 //! A part on its way: the connections that carry it, and the bytes from which another could.
 
+use crate::engine::buffer::slot::Sealed;
 use crate::engine::notes::InFlightGuard;
 use crate::engine::pace::goodput::PartPace;
 use crate::engine::pace::tail::PartProgress;
 use crate::engine::parts::md5s::Md5;
-use crate::engine::slot::Sealed;
 use crate::engine::stop::Stop;
 use crate::s3::ByteRange;
 use crate::s3::integrity::checksum::Digests;

@@ -1,6 +1,7 @@
 //! One part: read into a slot, sent, held against the answer.
 
 use crate::engine::buffer::Ring;
+use crate::engine::buffer::slot::Slot;
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
@@ -9,7 +10,6 @@ use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::ordered::OrderedChecksum;
 use crate::engine::parts::read::read_into_slot;
 use crate::engine::parts::uploaded::{UploadedPart, proven, same_bytes};
-use crate::engine::slot::Slot;
 use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::multipart::listing::ListedPart;

@@ -1,10 +1,10 @@
 //! From the source into a slot, or into a part on its way: a GET that goes on from the next byte when it breaks.
 
+use crate::engine::buffer::slot::{Overfull, Sealed, Slot};
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::report::BufferKind;
-use crate::engine::slot::{Overfull, Sealed, Slot};
 use crate::engine::stop::{Stop, fault_at};
 use crate::mutation::{self, Mutation};
 use crate::s3::ByteRange;

@@ -1,5 +1,6 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
+use crate::engine::buffer::slot::Slot;
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::pace::goodput::{Goodput, PartPace};
 use crate::engine::pace::replace::{self, SendingPart};
@@ -9,7 +10,6 @@ use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
-use crate::engine::slot::Slot;
 use crate::engine::stop::{Stop, stopped};
 use crate::s3::ByteRange;
 use crate::s3::integrity::checksum::Kinds;

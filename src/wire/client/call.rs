@@ -10,12 +10,11 @@ use crate::s3::object::head::ObjectHead;
 use crate::wire::body::incoming::Incoming;
 use crate::wire::body::lease::{Lease, LeasedConnection};
 use crate::wire::body::outgoing::{Load, Outgoing};
-use crate::wire::body::pacer::Pacer;
 use crate::wire::body::progress::unreported;
 use crate::wire::client::attempt::{AdmissionMode, Attempts};
 use crate::wire::client::config::Config;
 use crate::wire::client::quirks::{Quirks, seconds};
-use crate::wire::client::request::{RegionalEndpoint, signed};
+use crate::wire::client::request::{Answered, OutgoingRequest, RegionalEndpoint, signed};
 use crate::wire::client::retry::{Budget, Verdict};
 use crate::wire::error::{Error, LostAt};
 use crate::wire::gate::{self, Gate, Permit, RequestOutcome};
@@ -24,7 +23,6 @@ use crate::wire::net::connect::{Connect, Origin};
 use crate::wire::net::pool::{Connection, Pool};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -63,21 +61,6 @@ impl Drop for WindowExtension {
     fn drop(&mut self) {
         self.client.0.gate.narrow(self.by);
     }
-}
-
-/// A request on its way to a connection.
-struct OutgoingRequest {
-    request: http::Request<Load>,
-    taken: Arc<AtomicU64>,
-    level: Option<Arc<Pacer>>,
-    pace: AnswerTime,
-    answer: ReplyIn,
-}
-
-/// What an answered attempt left: status, headers, and the body still to be read.
-pub(crate) struct Answered {
-    pub(crate) head: Head,
-    body: Incoming,
 }
 
 impl Client {

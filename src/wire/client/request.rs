@@ -1,14 +1,19 @@
 //! An operation as an HTTP request, signed.
 
 use crate::s3::http::endpoint::{Endpoint, Region};
-use crate::s3::http::operation::{OperationInfo, Request};
+use crate::s3::http::message::Head;
+use crate::s3::http::operation::{AnswerTime, OperationInfo, ReplyIn, Request};
 use crate::s3::http::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
+use crate::wire::body::incoming::Incoming;
 use crate::wire::body::outgoing::Load;
+use crate::wire::body::pacer::Pacer;
 use crate::wire::client::quirks::Quirks;
 use crate::wire::error::Error;
 use crate::wire::net::connect::Origin;
 use aws_credential_types::Credentials;
 use http::{HeaderMap, HeaderValue, Method};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 const USER_AGENT: &str = concat!("xpsync/", env!("CARGO_PKG_VERSION"));
@@ -69,4 +74,19 @@ fn unquote(headers: &mut HeaderMap) {
     if let Some(bare) = bare.and_then(|bare| HeaderValue::from_str(&bare).ok()) {
         headers.insert(http::header::IF_MATCH, bare);
     }
+}
+
+/// A request on its way to a connection.
+pub(crate) struct OutgoingRequest {
+    pub(crate) request: http::Request<Load>,
+    pub(crate) taken: Arc<AtomicU64>,
+    pub(crate) level: Option<Arc<Pacer>>,
+    pub(crate) pace: AnswerTime,
+    pub(crate) answer: ReplyIn,
+}
+
+/// What an answered attempt left: status, headers, and the body still to be read.
+pub(crate) struct Answered {
+    pub(crate) head: Head,
+    pub(crate) body: Incoming,
 }

@@ -9,8 +9,8 @@ use xpsync::engine::copy::copy;
 use xpsync::engine::decide::plan::EtagMode;
 use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::Trigger;
-use xpsync::engine::options::Buffering;
 use xpsync::engine::report::{BufferKind, Outcome, Proof, Report};
+use xpsync::engine::session::options::Buffering;
 
 const MIB: usize = 1 << 20;
 

@@ -15,8 +15,8 @@ use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::fault::FaultClass;
 use xpsync::engine::job::{Job, Trigger};
-use xpsync::engine::options::Deletes;
 use xpsync::engine::report::Outcome;
+use xpsync::engine::session::options::Deletes;
 
 const KEY: &str = "dir//a b+c";
 

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, SOURCE_BUCKET, TARGET_BUCKET};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
-use xpsync::engine::options::Deletes;
 use xpsync::engine::report::{Outcome, Report};
+use xpsync::engine::session::options::Deletes;
 use xpsync::events::answer::Answer;
 use xpsync::wire::deadline::Deadline;
 

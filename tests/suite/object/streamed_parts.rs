@@ -11,8 +11,8 @@ use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
-use xpsync::engine::options::Buffering;
 use xpsync::engine::report::{BufferKind, Outcome};
+use xpsync::engine::session::options::Buffering;
 use xpsync::s3::multipart::streamed::Form;
 
 const KEY: &str = "k";

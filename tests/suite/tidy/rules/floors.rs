@@ -6,26 +6,45 @@ use crate::tidy::reading::text::bare;
 use crate::tidy::rules::{check, none};
 
 /// Which floors a floor may name; with a path, only what is below it. `doctor` is an edge like `handler`.
-const FLOORS: [(&str, &[&str]); 15] = [
+const FLOORS: [(&str, &[&str]); 17] = [
     ("mutation", &[]),
     ("s3", &["mutation"]),
     ("wire", &["s3"]),
     ("engine", &["s3", "wire", "mutation"]),
     ("sync", &["s3", "wire", "engine"]),
     ("secrets", &["s3", "wire"]),
-    ("events", &["s3", "engine::decide::plan::Layout", "engine::decide::ticket", "engine::fault", "engine::report"]),
-    ("queue", &["s3", "wire"]),
-    ("journal", &["s3", "engine::decide::ticket", "events"]),
+    (
+        "events",
+        &["s3", "engine::decide::plan::Layout", "engine::decide::ticket", "engine::fault", "engine::report", "report"],
+    ),
+    ("report", &["s3", "engine", "sync::sweep"]),
+    ("aws", &["s3", "wire"]),
+    ("queue", &["s3", "wire", "aws"]),
+    ("journal", &["s3", "engine::decide::ticket", "report"]),
     ("settings", &["s3", "wire", "engine", "sync::filter", "events"]),
     ("telemetry", &["s3", "engine"]),
     (
         "handler",
-        &["s3", "wire", "engine", "sync", "secrets", "queue", "events", "journal", "settings", "telemetry", "doctor"],
+        &[
+            "report",
+            "s3",
+            "wire",
+            "engine",
+            "sync",
+            "secrets",
+            "queue",
+            "events",
+            "journal",
+            "settings",
+            "telemetry",
+            "doctor",
+        ],
     ),
-    ("doctor", &["s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler"]),
+    ("doctor", &["report", "s3", "wire", "engine", "sync", "secrets", "events", "settings", "telemetry", "handler"]),
     (
         "cli",
         &[
+            "report",
             "s3",
             "wire",
             "engine",

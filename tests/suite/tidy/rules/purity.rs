@@ -54,6 +54,8 @@ fn is_worldly(path: &str, may_have_instants: bool) -> bool {
     match names.as_slice() {
         ["tokio", "time", "Instant", ..] => !may_have_instants,
         ["std" | "core", "io"] | ["std", "io", "Error" | "ErrorKind" | "Result", ..] => false,
+        // An address is a value.
+        ["std" | "core", "net", "IpAddr"] => false,
         ["std" | "core", "env" | "fs" | "io" | "net" | "os" | "process" | "thread" | "*", ..] => true,
         _ => WORLDLY.iter().any(|worldly| path == *worldly || path.starts_with(&format!("{worldly}::"))),
     }
@@ -126,6 +128,7 @@ mod catches {
         caught("use std::fs::File;", "std::fs::File");
         caught("fn f() { std::fs::read(\"a\") }", "std::fs::read");
         caught("use std::net::TcpStream;", "std::net::TcpStream");
+        caught("use std::net::{IpAddr, UdpSocket};", "std::net::UdpSocket");
         caught("use std::os::unix::net::UnixStream;", "std::os::unix::net::UnixStream");
         caught("use socket2::Socket;", "socket2::Socket");
         caught("use hyper::body::Incoming;", "hyper::body::Incoming");

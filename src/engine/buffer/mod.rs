@@ -6,8 +6,10 @@
 //! blocks were reserved beforehand, so that a full /tmp means fewer slots and never SIGBUS. Invariant: slots in use and
 //! slots kept for reuse together never exceed the budget. This is the only file with `unsafe`.
 
+pub mod slot;
+
+use crate::engine::buffer::slot::{Heap, PAGE, Slot, SlotLease, SlotMemory, TmpRing, pages};
 use crate::engine::report::BufferKind;
-use crate::engine::slot::{Heap, PAGE, Slot, SlotLease, SlotMemory, TmpRing, pages};
 use memmap2::{MmapMut, MmapOptions};
 use std::fs::File;
 use std::io;
@@ -234,8 +236,8 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::slot::Overfull;
-    use crate::engine::slot::Sealed;
+    use crate::engine::buffer::slot::Overfull;
+    use crate::engine::buffer::slot::Sealed;
     use crate::s3::integrity::checksum::Digests;
     use std::time::Duration;
     use tokio::time::timeout;

@@ -3,12 +3,14 @@
 //! Flags and profiles, or the function's environment, are resolved to two [`Access`]es and a [`SessionConfig`]; a job
 //! is a session and keys.
 
+pub mod options;
+
 use crate::engine::buffer::{BufferLimits, Buffers};
 use crate::engine::fault::Side;
-use crate::engine::options::Options;
 use crate::engine::pace::adaptive::Adaptive;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::{Bounds, FixedWindow};
+use crate::engine::session::options::Options;
 use crate::s3::Bucket;
 use crate::s3::http::endpoint::{Endpoint, Region};
 use crate::wire::client::call::Client;

@@ -1,0 +1,3 @@
+//! AWS's services besides S3.
+
+pub mod json;
