@@ -2,7 +2,7 @@
 //!
 //! One file for a pair of objects, removed when nothing is open any more. A file is a log of lines, each on the disk
 //! before the work goes on; of a torn one the last whole line counts. Whoever works on a pair holds its file's lock, so
-//! that two processes never go on with one upload; the lock ends with the process, however it ends.
+//! that two processes never resume one upload; the lock ends with the process, however it ends.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal};
 use crate::report::ticket::{read_ticket, ticket_json};
@@ -124,7 +124,7 @@ impl Journal {
         Ok(left)
     }
 
-    /// The ids of all uploads that any process goes on with or could.
+    /// The ids of all uploads that any process resumes or could.
     ///
     /// # Errors
     /// Those of the disk; a folder that is not there has none.
@@ -324,7 +324,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 pub(crate) struct Leftovers(pub(crate) Mutex<BTreeMap<String, (Entry, PriorRun)>>);
 
 impl Leftovers {
-    /// What was left of a key; not of another upload than the one that is gone on with, for which there would be no
+    /// What was left of a key; not of another upload than the one that is resumed, for which there would be no
     /// place then. The next invocation finds it again.
     pub(crate) fn take(&self, key: &Key, ticket: Option<&Ticket>) -> Option<(Entry, PriorRun)> {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);

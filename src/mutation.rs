@@ -18,7 +18,7 @@ pub enum Mutation {
     NoLookAfterCommit,
     /// No CRC64NVME is sent, and none is compared.
     NoCrc,
-    /// An upload is gone on with whatever state of the source its ticket is of.
+    /// An upload is resumed whatever state of the source its ticket is of.
     UncheckedTickets,
 }
 

@@ -1,6 +1,6 @@
 //! The function's environment, read once and completely: settings, or everything that is wrong with them at once.
 //!
-//! The only file that reads variables. An option that this version does not offer is a problem, not a silence: one that
+//! Reads the function's variables; the command line's are read in `cli`. An option that this version does not offer is a problem, not a silence: one that
 //! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
 
 use crate::engine::decide::plan::EtagMode;

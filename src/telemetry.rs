@@ -228,7 +228,7 @@ impl FinishedLine<'_> {
         self.report.outcome == Outcome::Copied
     }
 
-    /// Whether its bytes count at the target, or will once it is gone on with.
+    /// Whether its bytes count at the target, or will once it is resumed.
     fn moved(&self) -> bool {
         self.copied() || self.report.outcome == Outcome::Resumable
     }

@@ -1,4 +1,4 @@
-//! `xpsync sweep`: what died work has left at a target.
+//! `xpsync sweep`: what dead work has left at a target.
 
 use crate::cli::args::{self, Ends};
 use crate::cli::exit::{Exit, interrupted};
@@ -78,7 +78,7 @@ async fn work(args: &args::SweepArgs) -> Result<Sweep, String> {
     })
 }
 
-/// What copies of this machine go on with, or could: a journal that cannot be read would let their work be swept.
+/// What copies of this machine resume, or could: a journal that cannot be read would let their work be swept.
 fn kept() -> Result<BTreeSet<UploadId>, String> {
     let Some(folder) = state_folder() else { return Ok(BTreeSet::new()) };
     let named = Journal::new(folder.join("uploads")).uploads();

@@ -121,7 +121,7 @@ impl Context<'_> {
         (!is_ours || is_written && (sent > 0 || resumed > 0)).then_some(ticket)
     }
 
-    /// The report of work that was stopped and can be gone on with.
+    /// The report of work that was stopped and can be resumed.
     fn resumable(&self, source: ObjectRef, mut fault: Fault, ticket: Ticket) -> Report {
         if fault.class == FaultClass::Deadline {
             fault.hint = Some(
@@ -194,13 +194,13 @@ impl Context<'_> {
                         Err(Stop::Restart(fault)) => why = *fault,
                         Err(failed) => return Err(failed),
                     }
-                    // Whatever an earlier pass had committed, it is not what the target has now.
+                    // Whatever an earlier attempt had committed, it is not what the target has now.
                     committed = None;
                     continue;
                 }
             };
             if applied.outcome == Outcome::Unchanged {
-                // What an earlier pass committed is what was sent, whoever has written the same since.
+                // What an earlier attempt committed is what was sent, whoever has written the same since.
                 return Ok(CopyResult::Applied(match committed {
                     // Of the same state everything that was proven then still holds.
                     Some(before) if before.source.etag.is_same_state(&applied.source.etag) => before,
@@ -219,7 +219,7 @@ impl Context<'_> {
                 SourceNow::Gone if self.job.session.options.deletes == Deletes::Keep => {
                     return self.source_gone(Some(applied));
                 }
-                // The next pass finds out what it is now, which may be nothing.
+                // The next attempt finds out what it is now, which may be nothing.
                 SourceNow::Gone | SourceNow::Changed => {
                     why = Fault::new(FaultClass::Precondition, "the source object changed while it was copied");
                     committed = Some(applied);

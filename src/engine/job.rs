@@ -46,7 +46,7 @@ pub struct Job {
 /// What an earlier invocation or process left, and what this one leaves to a later one. The default knows of none.
 #[derive(Clone, Default)]
 pub struct Ongoing {
-    /// An upload to go on with.
+    /// An upload to resume.
     pub ticket: Option<Ticket>,
     /// When, in seconds since 1970, processes that were killed meant to begin uploads that there is no ticket of.
     pub intended: Vec<i64>,

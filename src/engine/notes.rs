@@ -100,7 +100,7 @@ impl Notes {
         });
     }
 
-    /// Remarks something once that happened at the target, and is not undone by beginning anew.
+    /// Remarks something once that happened at the target, and is not undone by starting again.
     pub(crate) fn note_permanent(&self, reason: impl Into<String>) {
         let reason = reason.into();
         self.with(|kept| {
@@ -120,7 +120,7 @@ impl Notes {
         });
     }
 
-    /// Begins another pass over this state of the source: what was noted of another is not of this one.
+    /// Begins another attempt over this state of the source: what was noted of another is not of this one.
     pub(crate) fn pinned(&self, place: ObjectRef, head: &ObjectHead) {
         let place = ObjectRef {
             version_id: head.version.as_ref().map(|version| version.as_str().to_owned()),

@@ -147,7 +147,7 @@ pub struct Report {
     pub reason: Option<String>,
     /// Why it failed, or was stopped.
     pub fault: Option<Box<Fault>>,
-    /// How to go on with it; whoever reports it decides where that is kept.
+    /// How to resume it; whoever reports it decides where that is kept.
     pub ticket: Option<Box<Ticket>>,
 }
 

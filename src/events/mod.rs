@@ -1,8 +1,7 @@
 //! What an invocation's payload asks for, and what its caller is told: bytes in, tasks out; reports in, an answer out.
 //!
-//! Owns the shapes of AWS's events and nothing of what is done about them. Knows `s3`, `engine::report` and
-//! `engine::ticket` only; no
-//! socket, clock, environment or log.
+//! Owns the shapes of AWS's events and nothing of what is done about them. Of the engine it knows reports, faults and
+//! tickets only; no socket, clock, environment or log.
 //!
 //! Every accepted event means "reconcile this key with the source's state now": the version id, ETag and type in it
 //! never choose what is read, so they are not even taken out of it. What is optional in an event and malformed is
@@ -26,7 +25,7 @@ use std::time::Duration;
 /// Reads an invocation's payload. `source` is the one bucket that this function reads; events about others are refused.
 ///
 /// # Errors
-/// [`NotAccepted`], if the payload as a whole cannot be used. A refused record among several is an [`Item`] of its own.
+/// [`NotAccepted`], if the payload as a whole cannot be used. A refused record among several is an `Item` of its own.
 pub fn read(payload: &[u8], source: &Bucket) -> Result<Invocation, NotAccepted> {
     recognise(&parse(payload)?, source, 0)
 }

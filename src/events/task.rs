@@ -14,7 +14,7 @@ pub enum Invocation {
     Notifications(Vec<Item>),
     /// An SQS batch: answered with the ids of the messages that failed.
     Messages(Vec<Message>),
-    /// Remove what died work has left at the target and is older than this, or than the default: answered with a
+    /// Remove what dead work has left at the target and is older than this, or than the default: answered with a
     /// summary.
     Sweep(Option<Duration>),
 }
@@ -47,7 +47,7 @@ pub(crate) struct Delivery {
 /// Where an earlier invocation left an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Continuation {
-    /// The upload to go on with; without one the object was only sent back to the queue, to get an invocation of its
+    /// The upload to resume; without one the object was only sent back to the queue, to get an invocation of its
     /// own.
     pub ticket: Option<Ticket>,
     /// How many invocations in a row came no further.

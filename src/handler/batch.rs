@@ -147,7 +147,7 @@ impl Function {
         .await
     }
 
-    /// Leaves an object that can be gone on with to another invocation. True if there is nothing more to do about it
+    /// Leaves an object that can be resumed to another invocation. True if there is nothing more to do about it
     /// here.
     async fn continued_elsewhere(
         &self,

@@ -1,6 +1,6 @@
 //! What a sandbox finds of an earlier process of its own: after a crash or a timeout, /tmp is as it was.
 //!
-//! An upload that is open there is gone on with by the record of its key, if the invocation has one, or left to the
+//! An upload that is open there is resumed by the record of its key, if the invocation has one, or left to the
 //! queue, so that nothing waits for chance to bring the key to this sandbox again.
 
 use crate::engine::decide::ticket::{UploadJournal, WhenStopped};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 const FRUITLESS: u32 = 3;
 
 impl Function {
-    /// Looks at what was left, keeps what these records go on with, and leaves the rest to the queue.
+    /// Looks at what was left, keeps what these records resume, and leaves the rest to the queue.
     pub(crate) async fn find_leftovers(
         &self,
         items: &[Item],

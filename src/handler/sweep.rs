@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 impl Function {
-    /// Removes what died work has left at the target. Of journals, only this sandbox's is known here.
+    /// Removes what dead work has left at the target. Of journals, only this sandbox's is known here.
     pub(crate) async fn sweep(&self, older_than: Duration, deadline: Instant) -> Answer {
         let margin = margin(deadline);
         let kept = match self.journal.uploads() {

@@ -6,7 +6,7 @@ use crate::report::ticket::ticket_json;
 use crate::sync::sweep::{Counts, Finding, Mode, Sweep, Swept};
 use serde_json::{Value, json};
 
-/// The report of one object as JSON. One that can be gone on with has its ticket besides: `{"op":"continue"}` takes it.
+/// The report of one object as JSON. One that can be resumed has its ticket besides: `{"op":"continue"}` takes it.
 pub fn report_json(report: &Report) -> Value {
     let mut value = plain_json(report);
     if let (Some(ticket), Some(fields)) = (&report.ticket, value.as_object_mut()) {

@@ -1,4 +1,4 @@
-//! Many objects: which of them, and what differs between two listings.
+//! Many objects: which of them are meant, and what dead work has left at a target.
 
 pub mod filter;
 pub mod sweep;

@@ -1,4 +1,4 @@
-//! Removing what died work has left at a target: uploads that are open, and stages under the reserved prefix.
+//! Removing what dead work has left at a target: uploads that are open, and stages under the reserved prefix.
 //!
 //! Who we are is learnt from the target: an upload is begun under the reserved prefix, looked at in the listing, and
 //! aborted. What is compared is then the initiator as this server spells it, and ages are told by its clock. Each page

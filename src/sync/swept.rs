@@ -18,7 +18,7 @@ pub(crate) enum Fate {
     Foreign,
     /// It is younger than the age asked for, or nobody says how old it is.
     Young,
-    /// A journal of this machine names it: it will be gone on with.
+    /// A journal of this machine names it: it will be resumed.
     Kept,
 }
 

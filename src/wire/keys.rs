@@ -1,4 +1,4 @@
-//! Where credentials come from, asked anew for each attempt.
+//! Where credentials come from, asked again for each attempt.
 
 use crate::s3::error::Class;
 use crate::wire::gate::Boxed;
@@ -41,7 +41,7 @@ pub trait Keys: Send + Sync {
     fn renewed<'a>(&'a self, refused: &'a Credentials) -> Boxed<'a, Result<Option<Credentials>, KeysError>>;
 }
 
-/// A place from which credentials can be fetched, anew each time.
+/// A place from which credentials can be fetched, again each time.
 pub(crate) trait Fetch: Send + Sync {
     fn fetch(&self) -> Boxed<'_, Result<Credentials, KeysError>>;
 }

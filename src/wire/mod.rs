@@ -2,7 +2,7 @@
 //!
 //! Owns connections, time-outs, retries, and what is learned of a server on the way (its region, its clock, how it
 //! spells ETags in conditions). Must not know what an object's copy is made of: it sends one operation of `s3` and
-//! gives back its reply. Whether another attempt is worth it is decided by [`client::attempt`], which is pure; how many
+//! gives back its reply. Whether another attempt is worth it is decided by `client::retry`, which is pure; how many
 //! requests may be under way is asked of a [`gate::Gate`], which the engine implements.
 
 pub mod body;

@@ -146,7 +146,7 @@ impl Chosen {
             let checksum = object.checksum.clone();
             return Ok(Self { range: 0..object.content.len(), partial: true, by_part: true, checksum });
         }
-        // A completed object's parts are numbered anew from 1 in S3, whatever numbers they were uploaded under.
+        // A completed object's parts are numbered again from 1 in S3, whatever numbers they were uploaded under.
         let (_, checksum, range) = parts(object).nth(usize::from(number) - 1).ok_or_else(|| {
             Refusal::of("InvalidPartNumber")
                 .detail("PartNumberRequested", number.to_string())

@@ -3,7 +3,7 @@
 //! s3s does what is best not written twice: it compares signatures, decodes `aws-chunked` bodies with their
 //! signatures and trailers, checks payload hashes, and reads and writes the XML documents of AWS's model. Its own
 //! operations are not used: they refuse or rewrite what S3 takes as it is (unquoted ETags in conditions, Expires and
-//! other headers that are not of the expected form, metadata it decodes and encodes anew, unknown elements). So one
+//! other headers that are not of the expected form, metadata it decodes and encodes again, unknown elements). So one
 //! custom route takes every request after the signature check, and the operations here answer it.
 
 use crate::s3::answer::{http_date, insert};

@@ -26,7 +26,7 @@ use crate::s3::object::head::ObjectHead;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 
-/// How often a condition is decided anew before somebody else is held to be winning on purpose.
+/// How often a condition is decided again before somebody else is held to be winning on purpose.
 pub(crate) const MAX_DECISIONS: u32 = 8;
 
 /// What the target has after a commit, or had before it.

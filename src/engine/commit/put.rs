@@ -64,7 +64,7 @@ impl PutRequest {
     }
 }
 
-/// Puts the object under a condition, deciding anew while the target changes.
+/// Puts the object under a condition, deciding again while the target changes.
 ///
 /// # Cancel safety
 /// The request's connection is closed; whether it was carried out is unknown.

@@ -130,7 +130,7 @@ impl Context<'_> {
     /// in the way of.
     ///
     /// # Cancel safety
-    /// An upload is left to [`Work::leave`]; whether the copy was carried out is unknown.
+    /// An upload is left to [`Context::clean_up`]; whether the copy was carried out is unknown.
     pub(crate) async fn recopied(
         &self,
         source: &ObjectHead,

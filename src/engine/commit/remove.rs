@@ -31,7 +31,7 @@ struct FailedDelete {
     tried: PriorDelete,
 }
 
-/// Removes the target's object under its ETag, deciding anew while the target changes.
+/// Removes the target's object under its ETag, deciding again while the target changes.
 ///
 /// # Cancel safety
 /// The request's connection is closed; whether it was carried out is unknown.

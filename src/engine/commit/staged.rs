@@ -77,7 +77,7 @@ impl Context<'_> {
     /// An object of a single PUT: one stage, copied as a whole.
     ///
     /// # Cancel safety
-    /// Uploads and stages are left to [`Work::leave`]; whether the last copy was carried out is unknown.
+    /// Uploads and stages are left to [`Context::clean_up`]; whether the last copy was carried out is unknown.
     pub(crate) async fn staged_whole(&self, wanted: &PendingWrite<'_>, stage: &Stage) -> Result<Applied, Stop> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stage.pieces.len());
@@ -97,7 +97,7 @@ impl Context<'_> {
     /// An object of parts: stage by stage, each copied under the source's boundaries and removed before the next.
     ///
     /// # Cancel safety
-    /// Uploads and stages are left to [`Work::leave`]; whether the upload was completed is unknown.
+    /// Uploads and stages are left to [`Context::clean_up`]; whether the upload was completed is unknown.
     pub(crate) async fn staged_parts(&self, wanted: &PendingWrite<'_>, stages: &[Stage]) -> Result<Applied, Stop> {
         let (job, head) = (self.job, wanted.head);
         self.warm(stages.iter().map(|stage| stage.pieces.len()).sum());
@@ -248,7 +248,7 @@ impl Context<'_> {
         Ok(Some(etag).filter(|etag| etag.proves_same_content(etag)))
     }
 
-    /// Copies the stage to where it belongs, deciding anew while the target changes.
+    /// Copies the stage to where it belongs, deciding again while the target changes.
     async fn copy_whole(
         &self,
         wanted: &PendingWrite<'_>,

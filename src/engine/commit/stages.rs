@@ -52,7 +52,7 @@ impl Stages {
     /// Removes the stages there are. What cannot be removed is remarked on, and left to a sweep.
     ///
     /// # Cancel safety
-    /// Stages may be left; [`Self::leave`] removes them.
+    /// Stages may be left; [`Self::clean_up`] removes them.
     pub(crate) async fn remove(&self, job: &Job, notes: &Notes) {
         for key in self.left() {
             if let Err(error) = remove(job, &key).await {
@@ -84,7 +84,7 @@ impl Stages {
     }
 }
 
-/// The same job with this key at the target. Nobody goes on with a stage, so nothing of it is written down elsewhere.
+/// The same job with this key at the target. Nobody resumes a stage, so nothing of it is written down elsewhere.
 fn at(job: &Job, key: Key) -> Job {
     let mut job = job.clone();
     job.target_key = key;

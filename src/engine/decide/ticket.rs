@@ -1,4 +1,4 @@
-//! What it takes to go on with an upload in another invocation or another process: pure.
+//! What it takes to resume an upload in another invocation or another process: pure.
 //!
 //! An upload is resumed by its ticket and never found by listing: what Create froze, headers and tags, is shown by no
 //! listing, so an upload without a ticket is not ours to finish. A ticket that does not hold any more costs an abort
@@ -23,7 +23,7 @@ pub struct Ticket {
     pub pin: SourcePin,
     /// How it is cut.
     pub layout: Layout,
-    /// What had to hold at the target when it was begun. It is decided anew before the upload is completed; that it
+    /// What had to hold at the target when it was begun. It is decided again before the upload is completed; that it
     /// was another one is worth a line in the log.
     pub condition: Precondition,
 }

@@ -96,7 +96,7 @@ impl PartPace {
         self.sent = if taken < self.length { None } else { self.sent.or(Some(now)) };
         let moved = (taken - self.taken).max(0.0);
         let rate = moved / seconds;
-        // An attempt that began anew has a pace of its own.
+        // An attempt that began again has a pace of its own.
         self.rate = if taken < self.taken || self.rate == 0.0 { rate } else { self.rate + (rate - self.rate) * RECENT };
         (self.taken, self.looked) = (taken, now);
         moved

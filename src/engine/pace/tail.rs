@@ -36,7 +36,7 @@ const OPENING: Duration = Duration::from_millis(1_500);
 const SOCKETS: u64 = 128 << 10;
 /// Fewer parts are not worth it.
 const FEW: usize = 8;
-/// Parts that are within so many bytes of the level are abreast.
+/// Parts that are within so many bytes of the level are together.
 const MARGIN: f64 = 131_072.0;
 /// How much later than all would be done together, at what the path carries, a part may be done.
 const LATE: f64 = 1.1;

@@ -5,22 +5,7 @@
 //! computed from bytes in order. In the function objects below the threshold and the pieces of a stage have them on the
 //! heap, others in /tmp; the command line has them on the heap where its limit has room for all that are wanted.
 //!
-//! 1 GiB over two borders (benches/border, `usual` and `evening`, single runs of 2026-11 on 2 cores), in slots of 5
-//! MiB; the heap as a function of this memory has it. CPU is of loopback, medians of three. The seconds are of before
-//! the last parts were sent abreast; since then `usual` takes 32.0 to 33.2 s with 256 MiB of the heap.
-//!
-//! | slots | `usual` | streamed of 205 | `evening` | RSS | CPU s/GiB |
-//! | --- | --- | --- | --- | --- | --- |
-//! | none | 37.2 s | 205 | 62.3 s | 42, 83 MB | 2.5 |
-//! | heap, 128 MB: 16 MiB | 36.9 s | 197 | 66.1 s | 58, 95 MB | |
-//! | heap, 512 MB: 208 MiB | 34.9 s | 116 | 62.5 s | 251, 282 MB | 1.5 |
-//! | heap, 1,024 MB: 464 MiB | 35.4 s | 87 | | 440 MB | |
-//! | heap, 2,048 MB: 976 MiB | 34.6 s | 89 | 68.3 s | 434, 346 MB | |
-//! | /tmp, 460 MiB | 35.5 s | 128 | 68.5 s | 209, 240 MB; 68 MiB of the first without pages of the file | 1.7 |
-//!
-//! So a few slots are worth a twentieth of the time, and a third of the CPU since MD5s of parts in slots are computed
-//! together; more than the window needs are worth nothing. /tmp costs a tenth more CPU than the heap and no time, and
-//! the kernel can take back its pages.
+//! What slots are worth is measured in docs/performance.md, "Part buffers".
 
 use crate::engine::buffer::{Ring, TooSmall};
 use crate::engine::decide::plan::Plan;

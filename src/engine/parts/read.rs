@@ -154,7 +154,7 @@ async fn read(
 
 fn replaced_or_failed(error: &Error) -> Stop {
     match error.class() {
-        // Gone and replaced look alike here; the next pass finds out which it was.
+        // Gone and replaced look alike here; the next attempt finds out which it was.
         Class::Precondition | Class::Missing => Stop::replaced("the source object was replaced while it was read"),
         Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => fault_at(Side::Source, error).into(),
     }

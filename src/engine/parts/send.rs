@@ -82,7 +82,7 @@ pub(crate) async fn send_parts(
     flights.all_md5 = done.iter().flatten().all(|part| part.is_md5);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept from turn to turn: who asks anew each time stands at the end of the queue each time.
+    // Kept from turn to turn: who asks again each time stands at the end of the queue each time.
     let mut reserving = None;
     while waiting.peek().is_some() || !flights.in_flight.is_empty() {
         if !flights.in_time && flights.in_flight.is_empty() {

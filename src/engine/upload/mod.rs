@@ -49,7 +49,7 @@ pub(crate) struct NewUpload<'a> {
 
 #[derive(Clone)]
 enum CurrentUpload {
-    /// An upload that nobody can go on with.
+    /// An upload that nobody can resume.
     Bare(UploadId),
     Ticketed(Ticket),
 }
@@ -60,7 +60,7 @@ enum CurrentUpload {
 pub(crate) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
     open: Mutex<Option<CurrentUpload>>,
-    /// Whether somebody else may go on with it too: a ticket can be delivered twice.
+    /// Whether somebody else may resume it too: a ticket can be delivered twice.
     adopted: bool,
     journal: Arc<JournalState>,
 }
@@ -76,7 +76,7 @@ impl Uploads {
     }
 
     /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they
-    /// were is told by an upload of one's own, which is left to [`Self::leave`].
+    /// were is told by an upload of one's own, which is left to [`Self::clean_up`].
     ///
     /// # Cancel safety
     /// As [`Self::begin`].
@@ -120,7 +120,7 @@ impl Uploads {
     /// Begins an upload, and ends those that unanswered attempts may have begun.
     ///
     /// # Cancel safety
-    /// All of it is done all the same, and [`Self::leave`] waits for it.
+    /// All of it is done all the same, and [`Self::clean_up`] waits for it.
     pub(crate) async fn begin(
         &self,
         job: &Job,
@@ -137,7 +137,7 @@ impl Uploads {
         Ok(upload)
     }
 
-    /// Begins an upload that nobody else can go on with, in place of what may be open: of parts that are copied within
+    /// Begins an upload that nobody else can resume, in place of what may be open: of parts that are copied within
     /// the target, or to a stage.
     ///
     /// # Cancel safety
@@ -180,10 +180,10 @@ impl Uploads {
         }
     }
 
-    /// Completes the upload under a condition, deciding anew while the target changes.
+    /// Completes the upload under a condition, deciding again while the target changes.
     ///
     /// # Cancel safety
-    /// Whether it was completed is unknown; [`Self::leave`] aborts it if it was not.
+    /// Whether it was completed is unknown; [`Self::clean_up`] aborts it if it was not.
     pub(crate) async fn complete(
         &self,
         job: &Job,

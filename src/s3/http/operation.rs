@@ -58,11 +58,11 @@ pub struct OperationInfo {
     pub(crate) name: &'static str,
     /// [`Operation::METHOD`].
     pub(crate) method: Method,
-    /// [`Operation::REPEAT`].
+    /// [`Operation::IDEMPOTENCE`].
     pub(crate) idempotence: Idempotence,
-    /// [`Operation::ANSWER`].
+    /// [`Operation::REPLY_IN`].
     pub(crate) reply_in: ReplyIn,
-    /// [`Operation::PACE`].
+    /// [`Operation::ANSWER_TIME`].
     pub(crate) answer_time: AnswerTime,
 }
 

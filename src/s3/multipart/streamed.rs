@@ -77,8 +77,6 @@ impl Operation for StreamedPart {
         }
     }
 
-    /// Nothing: what is sent comes from whoever streams it.
-
     fn reply(&self, head: &Head, _: &[u8]) -> Result<Written, Unreadable> {
         Written::of_part(head)
     }

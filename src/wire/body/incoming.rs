@@ -28,7 +28,7 @@ impl Incoming {
     /// The next bytes; `None` at the end, which is reported only if all that was announced has come.
     ///
     /// # Errors
-    /// [`Error::Lost`] at [`Stage::Body`] if the connection breaks or nothing comes for too long.
+    /// [`Error::Lost`] at `LostAt::Body` if the connection breaks or nothing comes for too long.
     ///
     /// # Cancel safety
     /// No bytes are lost.

@@ -11,7 +11,7 @@ use tracing::debug;
 /// The longest that a body waits before it moves on by a piece all the same: no server, no TCP and no watch of ours
 /// takes its connection for one that stands still.
 const LONGEST: Duration = Duration::from_secs(2);
-/// The level may have been set anew by then.
+/// The level may have been set again by then.
 const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq)]

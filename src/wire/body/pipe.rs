@@ -2,7 +2,7 @@
 //!
 //! It holds 64 KiB and no more, so the slower side sets the pace. Which side that is can be seen: a connection
 //! that found it empty waits for the source, and its own patience does not run out meanwhile; who waits in
-//! [`Feed::push`] reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
+//! `PipeWriter::push` reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
 //! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
 //! connection.
 
@@ -47,7 +47,7 @@ pub enum StreamError<E> {
         /// How many were to come.
         length: u64,
     },
-    /// The target refused the part or was lost; [`Client::again`] says whether another attempt is worth it.
+    /// The target refused the part or was lost; `Client::again` says whether another attempt is worth it.
     #[error("sending to the target failed")]
     Target(#[source] Error),
 }
@@ -67,7 +67,7 @@ impl PipeWriter {
     /// Hands over the next bytes, as soon as there is room.
     ///
     /// # Errors
-    /// [`NotTaken`]; no later bytes will be taken either.
+    /// `PushError`; no later bytes will be taken either.
     ///
     /// # Cancel safety
     /// These bytes were not handed over.

@@ -363,7 +363,7 @@ impl Client {
             // Its end is when its body was read.
             ReplyIn::Stream => {}
         }
-        let finished = LeasedConnection { lease: lease, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
+        let finished = LeasedConnection { lease, connection, is_reusable, pool: Arc::clone(&self.0.pool) };
         Ok(Answered { head, body: Incoming::new(body, config.stall, Arc::clone(&self.0.gate), finished) })
     }
 

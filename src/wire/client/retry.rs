@@ -1,7 +1,7 @@
 //! Whether a failed request is sent again, and when: pure.
 //!
 //! Control calls follow the constants of AWS's SDKs ("Retry behavior", standard mode, as of 2026); parts go on until
-//! the deadline or until nothing progresses. Both pay from one [`Budget`], which successes and delivered bytes refill,
+//! the deadline or until nothing progresses. Both pay from one `Budget`, which successes and delivered bytes refill,
 //! so that a failing server is not met by a storm.
 
 use crate::s3::error::{Class, Remedy};

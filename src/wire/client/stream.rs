@@ -17,10 +17,10 @@ impl Client {
     /// Sends a part once, its bytes as `source` pushes them. The source is begun when the part has its permit, and runs
     /// while a connection is found and used. It must push all bytes before it returns.
     ///
-    /// Only what the target did counts as an attempt that failed: after [`Torn::Target`], [`Self::again`] decides.
+    /// Only what the target did counts as an attempt that failed: after `StreamError::Target`, [`Self::again`] decides.
     ///
     /// # Errors
-    /// [`Torn`]. An upload keeps nothing of a part that was torn.
+    /// `StreamError`. An upload keeps nothing of a part that was torn.
     ///
     /// # Cancel safety
     /// The source is dropped and the request's connection closed.

@@ -1,4 +1,4 @@
-//! `xpsync sweep` as a process: dry until it is told, and never at what a copy of this machine can go on with.
+//! `xpsync sweep` as a process: dry until it is told, and never at what a copy of this machine can resume.
 
 use crate::rig::shell::{World, text};
 use fakes::fault::faults::{Action, Fault};

@@ -307,7 +307,7 @@ async fn an_end_at_any_moment_leaves_no_stage_and_no_upload() {
                 .create_bucket(TARGET_BUCKET, BucketConfig { versioned: true, ..BucketConfig::default() });
             seed(&pair);
             let mut job = preserving(impatient_job(&pair, key));
-            // A stage is nothing that another invocation could go on with.
+            // A stage is nothing that another invocation could resume.
             job.ongoing.when_stopped = WhenStopped::Keep;
             let what = format!("{key} {operation} {nth}");
             let report = copy_until(&pair, &mut job, operation, nth).await;

@@ -438,7 +438,7 @@ impl Case {
                 failures.iter().filter_map(|item| item["itemIdentifier"].as_str().map(str::to_owned)).collect()
             }
             Some(Answer::FunctionError { error_message, .. }) => {
-                // Whoever gets the failed invocation has the ticket, and may go on with it.
+                // Whoever gets the failed invocation has the ticket, and may resume it.
                 let report: Value = serde_json::from_str(&error_message).unwrap_or_default();
                 if let ([(message, _)], Some(ticket)) = (batch, report.get("ticket")) {
                     let body = json!({

@@ -1,4 +1,4 @@
-//! An upload that was stopped is gone on with by its ticket: what is kept, what is read again, and what is begun anew.
+//! An upload that was stopped is resumed by its ticket: what is kept, what is read again, and what is started again.
 
 use crate::rig::{MIB, assert_settled, content, count, job, on, overwrite, pair, put};
 use bytes::Bytes;
