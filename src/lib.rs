@@ -26,8 +26,8 @@
 //!   again, and leaves nothing open. [`engine::session`] is made once for a process.
 //! - [`sync`]: what concerns many objects: the filter of keys, and sweeping what dead work has left.
 //! - [`report`]: reports, tickets and sweeps as JSON. [`aws`]: services that speak JSON.
-//! - [`events`], [`secrets`], [`queue`], [`settings`], [`telemetry`], [`handler`]: the function's edges. [`journal`]: the
-//!   uploads that are open, on a disk, for the next process if this one is killed.
+//! - [`events`], [`secrets`], [`queue`], [`settings`], [`telemetry`], [`handler`]: the function's edges. [`journal`]:
+//!   the uploads that are open, on a disk, for the next process if this one is killed.
 //! - `cli`, `demo`: the command line, and the demonstration.
 //!
 //! Packages of their own: `fakes`, the embedded servers and the border that demo, tests and benches share; `md5s`, the

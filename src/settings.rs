@@ -1,7 +1,8 @@
 //! The function's environment, read once and completely: settings, or everything that is wrong with them at once.
 //!
-//! Reads the function's variables; the command line's are read in `cli`. An option that this version does not offer is a problem, not a silence: one that
-//! does nothing would be believed to work. An empty variable is an unset one, as templates write them.
+//! Reads the function's variables; the command line's are read in `cli`. An option that this version does not offer is
+//! a problem, not a silence: one that does nothing would be believed to work. An empty variable is an unset one, as
+//! templates write them.
 
 use crate::engine::decide::plan::EtagMode;
 use crate::engine::session::options::Deletes;

@@ -237,8 +237,8 @@ impl Context<'_> {
             }
         };
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
-        let putting = PutRequest::new(job, head, seen, &sealed, condition);
-        let committed = put::put(job, &self.notes, head, &sealed, putting).await?;
+        let putting = PutRequest::new(job, head, seen, &sealed);
+        let committed = put::put(job, &self.notes, head, &sealed, putting, condition).await?;
         self.tag_apart(head, &committed).await?;
         drop(under_way);
         Ok(self.applied(head, committed, source_proofs, 1, ring.kind()))

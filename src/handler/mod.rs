@@ -1,8 +1,8 @@
 //! The function: payload bytes and a deadline in, an answer out. The same in Lambda, in the demonstration and in tests.
 //!
 //! Owns what outlives an invocation: clients, budgets, the keys of the target. Must not know the Runtime API. What is
-//! done about messages of the queue is in `batch`, what a killed sandbox left in `leftovers`, what all sandboxes left in
-//! `sweep`.
+//! done about messages of the queue is in `batch`, what a killed sandbox left in `leftovers`, what all sandboxes left
+//! in `sweep`.
 
 mod batch;
 mod leftovers;

@@ -90,7 +90,7 @@ pub(crate) fn swept_json(sweep: &Sweep, swept: &Swept) -> Value {
 }
 
 /// The summary of a run of the command line with one object.
-pub(crate) fn summary_json(report: &Report) -> Value {
+pub fn summary_json(report: &Report) -> Value {
     let count = |outcome| u32::from(report.outcome == outcome);
     json!({
         "objects": 1,
@@ -104,7 +104,7 @@ pub(crate) fn summary_json(report: &Report) -> Value {
 }
 
 /// Something that a sweep found.
-pub(crate) fn finding_json(found: Finding<'_>) -> Value {
+pub fn finding_json(found: Finding<'_>) -> Value {
     match found {
         Finding::Upload(open) => json!({
             "upload": open.upload.as_str(), "key": open.key.as_str(), "initiator": open.initiator,

@@ -18,11 +18,12 @@ use crate::engine::report::Proof;
 use crate::engine::stop::{Stop, fault_at, integrity_stop};
 use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
-use crate::s3::http::operation::Precondition;
+use crate::s3::http::operation::{Operation, Precondition};
 use crate::s3::integrity::crc64::Crc64;
 use crate::s3::integrity::etag::{ETag, ETagKind};
 use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::Written;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
 
@@ -82,7 +83,7 @@ pub(crate) async fn prove_target(
 }
 
 /// What a refused or unanswered commit turned out to be.
-pub(crate) enum Resolution {
+enum Resolution {
     /// It was carried out after all.
     Ours(ObjectHead),
     /// The target has the source's content already, from somebody else.
@@ -91,19 +92,99 @@ pub(crate) enum Resolution {
     Retry,
 }
 
-/// A commit that was refused, or not answered to the end.
-pub(crate) struct FailedCommit<'a> {
-    /// The source's state that was to be written.
-    pub(crate) source: &'a ObjectHead,
-    pub(crate) sent: &'a Expected,
-    pub(crate) written: &'a Attributes,
-    pub(crate) error: Error,
-    pub(crate) attempts: &'a Attempts,
+/// A write that makes the object: a PUT, a Complete, a copy. What is its own is said here; the rest is [`commit`]'s.
+pub(crate) trait Commit: Send + Sync {
+    type Operation: Operation<Reply = Written>;
+
+    /// The source's state that is written.
+    fn source(&self) -> &ObjectHead;
+
+    /// What was sent.
+    fn sent(&self) -> &Expected;
+
+    /// The attributes that are sent along.
+    fn attributes(&self) -> &Attributes;
+
+    fn operation(&self, precondition: Option<Precondition>) -> Self::Operation;
+
+    /// It was carried out. The condition of another one, if one has to follow.
+    fn carried_out(&mut self, how: CarriedOut, etag: &ETag) -> impl Future<Output = Option<Precondition>> + Send;
+
+    /// It was refused, whatever the target has.
+    fn refused(&self, error: &Error) -> Stop {
+        fault_at(Side::Target, error).into()
+    }
+
+    /// The target changed, and it is to be made again; whether it can.
+    fn retried(&mut self, _: &Retry) -> impl Future<Output = Result<(), Stop>> + Send {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// How it is known that a write was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CarriedOut {
+    Answered,
+    /// The answer was lost, and the target has what was sent.
+    Found,
+}
+
+/// Why a write is made again.
+pub(crate) struct Retry {
+    pub(crate) class: Class,
+    /// S3's code.
+    pub(crate) code: Option<String>,
+    /// Whether the target is as it was when the condition was decided.
+    pub(crate) same_condition: bool,
+}
+
+/// Writes under a condition, deciding again while the target changes, and compares what is there with what was sent.
+///
+/// # Cancel safety
+/// The request's connection is closed; whether it was carried out is unknown.
+pub(crate) async fn commit<C: Commit>(
+    job: &Job,
+    notes: &Notes,
+    write: &mut C,
+    condition: Precondition,
+) -> Result<Committed, Stop> {
+    let mut condition = CommitCondition { now: condition, decisions: 0 };
+    loop {
+        let operation = write.operation(asked(&condition.now));
+        let mut attempts = job.part();
+        let answer = job.session.target.client.call(&operation, &mut attempts).await;
+        notes.count(&attempts);
+        let (how, etag, crc) = match answer {
+            Ok(written) => (CarriedOut::Answered, written.etag, written.crc),
+            Err(error) if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() => {
+                return Err(write.refused(&error));
+            }
+            Err(error) => {
+                let (class, code, before) = (error.class(), error.code().map(str::to_owned), condition.now.clone());
+                match condition.resolve(job, notes, write, &error, &attempts).await? {
+                    Resolution::Ours(seen) => (CarriedOut::Found, seen.etag, seen.crc),
+                    Resolution::Unchanged(seen, by) => {
+                        return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by));
+                    }
+                    Resolution::Retry => {
+                        let same_condition = condition.now == before;
+                        write.retried(&Retry { class, code, same_condition }).await?;
+                        continue;
+                    }
+                }
+            }
+        };
+        if let Some(next) = write.carried_out(how, &etag).await {
+            condition.now = next;
+            continue;
+        }
+        return Ok(Committed::Written(prove_target(job, notes, write.sent(), etag, crc).await?));
+    }
 }
 
 /// The condition of a commit, as often as it is decided.
-pub(crate) struct CommitCondition {
-    pub(crate) now: Precondition,
+struct CommitCondition {
+    now: Precondition,
     decisions: u32,
 }
 
@@ -113,22 +194,16 @@ pub(crate) fn asked(condition: &Precondition) -> Option<Precondition> {
 }
 
 impl CommitCondition {
-    pub(crate) fn new(now: Precondition) -> Self {
-        Self { now, decisions: 0 }
-    }
-
-    pub(crate) fn asked(&self) -> Option<Precondition> {
-        asked(&self.now)
-    }
-
     /// Looks at the target after a commit that was refused, or not answered to the end, and decides.
-    pub(crate) async fn resolve(
+    async fn resolve<C: Commit>(
         &mut self,
         job: &Job,
         notes: &Notes,
-        attempted: FailedCommit<'_>,
+        write: &C,
+        error: &Error,
+        attempts: &Attempts,
     ) -> Result<Resolution, Stop> {
-        let FailedCommit { source, sent, written, error, attempts } = attempted;
+        let (source, sent, written) = (write.source(), write.sent(), write.attributes());
         self.decisions += 1;
         let seen = look(job, notes, source).await?;
         if attempts.unanswered()
@@ -144,17 +219,17 @@ impl CommitCondition {
             Class::Throttled | Class::Transient | Class::Ambiguous | Class::Refused => false,
         };
         if !may_decide {
-            return Err(fault_at(Side::Target, &error).into());
+            return Err(fault_at(Side::Target, error).into());
         }
         let next = match decide(source, seen.as_ref()) {
             Decision::Unchanged(by) => match seen {
                 Some(seen) => return Ok(Resolution::Unchanged(seen, by)),
-                None => return Err(fault_at(Side::Target, &error).into()),
+                None => return Err(fault_at(Side::Target, error).into()),
             },
             Decision::Write(next) => next,
         };
         if next == self.now && error.code() == Some("PreconditionFailed") && matches!(next, Precondition::IfMatch(_)) {
-            learn_etag_form(job, &error)?;
+            learn_etag_form(job, error)?;
         }
         // The one who changed the target may have copied what the source has become since.
         if source::look_again(job, notes, source).await? != SourceNow::Same {

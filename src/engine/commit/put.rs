@@ -1,7 +1,7 @@
 //! An object that goes in one PUT.
 
 use crate::engine::buffer::slot::Sealed;
-use crate::engine::commit::{self, CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
+use crate::engine::commit::{CarriedOut, Commit, Committed, commit, learn_etag_kind};
 use crate::engine::decide::checksum::{self, TargetETags};
 use crate::engine::decide::plan::Plan;
 use crate::engine::decide::sameness::{carried, with_record};
@@ -25,20 +25,13 @@ use crate::s3::object::tagging::PutObjectTagging;
 const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
 pub(crate) struct PutRequest {
-    condition: CommitCondition,
     checksum: Checksum,
     style: ObjectOptions,
 }
 
 impl PutRequest {
     /// Decides it for bytes that are held against the source already.
-    pub(crate) fn new(
-        job: &Job,
-        source: &ObjectHead,
-        seen: Option<&ObjectHead>,
-        sealed: &Sealed,
-        condition: Precondition,
-    ) -> Self {
+    pub(crate) fn new(job: &Job, source: &ObjectHead, seen: Option<&ObjectHead>, sealed: &Sealed) -> Self {
         let etags = expected_etags(job, seen);
         let made = sealed.digests();
         let checksum = checksum::for_put(source, made, etags);
@@ -47,20 +40,15 @@ impl PutRequest {
         if checksum::tells_content(checksum) {
             style.attributes = attributes(source, SourceRecord::Omit);
         }
-        Self { condition: CommitCondition::new(condition), checksum, style }
+        Self { checksum, style }
     }
 
     /// Goes on after the target was found to make opaque ETags: the bytes are there, but the checksum that was given
     /// took the place of the one that proves them. Once for each target.
-    fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: ETag) {
-        commit::learn_etag_kind(job, &etag);
+    fn prove_by_crc(&mut self, job: &Job, source: &ObjectHead, sent: &Expected, etag: &ETag) {
+        learn_etag_kind(job, etag);
         self.checksum = Checksum::Crc64Nvme(sent.crc);
         self.style.attributes = attributes(source, SourceRecord::Include(Some(sent.crc)));
-        self.condition.now = Precondition::IfMatch(etag);
-    }
-
-    fn note_left_behind(&self, notes: &Notes, source: &ObjectHead) {
-        notes::note(notes, source, &Plan::Put { size: source.size }, Some(self.checksum));
     }
 }
 
@@ -73,52 +61,59 @@ pub(crate) async fn put(
     notes: &Notes,
     source: &ObjectHead,
     sealed: &Sealed,
-    mut putting: PutRequest,
+    put: PutRequest,
+    condition: Precondition,
 ) -> Result<Committed, Stop> {
     let sent = Expected::of_put(sealed.digests());
-    loop {
-        let operation = PutObject {
-            bucket: job.session.target.bucket.clone(),
-            key: job.target_key.clone(),
-            bytes: sealed.bytes().clone(),
-            checksum: Some(putting.checksum),
-            precondition: putting.condition.asked(),
-            style: putting.style.clone(),
-        };
-        let mut attempts = job.part();
-        let answer = job.session.target.client.call(&operation, &mut attempts).await;
-        notes.count(&attempts);
-        let error = match answer {
-            Ok(written) => {
-                job.session.target.client.delivered(sent.size);
-                if checksum::hides_proof(putting.checksum, &written.etag) {
-                    putting.prove_by_crc(job, source, &sent, written.etag);
-                    continue;
-                }
-                job.progress.add_sent(sent.size);
-                putting.note_left_behind(notes, source);
-                return Ok(Committed::Written(prove_target(job, notes, &sent, written.etag, written.crc).await?));
-            }
-            Err(error) => error,
-        };
-        if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-            return Err(fault_at(Side::Target, &error).into());
+    commit(job, notes, &mut PutCommit { job, notes, source, sealed, sent, put }, condition).await
+}
+
+struct PutCommit<'a> {
+    job: &'a Job,
+    notes: &'a Notes,
+    source: &'a ObjectHead,
+    sealed: &'a Sealed,
+    sent: Expected,
+    put: PutRequest,
+}
+
+impl Commit for PutCommit<'_> {
+    type Operation = PutObject;
+
+    fn source(&self) -> &ObjectHead {
+        self.source
+    }
+
+    fn sent(&self) -> &Expected {
+        &self.sent
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.put.style.attributes
+    }
+
+    fn operation(&self, precondition: Option<Precondition>) -> PutObject {
+        PutObject {
+            bucket: self.job.session.target.bucket.clone(),
+            key: self.job.target_key.clone(),
+            bytes: self.sealed.bytes().clone(),
+            checksum: Some(self.put.checksum),
+            precondition,
+            style: self.put.style.clone(),
         }
-        let attempted =
-            FailedCommit { source, sent: &sent, written: &putting.style.attributes, error, attempts: &attempts };
-        match putting.condition.resolve(job, notes, attempted).await? {
-            Resolution::Ours(seen) => {
-                if checksum::hides_proof(putting.checksum, &seen.etag) {
-                    putting.prove_by_crc(job, source, &sent, seen.etag);
-                    continue;
-                }
-                job.progress.add_sent(sent.size);
-                putting.note_left_behind(notes, source);
-                return Ok(Committed::Written(prove_target(job, notes, &sent, seen.etag, seen.crc).await?));
-            }
-            Resolution::Unchanged(seen, by) => return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by)),
-            Resolution::Retry => {}
+    }
+
+    async fn carried_out(&mut self, how: CarriedOut, etag: &ETag) -> Option<Precondition> {
+        if how == CarriedOut::Answered {
+            self.job.session.target.client.delivered(self.sent.size);
         }
+        if checksum::hides_proof(self.put.checksum, etag) {
+            self.put.prove_by_crc(self.job, self.source, &self.sent, etag);
+            return Some(Precondition::IfMatch(etag.clone()));
+        }
+        self.job.progress.add_sent(self.sent.size);
+        notes::note(self.notes, self.source, &Plan::Put { size: self.source.size }, Some(self.put.checksum));
+        None
     }
 }
 

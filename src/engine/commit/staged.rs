@@ -9,13 +9,14 @@
 //! source's ETag.
 
 use crate::engine::commit::put;
-use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
+use crate::engine::commit::{CarriedOut, Commit, Committed, Retry, commit};
 use crate::engine::context::{Applied, Context, PendingWrite};
 use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
 use crate::engine::decide::staging::Stage;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
 use crate::engine::fault::{Fault, FaultClass, Side};
+use crate::engine::job::Job;
 use crate::engine::notes;
 use crate::engine::parts::buffering;
 use crate::engine::parts::part::PartContext;
@@ -30,6 +31,7 @@ use crate::s3::http::operation::Precondition;
 use crate::s3::integrity::checksum::{Digests, combine};
 use crate::s3::integrity::etag::{ETag, ETagKind};
 use crate::s3::integrity::sums::{Stored, Sum};
+use crate::s3::object::attributes::Attributes;
 use crate::s3::object::copy::{CopyObject, CopySource, Summed};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
@@ -256,46 +258,8 @@ impl Context<'_> {
         sent: &Expected,
         style: &ObjectOptions,
     ) -> Result<Committed, Stop> {
-        let (job, notes) = (self.job, &self.notes);
-        let mut condition = CommitCondition::new(wanted.condition.clone());
-        loop {
-            let operation = CopyObject {
-                bucket: job.session.target.bucket.clone(),
-                key: job.target_key.clone(),
-                source: from.clone(),
-                precondition: condition.asked(),
-                summed: Summed::Crc64Nvme,
-                style: style.clone(),
-            };
-            let mut attempts = job.part();
-            let answer = job.session.target.client.call(&operation, &mut attempts).await;
-            notes.count(&attempts);
-            let error = match answer {
-                Ok(written) => {
-                    return Ok(Committed::Written(prove_target(job, notes, sent, written.etag, written.crc).await?));
-                }
-                Err(error) => error,
-            };
-            if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-                return Err(fault_at(Side::Target, &error).into());
-            }
-            let (is_missing, before) = (error.class() == Class::Missing, condition.now.clone());
-            let attempted =
-                FailedCommit { source: wanted.head, sent, written: &style.attributes, error, attempts: &attempts };
-            match condition.resolve(job, notes, attempted).await? {
-                Resolution::Ours(seen) => {
-                    return Ok(Committed::Written(prove_target(job, notes, sent, seen.etag, seen.crc).await?));
-                }
-                Resolution::Unchanged(seen, by) => {
-                    return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by));
-                }
-                // What is missing is not the target, which is as it was.
-                Resolution::Retry if is_missing && condition.now == before => {
-                    return Err(Stop::replaced("a temporary object was removed by somebody else"));
-                }
-                Resolution::Retry => {}
-            }
-        }
+        let mut copy = StageCopy { job: self.job, head: wanted.head, from, sent, style };
+        commit(self.job, &self.notes, &mut copy, wanted.condition.clone()).await
     }
 
     /// What it came to, once the stages are gone.
@@ -326,5 +290,53 @@ impl Context<'_> {
             applied.at_target.proofs.push(Proof::PartMd5);
         }
         applied
+    }
+}
+
+/// The copy of a stage to where it belongs.
+struct StageCopy<'a> {
+    job: &'a Job,
+    head: &'a ObjectHead,
+    from: CopySource,
+    sent: &'a Expected,
+    style: &'a ObjectOptions,
+}
+
+impl Commit for StageCopy<'_> {
+    type Operation = CopyObject;
+
+    fn source(&self) -> &ObjectHead {
+        self.head
+    }
+
+    fn sent(&self) -> &Expected {
+        self.sent
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.style.attributes
+    }
+
+    fn operation(&self, precondition: Option<Precondition>) -> CopyObject {
+        CopyObject {
+            bucket: self.job.session.target.bucket.clone(),
+            key: self.job.target_key.clone(),
+            source: self.from.clone(),
+            precondition,
+            summed: Summed::Crc64Nvme,
+            style: self.style.clone(),
+        }
+    }
+
+    async fn carried_out(&mut self, _: CarriedOut, _: &ETag) -> Option<Precondition> {
+        None
+    }
+
+    async fn retried(&mut self, retry: &Retry) -> Result<(), Stop> {
+        // What is missing is not the target, which is as it was.
+        if retry.class == Class::Missing && retry.same_condition {
+            return Err(Stop::replaced("a temporary object was removed by somebody else"));
+        }
+        Ok(())
     }
 }

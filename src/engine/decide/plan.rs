@@ -16,8 +16,8 @@ pub const OBJECT_MAX: u64 = PARTS_MAX * PART_MAX;
 
 const PARTS_MAX: u64 = PartNumber::MAX as u64;
 
-/// Where one way of sending ends and the next begins, in bytes. `PartSizeTable::V1` is the one that objects are sent by; a
-/// server whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few
+/// Where one way of sending ends and the next begins, in bytes. `PartSizeTable::V1` is the one that objects are sent
+/// by; a server whose parts may be smaller than S3's is met with another, so that thousands of objects in parts are few
 /// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartSizeTable {

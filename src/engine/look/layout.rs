@@ -38,7 +38,8 @@ impl KnownObject<'_> {
 }
 
 /// The lengths of an object's parts; `None` if the server does not tell, or they do not make the object. With
-/// [`MiddleParts::AssumeEven`], parts between whose first is above `longest` are not asked for: nobody wants them as they are.
+/// [`MiddleParts::AssumeEven`], parts between whose first is above `longest` are not asked for: nobody wants them as
+/// they are.
 pub(crate) async fn layout(
     job: &Job,
     notes: &Notes,

@@ -1,7 +1,7 @@
 //! A part that goes straight from the source to the target, without waiting in memory: the usual way.
 //!
-//! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that is
-//! compared here. What it costs is a second reading of the source when the target has to be sent it again.
+//! It is held to what holds for any other: a GET of the pinned state, a checksum that the target compares, an ETag that
+//! is compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::parts::part::{PartContext, number, refused};

@@ -5,7 +5,7 @@ pub(crate) mod create;
 pub(crate) mod part_copies;
 pub(crate) mod resume;
 
-use crate::engine::commit::{CommitCondition, Committed, FailedCommit, Resolution, TargetState, prove_target};
+use crate::engine::commit::{CarriedOut, Commit, Committed, Retry, commit};
 use crate::engine::decide::plan::Layout;
 use crate::engine::decide::ticket::{SourcePin, Ticket};
 use crate::engine::decide::verify::Expected;
@@ -18,8 +18,10 @@ use crate::engine::upload::create::{JournalState, create, write_down};
 use crate::s3::UploadId;
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::multipart::listing::ListParts;
 use crate::s3::multipart::upload::{CompleteMultipartUpload, CompletedPart};
+use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
 use crate::wire::error::Error;
@@ -190,68 +192,8 @@ impl Uploads {
         notes: &Notes,
         completion: Completion<'_>,
     ) -> Result<Committed, Stop> {
-        let Completion { source, upload, parts, sent, condition, style } = completion;
-        let mut condition = CommitCondition::new(condition);
-        let mut conflicts = 0;
-        loop {
-            let operation = CompleteMultipartUpload {
-                bucket: job.session.target.bucket.clone(),
-                key: job.target_key.clone(),
-                upload: upload.clone(),
-                parts: parts.to_vec(),
-                size: sent.size,
-                crc: sent.crc,
-                precondition: condition.asked(),
-            };
-            let mut attempts = job.part();
-            let answer = job.session.target.client.call(&operation, &mut attempts).await;
-            notes.count(&attempts);
-            let error = match answer {
-                Ok(written) => {
-                    self.close(job, notes).await;
-                    return Ok(Committed::Written(prove_target(job, notes, sent, written.etag, written.crc).await?));
-                }
-                Err(error) => error,
-            };
-            if matches!(error.class(), Class::Refused | Class::Throttled) && !attempts.unanswered() {
-                let fault = fault_at(Side::Target, &error);
-                // Opaque ETags differ each time a part is sent, by whomever.
-                let is_shared = self.adopted && error.code() == Some("InvalidPart");
-                return Err(if is_shared { Stop::Contended(Box::new(fault)) } else { fault.into() });
-            }
-            let code = error.code().map(str::to_owned);
-            let attempted = FailedCommit { source, sent, written: &style.attributes, error, attempts: &attempts };
-            match condition.resolve(job, notes, attempted).await? {
-                Resolution::Ours(seen) => {
-                    // Another handler of the same event may have made the very same object. Then this upload is open
-                    // still, so it is left to be aborted, which one that was completed answers with
-                    // NoSuchUpload.
-                    return Ok(Committed::Written(prove_target(job, notes, sent, seen.etag, seen.crc).await?));
-                }
-                Resolution::Unchanged(seen, by) => {
-                    return Ok(Committed::Unchanged(TargetState::unchanged(&seen, by), by));
-                }
-                Resolution::Retry if code.as_deref() == Some("NoSuchUpload") => {
-                    self.close(job, notes).await;
-                    return Err(Stop::replaced(
-                        "the multipart upload does not exist any more: somebody else aborted or completed it",
-                    ));
-                }
-                // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
-                Resolution::Retry if code.as_deref() == Some("ConditionalRequestConflict") => {
-                    conflicts += 1;
-                    if conflicts > 1 || !is_alive(job, notes, upload).await? {
-                        notes.note_permanent(
-                            "somebody else wrote the target at the same time, so all parts were sent again",
-                        );
-                        return Err(Stop::replaced(
-                            "somebody else wrote the target at the same time, which ended the upload",
-                        ));
-                    }
-                }
-                Resolution::Retry => {}
-            }
-        }
+        let condition = completion.condition.clone();
+        commit(job, notes, &mut CompleteCommit { uploads: self, job, notes, completion, conflicts: 0 }, condition).await
     }
 
     /// Aborts whatever is open and looks until it is gone, for at most the job's grace.
@@ -301,5 +243,79 @@ async fn is_alive(job: &Job, notes: &Notes, upload: &UploadId) -> Result<bool, S
         Ok(_) => Ok(true),
         Err(error) if error.class() == Class::Missing => Ok(false),
         Err(error) => Err(fault_at(Side::Target, &error).into()),
+    }
+}
+
+struct CompleteCommit<'a> {
+    uploads: &'a Uploads,
+    job: &'a Job,
+    notes: &'a Notes,
+    completion: Completion<'a>,
+    conflicts: u32,
+}
+
+impl Commit for CompleteCommit<'_> {
+    type Operation = CompleteMultipartUpload;
+
+    fn source(&self) -> &ObjectHead {
+        self.completion.source
+    }
+
+    fn sent(&self) -> &Expected {
+        self.completion.sent
+    }
+
+    fn attributes(&self) -> &Attributes {
+        &self.completion.style.attributes
+    }
+
+    fn operation(&self, precondition: Option<Precondition>) -> CompleteMultipartUpload {
+        CompleteMultipartUpload {
+            bucket: self.job.session.target.bucket.clone(),
+            key: self.job.target_key.clone(),
+            upload: self.completion.upload.clone(),
+            parts: self.completion.parts.to_vec(),
+            size: self.completion.sent.size,
+            crc: self.completion.sent.crc,
+            precondition,
+        }
+    }
+
+    async fn carried_out(&mut self, how: CarriedOut, _: &ETag) -> Option<Precondition> {
+        match how {
+            CarriedOut::Answered => self.uploads.close(self.job, self.notes).await,
+            // Another handler of the same event may have made the very same object. Then this upload is open still, so
+            // it is left to be aborted, which one that was completed answers with NoSuchUpload.
+            CarriedOut::Found => {}
+        }
+        None
+    }
+
+    fn refused(&self, error: &Error) -> Stop {
+        let fault = fault_at(Side::Target, error);
+        // Opaque ETags differ each time a part is sent, by whomever.
+        let is_shared = self.uploads.adopted && error.code() == Some("InvalidPart");
+        if is_shared { Stop::Contended(Box::new(fault)) } else { fault.into() }
+    }
+
+    async fn retried(&mut self, retry: &Retry) -> Result<(), Stop> {
+        match retry.code.as_deref() {
+            Some("NoSuchUpload") => {
+                self.uploads.close(self.job, self.notes).await;
+                let gone = "the multipart upload does not exist any more: somebody else aborted or completed it";
+                Err(Stop::replaced(gone))
+            }
+            // "Conditional writes": after a conflict the upload may be gone; if it lives, one more Complete.
+            Some("ConditionalRequestConflict") => {
+                self.conflicts += 1;
+                if self.conflicts == 1 && is_alive(self.job, self.notes, self.completion.upload).await? {
+                    return Ok(());
+                }
+                let note = "somebody else wrote the target at the same time, so all parts were sent again";
+                self.notes.note_permanent(note);
+                Err(Stop::replaced("somebody else wrote the target at the same time, which ended the upload"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }

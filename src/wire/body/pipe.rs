@@ -2,9 +2,9 @@
 //!
 //! It holds 64 KiB and no more, so the slower side sets the pace. Which side that is can be seen: a connection
 //! that found it empty waits for the source, and its own patience does not run out meanwhile; who waits in
-//! `PipeWriter::push` reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is the
-//! checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it the
-//! connection.
+//! `PipeWriter::push` reads nothing from the source. Bytes are digested as they pass, and what is sent behind them is
+//! the checksum of just these bytes. Nothing is ever made up for bytes that do not come: the body fails, and with it
+//! the connection.
 
 use crate::s3::http::aws_chunked::{Framing, Piece};
 use crate::s3::integrity::checksum::{Digests, Kinds, Running};
