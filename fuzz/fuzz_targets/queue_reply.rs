@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use xpsync::queue::{QueueArn, dead_letters_in};
 use xpsync::aws::json::{Unanswered, read};
+use xpsync::queue::{QueueArn, dead_letters_in};
 
 fuzz_target!(|data: &[u8]| {
     for status in [200, 400, 403, 429, 500, 503] {
