@@ -2,14 +2,14 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
-use xpsync::engine::decide::plan::{EtagMode, OBJECT_MAX, PartSizeTable, Plan, SourceLayout, plan};
+use xpsync::engine::decide::plan::{Cut, EtagMode, OBJECT_MAX, PartSizeTable, SourceLayout, cut};
 
 fn largest(criterion: &mut Criterion) {
     criterion.bench_function("plan/10,000 parts of 5 GiB", |bencher| {
         bencher.iter(|| {
-            match plan(&PartSizeTable::V1, black_box(OBJECT_MAX), &SourceLayout::Single, EtagMode::Auto, None) {
-                Ok(Plan::Parts(layout)) => layout.ranges().len(),
-                Ok(Plan::Put { .. }) | Err(_) => 0,
+            match cut(&PartSizeTable::V1, black_box(OBJECT_MAX), &SourceLayout::Single, EtagMode::Auto, None) {
+                Ok(Cut::Parts(layout)) => layout.ranges().len(),
+                Ok(Cut::Put { .. }) | Err(_) => 0,
             }
         });
     });

@@ -6,12 +6,11 @@ use crate::engine::commit::put::{self, PutRequest};
 use crate::engine::commit::recopy;
 use crate::engine::commit::{Committed, TargetState};
 use crate::engine::context::{Applied, AttemptResult, Context, PendingWrite};
-use crate::engine::decide::checksum::TargetETags;
-use crate::engine::decide::plan::{EtagMode, Layout, Plan, SourceLayout, Unplannable, plan};
+use crate::engine::decide::plan::{Cut, EtagMode, Layout, SourceLayout};
 use crate::engine::decide::sameness::Sameness;
-use crate::engine::decide::staging::{self, Route};
+use crate::engine::decide::style::object_options;
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
-use crate::engine::decide::{self, Decision};
+use crate::engine::decide::{Checks, Decision, Facts, Plan, Route, Style, compare, decide};
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::look::source::{self, Pinned};
 use crate::engine::look::target;
@@ -22,7 +21,6 @@ use crate::engine::parts::part::PartContext;
 use crate::engine::parts::read;
 use crate::engine::parts::uploaded::PartOrigin;
 use crate::engine::report::{BufferKind, Outcome, Proof};
-use crate::engine::session::options::Options;
 use crate::engine::stop::{Stop, integrity_stop};
 use crate::engine::upload::Completion;
 use crate::s3::ByteRange;
@@ -66,7 +64,7 @@ impl Context<'_> {
                 },
                 None => target::look(job, &self.notes, &head).await?,
             };
-            let decision = decide::decide(&head, seen.as_ref());
+            let decision = compare(&head, seen.as_ref());
             match recopy::require_etag(decision, job.session.options.etag, &head, seen.as_ref()) {
                 Decision::Unchanged(by) => match seen {
                     Some(seen) => Ok(self.unchanged(&head, TargetState::unchanged(&seen, by), by)),
@@ -129,7 +127,8 @@ impl Context<'_> {
             Some(_) => SourceLayout::Unknown,
             None => SourceLayout::Single,
         };
-        self.put(head, &layout, body, None, Precondition::IfAbsent, ring).await
+        let checks = Plan::of_first_put(&self.facts(head, &layout, None)).checks;
+        self.put(head, body, None, Precondition::IfAbsent, checks, ring).await
     }
 
     /// Copies what is at the target onto itself where that makes it what is wanted, and sends the bytes otherwise.
@@ -162,54 +161,53 @@ impl Context<'_> {
     ) -> Result<Applied, Stop> {
         let job = self.job;
         let layout = source::layout(job, &self.notes, head).await?;
-        let unplannable = |error: Unplannable| Fault::new(FaultClass::Configuration, error.to_string());
-        let target = match seen {
-            _ if job.session.options.kms_key.is_some() => staging::Target::Opaque,
-            // What such a source is, only its ETag shows, and no copy at this target has it.
-            _ if head.crc.is_none() && job.session.target.client.quirks().expects_opaque_etags() => {
-                staging::Target::Opaque
-            }
-            Some(seen) if !seen.encryption.keeps_md5() => staging::Target::Opaque,
-            Some(_) | None => staging::Target::Plain,
-        };
-        let Options { table, etag: mode, staging, part_size, .. } = &job.session.options;
-        let way =
-            staging::route(&head.etag, head.size, &layout, *mode, target, *staging, table).map_err(unplannable)?;
-        let wanted = |condition| PendingWrite { head, seen, condition };
-        let mode = match &way {
-            Route::Whole(stage) => return self.staged_whole(&wanted(condition), stage).await,
-            Route::Parts(stages) => return self.staged_parts(&wanted(condition), stages).await,
-            Route::Direct(direct) if direct == mode => *mode,
-            Route::Direct(direct) => {
-                self.notes.note(
-                    "the source's ETag was not preserved: one side is encrypted with KMS, where ETags are not MD5s",
-                );
-                *direct
-            }
-        };
-        let plan = plan(table, head.size, &layout, mode, *part_size).map_err(unplannable)?;
-        let may_stream = matches!(verify::source_check(head, &layout, &plan), SourceCheck::Nothing);
-        let ring = buffering::ring(job, &self.notes, head.size, &plan, may_stream).await?;
-        match &plan {
-            Plan::Put { .. } => self.put(head, &layout, body, seen, condition, ring).await,
-            Plan::Parts(_) => {
+        let plan = decide(&self.facts(head, &layout, seen))
+            .map_err(|error| Fault::new(FaultClass::Configuration, error.to_string()))?;
+        if plan.style.gives_up_etag {
+            self.notes
+                .note("the source's ETag was not preserved: one side is encrypted with KMS, where ETags are not MD5s");
+        }
+        let wanted = PendingWrite { head, seen, condition };
+        match &plan.route {
+            Route::StagedWhole(stage) => return self.staged_whole(&wanted, stage).await,
+            Route::StagedParts(stages) => return self.staged_parts(&wanted, stages).await,
+            Route::Put | Route::Upload(_) => {}
+        }
+        let may_stream = matches!(plan.checks.source, SourceCheck::Nothing);
+        let ring = buffering::ring(job, &self.notes, head.size, &plan.cut, may_stream).await?;
+        let PendingWrite { condition, .. } = wanted;
+        match plan.route {
+            Route::Put => self.put(head, body, seen, condition, plan.checks, ring).await,
+            Route::Upload(cut) => {
                 drop(body);
-                self.parts(head, &layout, &plan, seen, condition, ring).await
+                self.parts(head, &cut, seen, condition, (plan.checks, plan.style), ring).await
+            }
+            Route::StagedWhole(_) | Route::StagedParts(_) => {
+                Err(Fault::new(FaultClass::Internal, "a staged object was not staged").into())
             }
         }
+    }
+
+    fn facts<'a>(
+        &'a self,
+        source: &'a ObjectHead,
+        layout: &'a SourceLayout,
+        seen: Option<&'a ObjectHead>,
+    ) -> Facts<'a> {
+        let learned_opaque = self.job.session.target.client.quirks().expects_opaque_etags();
+        Facts { source, layout, seen, options: &self.job.session.options, learned_opaque }
     }
 
     async fn put(
         &self,
         head: &ObjectHead,
-        layout: &SourceLayout,
         body: Option<Box<Incoming>>,
         seen: Option<&ObjectHead>,
         condition: Precondition,
+        checks: Checks,
         ring: Ring,
     ) -> Result<Applied, Stop> {
         let job = self.job;
-        let planned = Plan::Put { size: head.size };
         let size = usize::try_from(head.size).map_err(|error| Fault::new(FaultClass::Budget, error.to_string()))?;
         let mut body = body;
         let slot = tokio::select! {
@@ -225,10 +223,10 @@ impl Context<'_> {
             slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for the object: {error}")))?;
         let under_way = job.progress.part_started();
         let range = ByteRange::new(0, head.size).ok();
-        let slot = slot.with(verify::kinds(head, layout, &planned, TargetETags::Digests));
+        let slot = slot.with(checks.kinds);
         let sealed = read::read_into_slot(job, &self.notes, head, range, body, slot, ring.kind()).await?;
         let made = Expected::of_put(sealed.digests());
-        let own = match verify::source_check(head, layout, &planned) {
+        let own = match checks.source {
             SourceCheck::Nothing => None,
             SourceCheck::Ordered(algorithm, runs) => {
                 let ordered = OrderedChecksum::begin(algorithm, runs);
@@ -247,22 +245,19 @@ impl Context<'_> {
     async fn parts(
         &self,
         head: &ObjectHead,
-        layout: &SourceLayout,
-        planned: &Plan,
+        cut: &Layout,
         seen: Option<&ObjectHead>,
         condition: Precondition,
+        (checks, style): (Checks, Style),
         ring: Ring,
     ) -> Result<Applied, Stop> {
-        let Plan::Parts(cut) = planned else {
-            return Err(Fault::new(FaultClass::Internal, "parts without a layout").into());
-        };
         let job = self.job;
-        let own_boundaries = match verify::source_check(head, layout, planned) {
+        let keeps_etag = style.keeps_etag;
+        let own_boundaries = match checks.source {
             SourceCheck::Nothing => None,
             SourceCheck::Ordered(algorithm, runs) => Some(OrderedChecksum::begin(algorithm, runs)),
         };
-        let keeps_etag = matches!(layout, SourceLayout::Parts(own) if own == cut);
-        let style = put::object_options(job, head, keeps_etag, seen);
+        let style = object_options(&job.session.options, head, keeps_etag, seen);
         let kind = ring.kind();
         let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.session.target.client.window());
         job.session.target.client.warm(&job.session.target.bucket, wanted);
@@ -276,8 +271,7 @@ impl Context<'_> {
             listed,
             ring,
         });
-        let kinds = verify::kinds(head, layout, planned, put::expected_etags(job, seen));
-        let sent = self.all_parts(&parts, cut, keeps_etag, kinds).await?;
+        let sent = self.all_parts(&parts, cut, keeps_etag, checks.kinds).await?;
         let made = Expected::of_parts(&sent.digests());
         let own = match &parts.own_boundaries {
             Some(ordered) => ordered.finish().await,
@@ -301,7 +295,7 @@ impl Context<'_> {
         if applied.outcome == Outcome::Copied {
             applied.bytes = sent.bytes(PartOrigin::Sent);
             applied.resumed_parts = sent.count(PartOrigin::Kept);
-            notes::note(&self.notes, head, planned, None);
+            notes::note(&self.notes, head, &Cut::Parts(cut.clone()), None);
             if sent.all_md5 && sent.all_hashed() {
                 applied.at_target.proofs.push(Proof::PartMd5);
             }

@@ -1,7 +1,7 @@
 //! What is noted down while an object is copied: progress for whoever watches, and remarks for the report.
 
 use crate::engine::decide::checksum::not_carried;
-use crate::engine::decide::plan::Plan;
+use crate::engine::decide::plan::Cut;
 use crate::engine::report::{BufferKind, NotCarried, ObjectRef};
 use crate::s3::integrity::sums::Checksum;
 use crate::s3::object::head::ObjectHead;
@@ -171,7 +171,7 @@ impl Notes {
 }
 
 /// Notes the checksum of the source's that the target was not given.
-pub(crate) fn note(notes: &Notes, source: &ObjectHead, plan: &Plan, given: Option<Checksum>) {
+pub(crate) fn note(notes: &Notes, source: &ObjectHead, plan: &Cut, given: Option<Checksum>) {
     if let Some((attribute, reason)) = not_carried(source, plan, given) {
         notes.not_carried(attribute, reason);
     }

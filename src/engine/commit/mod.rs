@@ -8,7 +8,7 @@ pub(crate) mod stages;
 
 use crate::engine::decide::sameness::{Sameness, headers_agree, sameness};
 use crate::engine::decide::verify::{self, Expected};
-use crate::engine::decide::{Decision, decide};
+use crate::engine::decide::{Decision, compare};
 use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::look::source::{self, SourceNow};
@@ -221,7 +221,7 @@ impl CommitCondition {
         if !may_decide {
             return Err(fault_at(Side::Target, error).into());
         }
-        let next = match decide(source, seen.as_ref()) {
+        let next = match compare(source, seen.as_ref()) {
             Decision::Unchanged(by) => match seen {
                 Some(seen) => return Ok(Resolution::Unchanged(seen, by)),
                 None => return Err(fault_at(Side::Target, error).into()),

@@ -2,9 +2,9 @@
 
 use crate::engine::buffer::slot::Sealed;
 use crate::engine::commit::{CarriedOut, Commit, Committed, commit, learn_etag_kind};
-use crate::engine::decide::checksum::{self, TargetETags};
-use crate::engine::decide::plan::Plan;
-use crate::engine::decide::sameness::{carried, with_record};
+use crate::engine::decide::checksum;
+use crate::engine::decide::plan::Cut;
+use crate::engine::decide::style::{SourceRecord, attributes, expected_etags, options_with, tags_go_apart};
 use crate::engine::decide::verify::Expected;
 use crate::engine::fault::Side;
 use crate::engine::job::Job;
@@ -12,17 +12,12 @@ use crate::engine::notes::{self, Notes};
 use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;
-use crate::s3::integrity::crc64::Crc64;
 use crate::s3::integrity::etag::ETag;
 use crate::s3::integrity::sums::Checksum;
 use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::{ObjectOptions, PutObject};
 use crate::s3::object::tagging::PutObjectTagging;
-
-/// How much of a request's head attributes may take, in bytes as [`Attributes::header_bytes`] counts them: of S3's 8 KB
-/// ("Working with object metadata"), 2 KB are left to signature, conditions, checksum and key names.
-const ATTRIBUTES_LIMIT: usize = 6 << 10;
 
 pub(crate) struct PutRequest {
     checksum: Checksum,
@@ -32,11 +27,12 @@ pub(crate) struct PutRequest {
 impl PutRequest {
     /// Decides it for bytes that are held against the source already.
     pub(crate) fn new(job: &Job, source: &ObjectHead, seen: Option<&ObjectHead>, sealed: &Sealed) -> Self {
-        let etags = expected_etags(job, seen);
+        let etags =
+            expected_etags(&job.session.options, seen, job.session.target.client.quirks().expects_opaque_etags());
         let made = sealed.digests();
         let checksum = checksum::for_put(source, made, etags);
         let keeps_etag = made.md5.is_some_and(|md5| ETag::of_content(md5).proves_same_content(&source.etag));
-        let mut style = options_with(job, source, keeps_etag, seen, etags, Some(made.crc));
+        let mut style = options_with(&job.session.options, source, keeps_etag, seen, etags, Some(made.crc));
         if checksum::tells_content(checksum) {
             style.attributes = attributes(source, SourceRecord::Omit);
         }
@@ -112,66 +108,9 @@ impl Commit for PutCommit<'_> {
             return Some(Precondition::IfMatch(etag.clone()));
         }
         self.job.progress.add_sent(self.sent.size);
-        notes::note(self.notes, self.source, &Plan::Put { size: self.source.size }, Some(self.put.checksum));
+        notes::note(self.notes, self.source, &Cut::Put { size: self.source.size }, Some(self.put.checksum));
         None
     }
-}
-
-/// What an object that goes in parts is given. A ticket of it holds only while the same is given again, so it follows
-/// from both sides, and not from what this process has learned.
-pub(crate) fn object_options(
-    job: &Job,
-    source: &ObjectHead,
-    keeps_etag: bool,
-    seen: Option<&ObjectHead>,
-) -> ObjectOptions {
-    options_with(job, source, keeps_etag, seen, configured_etags(job, seen), None)
-}
-
-/// What the new object is given. The source is recorded where a second look could not show otherwise that the target
-/// has its content: neither by an ETag that will be the same nor by a checksum that both sides store.
-fn options_with(
-    job: &Job,
-    source: &ObjectHead,
-    keeps_etag: bool,
-    seen: Option<&ObjectHead>,
-    etags: TargetETags,
-    sent: Option<Crc64>,
-) -> ObjectOptions {
-    // A target that was seen without a checksum is not expected to show one of the next object.
-    let shows_crc = source.crc.is_some() && seen.is_none_or(|seen| seen.crc.is_some());
-    let shown = shows_crc || (keeps_etag && etags == TargetETags::Digests);
-    let record = if shown { SourceRecord::Omit } else { SourceRecord::Include(sent) };
-    let attributes = attributes(source, record);
-    ObjectOptions {
-        attributes,
-        storage_class: job.session.options.storage_class.clone(),
-        kms_key: job.session.options.kms_key.clone(),
-    }
-}
-
-enum SourceRecord {
-    Omit,
-    /// With the CRC64NVME of what is sent, if that is known by now.
-    Include(Option<Crc64>),
-}
-
-/// The attributes that go with the request that makes the object.
-fn attributes(source: &ObjectHead, record: SourceRecord) -> Attributes {
-    let mut attributes = match record {
-        SourceRecord::Omit => carried(&source.attributes),
-        SourceRecord::Include(crc) => with_record(source, crc),
-    };
-    if tags_go_apart(source) {
-        attributes.tags.clear();
-    }
-    attributes
-}
-
-/// Whether the tags are too many for the head of the request that writes the object: ten of 128 and 256 characters take
-/// up to 34 KB there, as they are encoded.
-fn tags_go_apart(source: &ObjectHead) -> bool {
-    !source.attributes.tags.is_empty() && source.attributes.header_bytes() > ATTRIBUTES_LIMIT
 }
 
 /// Gives the target its tags after it was written, where they did not fit the head of that request. What is there
@@ -199,16 +138,4 @@ pub(crate) async fn put_tags(job: &Job, notes: &Notes, source: &ObjectHead) -> R
         }
         Err(error) => Err(fault_at(Side::Target, &error).into()),
     }
-}
-
-/// What is to be expected of the new object's ETag, from what this process has learned as well.
-pub(crate) fn expected_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
-    let learned = seen.is_none() && job.session.target.client.quirks().expects_opaque_etags();
-    if learned { TargetETags::Opaque } else { configured_etags(job, seen) }
-}
-
-/// What is to be expected of the new object's ETag, from what was asked for and what is there.
-fn configured_etags(job: &Job, seen: Option<&ObjectHead>) -> TargetETags {
-    let is_opaque = job.session.options.kms_key.is_some() || seen.is_some_and(|seen| !seen.encryption.keeps_md5());
-    if is_opaque { TargetETags::Opaque } else { TargetETags::Digests }
 }

@@ -11,13 +11,13 @@
 //!
 //! A server that refuses such copies is sent the bytes.
 
-use crate::engine::commit::put;
 use crate::engine::commit::{Committed, TargetState, asked, prove_target};
 use crate::engine::context::{Applied, Context};
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, SourceLayout};
 use crate::engine::decide::sameness::{Sameness, sameness};
+use crate::engine::decide::style::object_options;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
-use crate::engine::decide::{Decision, decide};
+use crate::engine::decide::{Decision, compare};
 use crate::engine::fault::Side;
 use crate::engine::look::layout::{self, KnownObject, MiddleParts};
 use crate::engine::look::source;
@@ -150,7 +150,7 @@ impl Context<'_> {
                 if_match: seen.etag.clone(),
             },
             condition: condition.clone(),
-            style: put::object_options(job, source, keeps_etag, Some(seen)),
+            style: object_options(&job.session.options, source, keeps_etag, Some(seen)),
         };
         let parts = match &recopy.shape {
             Shape::Whole => None,
@@ -239,7 +239,7 @@ impl Context<'_> {
         }
         let now = target::look(job, notes, onto.source).await?;
         let decision =
-            require_etag(decide(onto.source, now.as_ref()), job.session.options.etag, onto.source, now.as_ref());
+            require_etag(compare(onto.source, now.as_ref()), job.session.options.etag, onto.source, now.as_ref());
         if let (Decision::Unchanged(by), Some(now)) = (&decision, &now) {
             let at_target = TargetState::unchanged(now, *by);
             return Ok(Some(match attempts.unanswered() {
@@ -376,7 +376,7 @@ mod tests {
         let (single, parts) = (object(GIB, MD5, crc), object(GIB, &format!("{MD5}-2"), crc));
         assert_eq!(shape(&single, &parts, EtagMode::Preserve), Some(Shape::Whole));
         assert_eq!(shape(&parts, &single, EtagMode::Preserve), Some(Shape::PartsOf(Side::Source)));
-        let decision = || decide(&single, Some(&parts));
+        let decision = || compare(&single, Some(&parts));
         assert_eq!(decision(), Decision::Unchanged(Sameness::Crc64Nvme));
         assert_eq!(require_etag(decision(), EtagMode::Auto, &single, Some(&parts)), decision());
         let insisted = require_etag(decision(), EtagMode::Preserve, &single, Some(&parts));

@@ -8,12 +8,12 @@
 //! checksum shows its MD5 only as a copy: it is copied to a stage of its own first, and committed when that one has the
 //! source's ETag.
 
-use crate::engine::commit::put;
 use crate::engine::commit::{CarriedOut, Commit, Committed, Retry, commit};
 use crate::engine::context::{Applied, Context, PendingWrite};
 use crate::engine::decide::checksum::TargetETags;
-use crate::engine::decide::plan::{Layout, Plan, SourceLayout};
+use crate::engine::decide::plan::{Cut, Layout, SourceLayout};
 use crate::engine::decide::staging::Stage;
+use crate::engine::decide::style::object_options;
 use crate::engine::decide::verify::{self, Expected, Mismatch};
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
@@ -89,7 +89,7 @@ impl Context<'_> {
         let whole = Expected::of_parts(&totals.digests);
         let own = if head.crc.is_some() { None } else { self.proof_copy(&made.from).await? };
         let source_proofs = self.prove_source(head, &whole, own.as_ref().and_then(in_order).as_ref())?;
-        let style = put::object_options(job, head, made.all_md5, wanted.seen);
+        let style = object_options(&job.session.options, head, made.all_md5, wanted.seen);
         let sent = Expected { etag: Some(head.etag.clone()), ..whole };
         let committed = self.copy_whole(wanted, made.from, &sent, &style).await?;
         self.tag_apart(head, &committed).await?;
@@ -112,7 +112,7 @@ impl Context<'_> {
                 Some(begun) => begun,
                 // When there is something to put into it, and it has shown whether the target keeps digests.
                 None => {
-                    let style = put::object_options(job, head, made.all_md5, wanted.seen);
+                    let style = object_options(&job.session.options, head, made.all_md5, wanted.seen);
                     begun.insert((self.uploads.begin_bare(job, &self.notes, &style).await?, style))
                 }
             };
@@ -144,12 +144,12 @@ impl Context<'_> {
     async fn stage(&self, head: &ObjectHead, stage: &Stage) -> Result<StagedObject, Stop> {
         let mut job = self.stages.name(self.job)?;
         // Pieces are small whatever the object is, so the heap's budget has some; slots of a mapped file would be
-        // resident beside it, 168 MiB of them where 64 MiB were allowed (buffering.rs: neither is faster).
+        // resident beside it, 168 MiB of them where 64 MiB were allowed (docs/performance.md: neither is faster).
         if let Buffering::Auto(_) | Buffering::Fitting = job.session.options.buffering {
             job.session.options.buffering = Buffering::Auto(u64::MAX);
         }
         let lengths = Layout::Uneven(stage.pieces.iter().map(|piece| piece.bytes()).collect());
-        let planned = Plan::Parts(lengths);
+        let planned = Cut::Parts(lengths);
         let ring = buffering::ring(&job, &self.notes, stage.bytes(), &planned, true).await?;
         let kind = ring.kind();
         let style = ObjectOptions::default();
@@ -282,7 +282,7 @@ impl Context<'_> {
         }
         if let Committed::Written(_) = &committed {
             let lengths = totals.digests.iter().map(|piece| piece.length).collect();
-            notes::note(&self.notes, head, &Plan::Parts(Layout::Uneven(lengths)), None);
+            notes::note(&self.notes, head, &Cut::Parts(Layout::Uneven(lengths)), None);
         }
         let pieces = u32::try_from(totals.digests.len()).unwrap_or(u32::MAX);
         let mut applied = self.applied(head, committed, source_proofs, pieces, totals.kind);

@@ -5,7 +5,7 @@
 //! proof: in one PUT to where ETags are MD5s. What goes in parts keeps the CRC64NVME, by which its parts can be told
 //! again and the whole is checked when it is put together.
 
-use crate::engine::decide::plan::Plan;
+use crate::engine::decide::plan::Cut;
 use crate::s3::integrity::checksum::Digests;
 use crate::s3::integrity::etag::{ETag, ETagKind};
 use crate::s3::integrity::sums::{Checksum, Sum};
@@ -33,17 +33,17 @@ pub(crate) fn for_put(source: &ObjectHead, made: &Digests, etags: TargetETags) -
 /// The checksum of the source's that the target was not given, as reports name it, and why.
 pub(crate) fn not_carried(
     source: &ObjectHead,
-    plan: &Plan,
+    plan: &Cut,
     chosen: Option<Checksum>,
 ) -> Option<(&'static str, &'static str)> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
     let reason = match (plan, chosen) {
         (_, Some(Checksum::Other(_))) => return None,
-        (Plan::Parts(_), _) => "S3 stores one checksum per object; a multipart upload stores CRC64NVME",
-        (Plan::Put { .. }, _) if stored.parts.is_some() => {
+        (Cut::Parts(_), _) => "S3 stores one checksum per object; a multipart upload stores CRC64NVME",
+        (Cut::Put { .. }, _) if stored.parts.is_some() => {
             "the source's checksum is of its parts, and the target's object was sent in one PUT"
         }
-        (Plan::Put { .. }, _) => {
+        (Cut::Put { .. }, _) => {
             "S3 stores one checksum per object; under KMS the ETag proves nothing, so CRC64NVME is stored"
         }
     };
@@ -90,7 +90,7 @@ mod tests {
         ObjectHead { stored: Some(stored), ..head(1, "opaque", Encryption::Kms(None), None) }
     }
 
-    const PUT: Plan = Plan::Put { size: 1 };
+    const PUT: Cut = Cut::Put { size: 1 };
 
     #[test]
     fn the_sources_kind_is_given_where_the_etag_is_the_proof() {
@@ -127,7 +127,7 @@ mod tests {
     fn what_is_left_behind_has_its_name_and_its_reason() {
         let ours = Some(Checksum::Crc64Nvme(Crc64::EMPTY));
         let (full, composite) = (Stored::full(Sum::Crc32C(1)), Stored { sum: Sum::Sha1([0; 20]), parts: Some(2) });
-        let parts = Plan::Parts(Layout::Even { part: 1, size: 1 });
+        let parts = Cut::Parts(Layout::Even { part: 1, size: 1 });
         let check = |stored, plan, name, why| {
             let (attribute, reason) = not_carried(&source(stored), plan, ours).unwrap();
             assert_eq!(attribute, name);

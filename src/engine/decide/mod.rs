@@ -1,15 +1,25 @@
-//! Whether the target already has what the source has, and under which condition it may be written: pure.
+//! What is decided about an object: whether the target has it already, under which condition it may be written, and
+//! how.
+//!
+//! Pure: facts in, a decision or a [`Plan`] out.
 
 pub(crate) mod checksum;
 pub mod plan;
 pub mod reserved;
 pub(crate) mod sameness;
 pub mod staging;
+pub mod style;
 pub mod ticket;
 pub(crate) mod verify;
 
+use crate::engine::decide::checksum::TargetETags;
+use crate::engine::decide::plan::{Cut, EtagMode, Layout, SourceLayout, Unplannable};
 use crate::engine::decide::sameness::{Sameness, carried, sameness};
+use crate::engine::decide::staging::{Stage, StagingRoute};
+use crate::engine::decide::verify::SourceCheck;
+use crate::engine::session::options::Options;
 use crate::s3::http::operation::Precondition;
+use crate::s3::integrity::checksum::Kinds;
 use crate::s3::integrity::etag::ETag;
 use crate::s3::object::head::ObjectHead;
 
@@ -22,7 +32,7 @@ pub(crate) enum Decision {
 }
 
 /// Decides what to do, given what is at the target now; `None` if nothing is.
-pub(crate) fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
+pub(crate) fn compare(source: &ObjectHead, target: Option<&ObjectHead>) -> Decision {
     let Some(target) = target else { return Decision::Write(Precondition::IfAbsent) };
     match sameness(source, target) {
         Sameness::Different => {}
@@ -30,6 +40,114 @@ pub(crate) fn decide(source: &ObjectHead, target: Option<&ObjectHead>) -> Decisi
         Sameness::ETag | Sameness::Crc64Nvme | Sameness::Checksum | Sameness::Recorded => {}
     }
     Decision::Write(Precondition::IfMatch(target.etag.clone()))
+}
+
+/// What is known when an object is to be written.
+pub(crate) struct Facts<'a> {
+    pub(crate) source: &'a ObjectHead,
+    /// How the source was put together.
+    pub(crate) layout: &'a SourceLayout,
+    /// What was seen at the target.
+    pub(crate) seen: Option<&'a ObjectHead>,
+    pub(crate) options: &'a Options,
+    /// Whether an object that was written there had an opaque ETag though nobody asked for a key.
+    pub(crate) learned_opaque: bool,
+}
+
+/// How an object is written.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) route: Route,
+    /// What the target's object is made of.
+    pub(crate) cut: Cut,
+    pub(crate) checks: Checks,
+    pub(crate) style: Style,
+}
+
+/// By which requests.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Put,
+    /// A multipart upload of the source's bytes in these parts.
+    Upload(Layout),
+    /// A stage that is copied as a whole.
+    StagedWhole(Stage),
+    /// Stages that are copied under the source's boundaries.
+    StagedParts(Vec<Stage>),
+}
+
+/// What is computed on the way, to be compared with what both sides say.
+#[derive(Debug)]
+pub(crate) struct Checks {
+    /// Of each part.
+    pub(crate) kinds: Kinds,
+    /// Of the bytes in order.
+    pub(crate) source: SourceCheck,
+}
+
+/// What follows from the plan for what the object is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// Whether the new object's ETag is the source's, where both are digests.
+    pub(crate) keeps_etag: bool,
+    /// Whether the ETag was to be preserved and cannot be.
+    pub(crate) gives_up_etag: bool,
+}
+
+/// Decides how an object is written. The cut follows from size, layout, mode and table alone, so that the next
+/// invocation's parts line up.
+///
+/// # Errors
+/// If S3 takes no object of this size or these parts.
+pub(crate) fn decide(facts: &Facts<'_>) -> Result<Plan, Unplannable> {
+    let Facts { source, layout, seen, options, learned_opaque } = *facts;
+    let Options { table, etag: mode, staging, part_size, .. } = options;
+    // What a source without a checksum is, only its ETag shows, and no copy at such a target has it.
+    let etags = match style::configured_etags(options, seen) {
+        TargetETags::Digests if source.crc.is_none() && learned_opaque => TargetETags::Opaque,
+        etags => etags,
+    };
+    let mode = match staging::route(&source.etag, source.size, layout, *mode, etags, *staging, table)? {
+        StagingRoute::Whole(stage) => {
+            let cut = Cut::Put { size: source.size };
+            return Ok(Plan::of(facts, Route::StagedWhole(stage), cut, *mode));
+        }
+        StagingRoute::Parts(stages) => {
+            let own =
+                Layout::Uneven(stages.iter().flat_map(|stage| &stage.parts).map(|part| part.range.bytes()).collect());
+            return Ok(Plan::of(facts, Route::StagedParts(stages), Cut::Parts(own), *mode));
+        }
+        StagingRoute::Direct(mode) => mode,
+    };
+    let cut = plan::cut(table, source.size, layout, mode, *part_size)?;
+    let route = match &cut {
+        Cut::Put { .. } => Route::Put,
+        Cut::Parts(layout) => Route::Upload(layout.clone()),
+    };
+    Ok(Plan::of(facts, route, cut, mode))
+}
+
+impl Plan {
+    /// The plan of a PUT that goes before any look at the target.
+    pub(crate) fn of_first_put(facts: &Facts<'_>) -> Self {
+        Self::of(facts, Route::Put, Cut::Put { size: facts.source.size }, facts.options.etag)
+    }
+
+    fn of(facts: &Facts<'_>, route: Route, cut: Cut, mode: EtagMode) -> Self {
+        let Facts { source, layout, seen, options, learned_opaque } = *facts;
+        let etags = match route {
+            // A PUT learns from its answer what the target's ETags are, and is made again if it has to be.
+            Route::Put => TargetETags::Digests,
+            Route::Upload(_) | Route::StagedWhole(_) | Route::StagedParts(_) => {
+                style::expected_etags(options, seen, learned_opaque)
+            }
+        };
+        let kinds = verify::kinds(source, layout, &cut, etags);
+        let checks = Checks { kinds, source: verify::source_check(source, layout, &cut) };
+        let keeps_etag = matches!((layout, &cut), (SourceLayout::Parts(own), Cut::Parts(cut)) if own == cut);
+        let style = Style { keeps_etag, gives_up_etag: mode != options.etag };
+        Self { route, cut, checks, style }
+    }
 }
 
 /// What to do about an attempt to remove, given how it ended and what is at the target now.
@@ -94,11 +212,38 @@ pub(crate) mod tests {
     fn a_changed_attribute_is_written_anew() {
         let source = head(1, A, Encryption::None, None);
         let mut target = source.clone();
-        assert_eq!(decide(&source, Some(&target)), Decision::Unchanged(Sameness::ETag));
+        assert_eq!(compare(&source, Some(&target)), Decision::Unchanged(Sameness::ETag));
         target.attributes.tags.insert("k".into(), "v".into());
         let written = Decision::Write(Precondition::IfMatch(target.etag.clone()));
-        assert_eq!(decide(&source, Some(&target)), written);
-        assert_eq!(decide(&source, None), Decision::Write(Precondition::IfAbsent));
+        assert_eq!(compare(&source, Some(&target)), written);
+        assert_eq!(compare(&source, None), Decision::Write(Precondition::IfAbsent));
+    }
+
+    #[test]
+    fn the_plan_follows_from_size_layout_mode_and_what_is_known_of_the_target() {
+        let mib = 1 << 20;
+        let options = Options { kms_key: Some("key".into()), etag: EtagMode::Preserve, ..Options::default() };
+        let (multipart, own) = (format!("{A}-2"), Layout::Even { part: 16 * mib, size: 20 * mib });
+        let planned = |size: u64, etag: &str, layout: SourceLayout, options: &Options| {
+            let source = head(size, etag, Encryption::Aes256, None);
+            decide(&Facts { source: &source, layout: &layout, seen: None, options, learned_opaque: false }).unwrap()
+        };
+        let auto = Options::default();
+        assert_eq!(planned(mib, A, SourceLayout::Single, &auto).route, Route::Put);
+        let cut = planned(20 * mib, A, SourceLayout::Single, &auto);
+        assert_eq!(cut.route, Route::Upload(Layout::Even { part: 5 * mib, size: 20 * mib }));
+        assert!(!cut.style.keeps_etag && matches!(cut.checks.source, SourceCheck::Ordered(..)));
+        let kept = planned(20 * mib, &multipart, SourceLayout::Parts(own.clone()), &auto);
+        assert_eq!(
+            (kept.route, kept.style),
+            (Route::Upload(own.clone()), Style { keeps_etag: true, gives_up_etag: false })
+        );
+        assert!(!kept.checks.kinds.md5, "the target's ETags show the parts");
+        let large = Layout::Even { part: 3 << 30, size: 6 << 30 };
+        let opaque = planned(6 << 30, &multipart, SourceLayout::Parts(large), &options);
+        assert!(opaque.style.gives_up_etag && opaque.checks.kinds.md5);
+        let preserve = Options { etag: EtagMode::Preserve, ..Options::default() };
+        assert!(matches!(planned(1 << 30, A, SourceLayout::Single, &preserve).route, Route::StagedWhole(_)));
     }
 
     #[test]

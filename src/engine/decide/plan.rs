@@ -157,7 +157,7 @@ impl Layout {
 
 /// How the object is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub enum Cut {
     /// By one PUT of all its bytes.
     Put {
         /// How many.
@@ -167,7 +167,7 @@ pub enum Plan {
     Parts(Layout),
 }
 
-impl Plan {
+impl Cut {
     /// The largest piece that has to be held at once.
     pub(crate) fn slot(&self) -> u64 {
         match self {
@@ -205,20 +205,20 @@ pub enum Unplannable {
 ///
 /// # Errors
 /// [`Unplannable`].
-pub fn plan(
+pub fn cut(
     table: &PartSizeTable,
     size: u64,
     source: &SourceLayout,
     mode: EtagMode,
     part_size: Option<u64>,
-) -> Result<Plan, Unplannable> {
+) -> Result<Cut, Unplannable> {
     if size > OBJECT_MAX {
         return Err(Unplannable::TooLarge(size));
     }
     match (mode, source) {
         (EtagMode::Preserve, _) => preserved(table, size, source),
         (EtagMode::Auto, SourceLayout::Parts(layout)) if part_size.is_none() && is_kept(table, size, layout) => {
-            Ok(Plan::Parts(layout.clone()))
+            Ok(Cut::Parts(layout.clone()))
         }
         (EtagMode::Auto | EtagMode::Any, _) => by_table(table, size, part_size),
     }
@@ -230,11 +230,11 @@ fn is_kept(table: &PartSizeTable, size: u64, layout: &Layout) -> bool {
     size > table.single_put && may_be_sent && layout.largest() <= table.kept_part
 }
 
-fn preserved(table: &PartSizeTable, size: u64, source: &SourceLayout) -> Result<Plan, Unplannable> {
+fn preserved(table: &PartSizeTable, size: u64, source: &SourceLayout) -> Result<Cut, Unplannable> {
     match source {
-        SourceLayout::Single if size <= PART_MAX => Ok(Plan::Put { size }),
+        SourceLayout::Single if size <= PART_MAX => Ok(Cut::Put { size }),
         SourceLayout::Single => Err(Unplannable::NotPreservable("one PUT holds at most 5 GiB")),
-        SourceLayout::Parts(layout) if layout.makes(size, table) => Ok(Plan::Parts(layout.clone())),
+        SourceLayout::Parts(layout) if layout.makes(size, table) => Ok(Cut::Parts(layout.clone())),
         SourceLayout::Parts(_) => Err(Unplannable::NotPreservable("S3 does not accept parts of the source's sizes")),
         SourceLayout::Unknown => Err(Unplannable::NotPreservable("the source does not show its part sizes")),
     }
@@ -242,17 +242,17 @@ fn preserved(table: &PartSizeTable, size: u64, source: &SourceLayout) -> Result<
 
 /// By version 1 of the table: one PUT up to 16 MiB; parts of 5 MiB, because a path that loses packets rewards
 /// connections, up to 10,000 of them; then as small as 10,000 allow, in whole MiB.
-fn by_table(table: &PartSizeTable, size: u64, part_size: Option<u64>) -> Result<Plan, Unplannable> {
+fn by_table(table: &PartSizeTable, size: u64, part_size: Option<u64>) -> Result<Cut, Unplannable> {
     let needed = size.div_ceil(PARTS_MAX).div_ceil(table.step) * table.step;
     let part = match part_size {
-        None if size <= table.single_put => return Ok(Plan::Put { size }),
+        None if size <= table.single_put => return Ok(Cut::Put { size }),
         None => needed.max(table.part_min),
         Some(asked) if !(table.part_min..=PART_MAX).contains(&asked) => return Err(Unplannable::PartSize(asked)),
-        Some(asked) if size <= asked => return Ok(Plan::Put { size }),
+        Some(asked) if size <= asked => return Ok(Cut::Put { size }),
         Some(asked) if size.div_ceil(asked) > PARTS_MAX => return Err(Unplannable::TooManyParts(asked, needed)),
         Some(asked) => asked,
     };
-    Ok(Plan::Parts(Layout::Even { part, size }))
+    Ok(Cut::Parts(Layout::Even { part, size }))
 }
 
 /// The layout that a count of parts and the lengths of the first and the last suggest, if all between can be equal to
@@ -270,17 +270,17 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn parts(plan: &Plan) -> (u64, usize) {
+    fn parts(plan: &Cut) -> (u64, usize) {
         match plan {
-            Plan::Put { size } => (*size, 0),
-            Plan::Parts(layout) => (layout.largest(), layout.count()),
+            Cut::Put { size } => (*size, 0),
+            Cut::Parts(layout) => (layout.largest(), layout.count()),
         }
     }
 
     #[test]
     fn the_table_grows_so_that_ten_thousand_parts_suffice() {
         let check = |size: u64, expected: (u64, usize)| {
-            let plan = plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
+            let plan = cut(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap();
             assert_eq!(parts(&plan), expected, "{size}");
         };
         check(0, (0, 0));
@@ -293,7 +293,7 @@ mod tests {
         check(1 << 40, (105 * MIB, 9_987));
         check(OBJECT_MAX, (PART_MAX, 10_000));
         assert_eq!(
-            plan(&PartSizeTable::V1, OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
+            cut(&PartSizeTable::V1, OBJECT_MAX + 1, &SourceLayout::Single, EtagMode::Auto, None),
             Err(Unplannable::TooLarge(OBJECT_MAX + 1))
         );
     }
@@ -302,7 +302,7 @@ mod tests {
     fn the_sources_own_layout_is_kept_up_to_64_mib() {
         let even = |part, size| SourceLayout::Parts(Layout::Even { part, size });
         let check = |size, source: SourceLayout, expected| {
-            assert_eq!(parts(&plan(&PartSizeTable::V1, size, &source, EtagMode::Auto, None).unwrap()), expected);
+            assert_eq!(parts(&cut(&PartSizeTable::V1, size, &source, EtagMode::Auto, None).unwrap()), expected);
         };
         check(100 * MIB, even(8 * MIB, 100 * MIB), (8 * MIB, 13));
         check(640 * MIB, even(64 * MIB, 640 * MIB), (64 * MIB, 10));
@@ -316,11 +316,11 @@ mod tests {
 
     #[test]
     fn preserving_keeps_the_layout_or_refuses() {
-        let plan = |size, source: &SourceLayout| plan(&PartSizeTable::V1, size, source, EtagMode::Preserve, None);
-        assert_eq!(plan(5 << 30, &SourceLayout::Single), Ok(Plan::Put { size: 5 << 30 }));
+        let plan = |size, source: &SourceLayout| cut(&PartSizeTable::V1, size, source, EtagMode::Preserve, None);
+        assert_eq!(plan(5 << 30, &SourceLayout::Single), Ok(Cut::Put { size: 5 << 30 }));
         assert!(plan((5 << 30) + 1, &SourceLayout::Single).is_err());
         let giant = Layout::Even { part: 1 << 30, size: 3 << 30 };
-        assert_eq!(plan(3 << 30, &SourceLayout::Parts(giant.clone())), Ok(Plan::Parts(giant)));
+        assert_eq!(plan(3 << 30, &SourceLayout::Parts(giant.clone())), Ok(Cut::Parts(giant)));
         let small = SourceLayout::Parts(Layout::Even { part: 5 * MIB, size: 12 * MIB });
         assert_eq!(parts(&plan(12 * MIB, &small).unwrap()), (5 * MIB, 3));
         assert!(plan(12 * MIB, &SourceLayout::Unknown).is_err());
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_users_part_size_is_held_against_the_limits() {
-        let plan = |size, part| plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, Some(part));
+        let plan = |size, part| cut(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, Some(part));
         assert_eq!(parts(&plan(20 * MIB, 8 * MIB).unwrap()), (8 * MIB, 3));
         assert_eq!(parts(&plan(8 * MIB, 8 * MIB).unwrap()), (8 * MIB, 0));
         assert_eq!(plan(20 * MIB, MIB), Err(Unplannable::PartSize(MIB)));
@@ -353,9 +353,9 @@ mod tests {
     proptest! {
         #[test]
         fn every_plan_covers_the_object_within_s3s_limits(size in 0..=OBJECT_MAX) {
-            match plan(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
-                Plan::Put { size: all } => prop_assert!(all == size && size <= PartSizeTable::V1.single_put),
-                Plan::Parts(layout) => {
+            match cut(&PartSizeTable::V1, size, &SourceLayout::Single, EtagMode::Auto, None).unwrap() {
+                Cut::Put { size: all } => prop_assert!(all == size && size <= PartSizeTable::V1.single_put),
+                Cut::Parts(layout) => {
                     prop_assert!(layout.is_allowed(&PartSizeTable::V1));
                     let ranges = layout.ranges();
                     prop_assert_eq!(ranges.len(), layout.count());

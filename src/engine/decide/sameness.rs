@@ -106,7 +106,7 @@ pub(crate) fn headers_agree(written: &Attributes, seen: &Attributes) -> bool {
 mod tests {
     use super::*;
     use crate::engine::decide::tests::head;
-    use crate::engine::decide::{Decision, decide};
+    use crate::engine::decide::{Decision, compare};
     use crate::s3::VersionId;
     use crate::s3::integrity::sums::{Algorithm, Stored, Sum};
     use crate::s3::object::encryption::Encryption;
@@ -138,7 +138,7 @@ mod tests {
         let mut target = head(1, B, kms, Some(crc));
         target.attributes = with_record(&source, Some(crc));
         assert_eq!(sameness(&source, &target), Sameness::Recorded);
-        assert_eq!(decide(&source, Some(&target)), Decision::Unchanged(Sameness::Recorded));
+        assert_eq!(compare(&source, Some(&target)), Decision::Unchanged(Sameness::Recorded));
         target.crc = Some(Crc64::of(b"2"));
         assert_eq!(sameness(&source, &target), Sameness::Different);
         target.crc = Some(crc);

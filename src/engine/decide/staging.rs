@@ -6,6 +6,7 @@
 //! the source's boundaries. The layout of stages is a function of the source's and of the limits alone, like every
 //! plan.
 
+use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, PartSizeTable, SourceLayout, Unplannable};
 use crate::s3::ByteRange;
 use crate::s3::integrity::etag::{ETag, ETagKind};
@@ -39,7 +40,7 @@ impl Default for StagingLimits {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Route {
+pub(crate) enum StagingRoute {
     /// As [`crate::engine::decide::plan::plan`] has it for this mode.
     Direct(EtagMode),
     /// By one stage, copied as a whole.
@@ -68,15 +69,6 @@ pub(crate) struct StagedPart {
     pub(crate) pieces: usize,
 }
 
-/// What is at the target that ETags depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Its ETags are digests, as far as is known.
-    Plain,
-    /// Its encryption is known to make them opaque.
-    Opaque,
-}
-
 /// Decides the way of an object. Where the ETag cannot be kept, because the source's is opaque or the target's will be,
 /// an object that would have to be staged for it goes like any other.
 ///
@@ -87,38 +79,38 @@ pub(crate) fn route(
     size: u64,
     layout: &SourceLayout,
     mode: EtagMode,
-    target: Target,
+    target: TargetETags,
     limits: StagingLimits,
     table: &PartSizeTable,
-) -> Result<Route, Unplannable> {
+) -> Result<StagingRoute, Unplannable> {
     let largest = match (mode, layout) {
         (EtagMode::Auto | EtagMode::Any, _) | (EtagMode::Preserve, SourceLayout::Unknown) => {
-            return Ok(Route::Direct(mode));
+            return Ok(StagingRoute::Direct(mode));
         }
         (EtagMode::Preserve, SourceLayout::Single) => size,
         (EtagMode::Preserve, SourceLayout::Parts(own)) => own.largest(),
     };
     let limit = if matches!(layout, SourceLayout::Single) { limits.put } else { limits.part };
     if largest <= limit {
-        return Ok(Route::Direct(mode));
+        return Ok(StagingRoute::Direct(mode));
     }
     let is_digest = match etag.kind() {
         ETagKind::ContentMd5(_) | ETagKind::Multipart(..) => true,
         ETagKind::OpaqueMultipart(_) | ETagKind::Opaque | ETagKind::Unknown => false,
     };
-    if !is_digest || target == Target::Opaque {
-        return Ok(Route::Direct(EtagMode::Auto));
+    if !is_digest || target == TargetETags::Opaque {
+        return Ok(StagingRoute::Direct(EtagMode::Auto));
     }
     match layout {
         SourceLayout::Parts(own) => {
             // The plan of the same name refuses what S3 does not take.
-            crate::engine::decide::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
-            Ok(Route::Parts(stages(own, limits)))
+            crate::engine::decide::plan::cut(table, size, layout, EtagMode::Preserve, None)?;
+            Ok(StagingRoute::Parts(stages(own, limits)))
         }
         SourceLayout::Single | SourceLayout::Unknown => {
-            crate::engine::decide::plan::plan(table, size, layout, EtagMode::Preserve, None)?;
+            crate::engine::decide::plan::cut(table, size, layout, EtagMode::Preserve, None)?;
             let whole = ByteRange::new(0, size).map_err(|_| Unplannable::NotPreservable("the object is empty"))?;
-            Ok(Route::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
+            Ok(StagingRoute::Whole(Stage { pieces: pieces(whole, limits.piece), parts: Vec::new() }))
         }
     }
 }
@@ -193,48 +185,56 @@ mod tests {
         SourceLayout::Parts(Layout::Even { part, size })
     }
 
-    fn preserve(etag: &ETag, size: u64, layout: &SourceLayout) -> Result<Route, Unplannable> {
-        route(etag, size, layout, EtagMode::Preserve, Target::Plain, StagingLimits::default(), &PartSizeTable::V1)
+    fn preserve(etag: &ETag, size: u64, layout: &SourceLayout) -> Result<StagingRoute, Unplannable> {
+        route(
+            etag,
+            size,
+            layout,
+            EtagMode::Preserve,
+            TargetETags::Digests,
+            StagingLimits::default(),
+            &PartSizeTable::V1,
+        )
     }
 
     #[test]
     fn only_what_is_too_large_to_be_sent_as_it_is_is_staged() {
         let direct = |etag: &ETag, size, layout: &SourceLayout| {
-            assert_eq!(preserve(etag, size, layout), Ok(Route::Direct(EtagMode::Preserve)), "{size}");
+            assert_eq!(preserve(etag, size, layout), Ok(StagingRoute::Direct(EtagMode::Preserve)), "{size}");
         };
         direct(&single(), 16 * MIB, &SourceLayout::Single);
         direct(&in_parts(), 640 * MIB, &even(64 * MIB, 640 * MIB));
         direct(&in_parts(), GIB, &SourceLayout::Unknown);
-        assert!(matches!(preserve(&single(), 16 * MIB + 1, &SourceLayout::Single), Ok(Route::Whole(_))));
-        assert!(matches!(preserve(&in_parts(), 640 * MIB, &even(64 * MIB + 1, 640 * MIB)), Ok(Route::Parts(_))));
+        assert!(matches!(preserve(&single(), 16 * MIB + 1, &SourceLayout::Single), Ok(StagingRoute::Whole(_))));
+        assert!(matches!(preserve(&in_parts(), 640 * MIB, &even(64 * MIB + 1, 640 * MIB)), Ok(StagingRoute::Parts(_))));
         for mode in [EtagMode::Auto, EtagMode::Any] {
             let way = route(
                 &single(),
                 GIB,
                 &SourceLayout::Single,
                 mode,
-                Target::Plain,
+                TargetETags::Digests,
                 StagingLimits::default(),
                 &PartSizeTable::V1,
             );
-            assert_eq!(way, Ok(Route::Direct(mode)));
+            assert_eq!(way, Ok(StagingRoute::Direct(mode)));
         }
     }
 
     #[test]
     fn no_stage_is_made_for_an_etag_that_cannot_be_kept() {
         let opaque = ETag::new("x", &crate::s3::object::encryption::Encryption::Kms(None));
-        assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(Route::Direct(EtagMode::Auto)));
+        assert_eq!(preserve(&opaque, GIB, &SourceLayout::Single), Ok(StagingRoute::Direct(EtagMode::Auto)));
         let to_kms = route(
             &single(),
             GIB,
             &SourceLayout::Single,
             EtagMode::Preserve,
-            Target::Opaque,
+            TargetETags::Opaque,
             StagingLimits::default(),
             &PartSizeTable::V1,
         );
-        assert_eq!(to_kms, Ok(Route::Direct(EtagMode::Auto)));
+        assert_eq!(to_kms, Ok(StagingRoute::Direct(EtagMode::Auto)));
     }
 
     #[test]
@@ -246,7 +246,9 @@ mod tests {
 
     #[test]
     fn half_gibibytes_share_a_stage_and_its_pieces_end_where_they_do() {
-        let Ok(Route::Parts(stages)) = preserve(&in_parts(), GIB, &even(512 * MIB, GIB)) else { panic!("not staged") };
+        let Ok(StagingRoute::Parts(stages)) = preserve(&in_parts(), GIB, &even(512 * MIB, GIB)) else {
+            panic!("not staged")
+        };
         assert_eq!(stages.len(), 1);
         let stage = &stages[0];
         assert_eq!((stage.pieces.len(), stage.bytes(), stage.start()), (204, GIB, 0));
@@ -259,11 +261,15 @@ mod tests {
     #[test]
     fn ten_thousand_of_the_largest_parts_take_as_many_stages_and_small_ones_few() {
         let size = 10_000 * 5 * GIB;
-        let Ok(Route::Parts(stages)) = preserve(&in_parts(), size, &even(5 * GIB, size)) else { panic!("not staged") };
+        let Ok(StagingRoute::Parts(stages)) = preserve(&in_parts(), size, &even(5 * GIB, size)) else {
+            panic!("not staged")
+        };
         assert_eq!(stages.len(), 10_000);
         assert!(stages.iter().all(|stage| stage.pieces.len() <= 1_024));
         let size = 10_000 * 65 * MIB;
-        let Ok(Route::Parts(stages)) = preserve(&in_parts(), size, &even(65 * MIB, size)) else { panic!("not staged") };
+        let Ok(StagingRoute::Parts(stages)) = preserve(&in_parts(), size, &even(65 * MIB, size)) else {
+            panic!("not staged")
+        };
         assert_eq!(stages.len(), 129);
     }
 

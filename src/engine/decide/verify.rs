@@ -1,7 +1,7 @@
 //! What the bytes prove about the source and about the target: pure.
 
 use crate::engine::decide::checksum::TargetETags;
-use crate::engine::decide::plan::{Plan, SourceLayout};
+use crate::engine::decide::plan::{Cut, SourceLayout};
 use crate::engine::report::Proof;
 use crate::mutation::{self, Mutation};
 use crate::s3::integrity::checksum::{Digests, Kinds, Whole, combine};
@@ -97,7 +97,7 @@ pub(crate) enum ChecksumRuns {
     Parts(Vec<u64>),
 }
 
-pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> SourceCheck {
+pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Cut) -> SourceCheck {
     if source.crc.is_some() {
         return SourceCheck::Nothing;
     }
@@ -107,8 +107,8 @@ pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Pl
     };
     let own = own.map(|own| own.ranges().iter().map(|range| range.bytes()).collect::<Vec<u64>>());
     let whole = match plan {
-        Plan::Parts(_) => Some(ChecksumRuns::Whole(source.size)),
-        Plan::Put { .. } => None,
+        Cut::Parts(_) => Some(ChecksumRuns::Whole(source.size)),
+        Cut::Put { .. } => None,
     };
     let by_etag = match source.etag.kind() {
         ETagKind::ContentMd5(_) => whole.clone(),
@@ -133,7 +133,7 @@ pub(crate) fn source_check(source: &ObjectHead, layout: &SourceLayout, plan: &Pl
 /// What is computed of each part besides its CRC64NVME. Not the MD5 where parts are sent as the source has them and
 /// both sides' ETags are made of MD5s: the target computes that of each part it takes, and what these make is held
 /// against the source's ETag before the object is put together ("Checking object integrity").
-pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, etags: TargetETags) -> Kinds {
+pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Cut, etags: TargetETags) -> Kinds {
     let is_told = match (etags, source.etag.kind()) {
         (TargetETags::Digests, ETagKind::Multipart(..)) => is_sent_as_it_is(layout, plan),
         (TargetETags::Digests | TargetETags::Opaque, _) => false,
@@ -143,19 +143,19 @@ pub(crate) fn kinds(source: &ObjectHead, layout: &SourceLayout, plan: &Plan, eta
 
 /// Which checksum is computed of each part besides its MD5 and CRC64NVME: the source's own, where those of the parts
 /// show it. A source that has none, or one that they cannot show, costs nothing.
-fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Plan) -> Option<Algorithm> {
+fn part_sum(source: &ObjectHead, layout: &SourceLayout, plan: &Cut) -> Option<Algorithm> {
     let stored = source.stored.filter(|_| source.crc.is_none())?;
     let algorithm = stored.sum.algorithm();
     let is_shown = match (stored.parts, plan) {
-        (None, Plan::Put { .. }) => true,
-        (None, Plan::Parts(_)) => algorithm.combines(),
-        (Some(_), Plan::Put { .. } | Plan::Parts(_)) => is_sent_as_it_is(layout, plan),
+        (None, Cut::Put { .. }) => true,
+        (None, Cut::Parts(_)) => algorithm.combines(),
+        (Some(_), Cut::Put { .. } | Cut::Parts(_)) => is_sent_as_it_is(layout, plan),
     };
     is_shown.then_some(algorithm)
 }
 
-fn is_sent_as_it_is(layout: &SourceLayout, plan: &Plan) -> bool {
-    matches!((layout, plan), (SourceLayout::Parts(own), Plan::Parts(planned)) if own == planned)
+fn is_sent_as_it_is(layout: &SourceLayout, plan: &Cut) -> bool {
+    matches!((layout, plan), (SourceLayout::Parts(own), Cut::Parts(planned)) if own == planned)
 }
 
 /// What convicts bytes that prove nothing of the source, if it was put together from parts like those that were read:
@@ -373,7 +373,7 @@ mod tests {
     fn parts_are_hashed_but_where_both_sides_etags_show_them() {
         let multipart = format!("{}-3", "0cc175b9c0f1b6a831c399e269772661");
         let layout = |part| Layout::Even { part, size: 30 };
-        let (tens, own) = (Plan::Parts(layout(10)), SourceLayout::Parts(layout(10)));
+        let (tens, own) = (Cut::Parts(layout(10)), SourceLayout::Parts(layout(10)));
         let hashed = |etag: &str, encryption, layout: &SourceLayout, etags| {
             kinds(&head(30, etag, encryption, Some(Crc64::EMPTY)), layout, &tens, etags).md5
         };
@@ -393,12 +393,12 @@ mod tests {
         let stored = head(30, "0cc175b9c0f1b6a831c399e269772661", Encryption::None, Some(Crc64::EMPTY));
         let pieced = head(30, &multipart, Encryption::None, None);
         let layout = |part| Layout::Even { part, size: 30 };
-        let planned = Plan::Parts(layout(10));
+        let planned = Cut::Parts(layout(10));
         assert_eq!(
             source_check(&single, &SourceLayout::Single, &planned),
             SourceCheck::Ordered(Algorithm::Md5, ChecksumRuns::Whole(30))
         );
-        assert_eq!(source_check(&single, &SourceLayout::Single, &Plan::Put { size: 30 }), SourceCheck::Nothing);
+        assert_eq!(source_check(&single, &SourceLayout::Single, &Cut::Put { size: 30 }), SourceCheck::Nothing);
         assert_eq!(source_check(&stored, &SourceLayout::Single, &planned), SourceCheck::Nothing);
         let own = SourceLayout::Parts(layout(20));
         assert_eq!(
@@ -417,13 +417,13 @@ mod tests {
             stored: Some(stored),
             ..head(30, "0cc175b9c0f1b6a831c399e269772661", Encryption::None, None)
         };
-        let (put, tens, own) = (Plan::Put { size: 30 }, Plan::Parts(layout(10)), SourceLayout::Parts(layout(20)));
+        let (put, tens, own) = (Cut::Put { size: 30 }, Cut::Parts(layout(10)), SourceLayout::Parts(layout(20)));
         let same = SourceLayout::Parts(layout(10));
         let sum = |algorithm| Sum::of(algorithm, b"");
         let full = |algorithm| Stored::full(sum(algorithm));
         let composite = |algorithm, parts| Stored { sum: sum(algorithm), parts: Some(parts) };
         let check =
-            |source: &ObjectHead, layout: &SourceLayout, plan: &Plan, part, runs: Option<(Algorithm, ChecksumRuns)>| {
+            |source: &ObjectHead, layout: &SourceLayout, plan: &Cut, part, runs: Option<(Algorithm, ChecksumRuns)>| {
                 let expected = runs.map_or(SourceCheck::Nothing, |(by, runs)| SourceCheck::Ordered(by, runs));
                 assert_eq!(source_check(source, layout, plan), expected, "{source:?} {layout:?} {plan:?}");
                 assert_eq!(part_sum(source, layout, plan), part, "{source:?} {layout:?} {plan:?}");

@@ -8,7 +8,7 @@
 //! What slots are worth is measured in docs/performance.md, "Part buffers".
 
 use crate::engine::buffer::{Ring, TooSmall};
-use crate::engine::decide::plan::Plan;
+use crate::engine::decide::plan::Cut;
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
@@ -22,7 +22,7 @@ const SLOTS: usize = 32;
 
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
 /// streamed.
-pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_stream: bool) -> Result<Ring, Stop> {
+pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Cut, may_stream: bool) -> Result<Ring, Stop> {
     let most = if may_stream { SLOTS } else { job.session.parts_in_flight };
     let (slot, wanted) = (plan.slot(), plan.pieces().min(most));
     let ring = match job.session.options.buffering {
@@ -46,11 +46,11 @@ pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Plan, may_s
         },
     };
     match (ring, plan) {
-        (Err(fault), Plan::Parts(_)) if may_stream => {
+        (Err(fault), Cut::Parts(_)) if may_stream => {
             notes.note(format!("all parts were streamed, because there was no room to buffer one: {}", fault.message));
             Ok(Ring::none())
         }
-        (ring, Plan::Parts(_) | Plan::Put { .. }) => Ok(ring?),
+        (ring, Cut::Parts(_) | Cut::Put { .. }) => Ok(ring?),
     }
 }
 
