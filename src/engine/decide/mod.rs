@@ -1,7 +1,7 @@
 //! What is decided about an object: whether the target has it already, under which condition it may be written, and
 //! how.
 //!
-//! Pure: facts in, a decision or a [`Plan`] out.
+//! Pure: facts in, a decision or a `Plan` out.
 
 pub(crate) mod checksum;
 pub mod plan;
@@ -105,7 +105,7 @@ pub(crate) fn decide(facts: &Facts<'_>) -> Result<Plan, Unplannable> {
     // What a source without a checksum is, only its ETag shows, and no copy at such a target has it.
     let etags = match style::configured_etags(options, seen) {
         TargetETags::Digests if source.crc.is_none() && learned_opaque => TargetETags::Opaque,
-        etags => etags,
+        etags @ (TargetETags::Digests | TargetETags::Opaque) => etags,
     };
     let mode = match staging::route(&source.etag, source.size, layout, *mode, etags, *staging, table)? {
         StagingRoute::Whole(stage) => {
