@@ -5,7 +5,7 @@
 
 mod args;
 mod cp;
-pub mod exit;
+pub(crate) mod exit;
 mod profile;
 mod show;
 mod sweep;

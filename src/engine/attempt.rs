@@ -1,4 +1,4 @@
-//! One pass over an object: what is at the source is pinned, what is at the target decides, and what differs is
+//! One attempt at an object: what is at the source is pinned, what is at the target decides, and what differs is
 //! written.
 
 use crate::engine::buffer::Ring;

@@ -3,6 +3,7 @@
 use crate::engine::commit::remove::{Removed, remove};
 use crate::engine::commit::stages::Stages;
 use crate::engine::context::{Applied, AttemptResult, Context};
+use crate::engine::decide::reserved;
 use crate::engine::decide::ticket::{Ticket, WhenStopped};
 use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::{Job, Trigger};
@@ -24,12 +25,12 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use tokio::time::Instant;
 
-/// How often an object is copy starts again, because the source changed under the copy or was read wrongly, before it
-/// is given up: each time costs at most its parts, and a writer that is faster than this is faster than any copy.
-pub(crate) const MAX_ATTEMPTS: u32 = 8;
+/// How many attempts an object gets when its source changes under the copy or is read wrongly: each costs at most its
+/// parts, and a writer that is faster than this is faster than any copy.
+const MAX_ATTEMPTS: u32 = 8;
 
 /// How many of these may be because bytes were not what they should be: the third time it is not chance.
-pub(crate) const MAX_MISMATCHES: u32 = 2;
+const MAX_MISMATCHES: u32 = 2;
 
 /// Copies one object and reports what became of it.
 ///
@@ -37,7 +38,7 @@ pub(crate) const MAX_MISMATCHES: u32 = 2;
 /// Not to be dropped before it is done: an upload may be left open. It ends by itself, at the job's deadline and its
 /// grace.
 pub async fn copy(job: &Job) -> Report {
-    if let Some(report) = crate::engine::decide::reserved::refused(job) {
+    if let Some(report) = reserved::refused(job) {
         return report;
     }
     let began = Instant::now();
@@ -88,7 +89,7 @@ pub async fn copy(job: &Job) -> Report {
 }
 
 /// The work, or what it panicked with: a defect of ours must not leave an upload behind either.
-pub(crate) async fn catch_panic<T>(mut work: impl Future<Output = T> + Unpin) -> Result<T, Box<dyn Any + Send>> {
+async fn catch_panic<T>(mut work: impl Future<Output = T> + Unpin) -> Result<T, Box<dyn Any + Send>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),
@@ -96,7 +97,7 @@ pub(crate) async fn catch_panic<T>(mut work: impl Future<Output = T> + Unpin) ->
     .await
 }
 
-pub(crate) enum CopyResult {
+enum CopyResult {
     Applied(Applied),
     Superseded {
         reason: String,
@@ -152,7 +153,7 @@ impl Context<'_> {
         self.stages.clean_up(self.job, &self.notes, until).await;
     }
 
-    /// Passes until the target has what the source has now.
+    /// Attempts until the target has what the source has now.
     async fn run_attempts(&self) -> Result<CopyResult, Stop> {
         let mut committed: Option<Applied> = None;
         let mut removed: Option<ETag> = None;
@@ -160,8 +161,8 @@ impl Context<'_> {
         let mut refused_pin: Option<ObjectHead> = None;
         let mut mismatches = 0;
         for _ in 0..MAX_ATTEMPTS {
-            let pass = match self.attempt(&mut refused_pin).await {
-                Ok(pass) => pass,
+            let result = match self.attempt(&mut refused_pin).await {
+                Ok(result) => result,
                 Err(Stop::Restart(fault)) => {
                     tracing::info!(key = self.job.source_key.as_str(), reason = %fault, "copy starts again");
                     // What is open belongs to the state that is gone.
@@ -179,7 +180,7 @@ impl Context<'_> {
                 }
                 Err(failed @ Stop::Failed(_)) => return Err(failed),
             };
-            let applied = match (pass, self.job.session.options.deletes) {
+            let applied = match (result, self.job.session.options.deletes) {
                 (AttemptResult::Applied(applied), _) => applied,
                 (AttemptResult::Gone, Deletes::Keep) => return self.source_gone(committed),
                 (AttemptResult::Gone, Deletes::Follow) => {

@@ -1,4 +1,4 @@
-//! What is asked for, and what is noted down while it is done.
+//! What is asked for.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::notes::Progress;

@@ -23,5 +23,5 @@ pub mod pace;
 pub(crate) mod parts;
 pub mod report;
 pub mod session;
-pub mod stop;
+pub(crate) mod stop;
 pub(crate) mod upload;

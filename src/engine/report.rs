@@ -1,6 +1,6 @@
 //! What became of one object: the facts that every face of the product shows.
 //!
-//! The JSON of it is made at the edge (`events::answer`), so nothing here knows a format.
+//! The JSON of it is made at the edge (`report::json`), so nothing here knows a format.
 
 use crate::engine::decide::ticket::Ticket;
 use crate::engine::fault::Fault;

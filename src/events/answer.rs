@@ -1,6 +1,4 @@
-//! What each kind of caller is told, and the JSON of a report.
-//!
-//! The names and the order of a report's fields are a contract: scripts outside the project read them.
+//! What each kind of caller is told.
 
 use crate::engine::fault::FaultClass;
 use crate::engine::report::Report;
@@ -66,25 +64,8 @@ fn first_failure(reports: &[Report]) -> Option<&'static str> {
 mod tests {
     use super::*;
     use crate::engine::fault::Fault;
-    use crate::engine::report::ObjectRef;
-    use crate::engine::report::Proof;
-    use crate::engine::report::{BufferKind, Outcome};
-
-    fn place(bucket: &str) -> ObjectRef {
-        ObjectRef { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..ObjectRef::default() }
-    }
-
-    fn copied() -> Report {
-        Report {
-            bytes: 123,
-            parts: 1,
-            seconds: 0.310_04,
-            buffer: Some(BufferKind::Memory),
-            etag_preserved: true,
-            verified_by: vec![Proof::ETag, Proof::Crc64Nvme, Proof::SourceETag],
-            ..Report::new(Outcome::Copied, ObjectRef { size: Some(123), ..place("a") }, place("b"))
-        }
-    }
+    use crate::engine::report::Outcome;
+    use crate::report::json::tests::{copied, place};
 
     fn failed(class: FaultClass) -> Report {
         Report::failed(place("a"), place("b"), Fault::new(class, "it broke"))

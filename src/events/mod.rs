@@ -82,7 +82,7 @@ pub(crate) fn test_key(key: &Value) -> Result<Task, NotAccepted> {
     Ok(Task::Reconcile { key, size_hint: None, event_time_ms: None, event: "test_key".to_owned(), continued: None })
 }
 
-pub mod fields;
+pub(crate) mod fields;
 pub mod task;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,6 @@
 //! Reports and sweeps as JSON, as every face of the product shows them.
+//!
+//! The names and the order of a report's fields are a contract: scripts outside the project read them.
 
 use crate::engine::fault::Fault;
 use crate::engine::report::{ObjectRef, Outcome, Proof, Report};
@@ -15,7 +17,7 @@ pub fn report_json(report: &Report) -> Value {
     value
 }
 
-pub(crate) fn plain_json(report: &Report) -> Value {
+fn plain_json(report: &Report) -> Value {
     json!({
         "outcome": report.outcome.name(),
         "source": {
@@ -49,11 +51,11 @@ pub(crate) fn plain_json(report: &Report) -> Value {
 }
 
 /// A key is never empty, so an empty one stands for none: events that were refused or ignored may name no object.
-pub(crate) fn key_of(place: &ObjectRef) -> Option<&str> {
+fn key_of(place: &ObjectRef) -> Option<&str> {
     Some(place.key.as_str()).filter(|key| !key.is_empty())
 }
 
-pub(crate) fn fault_json(fault: &Fault) -> Value {
+fn fault_json(fault: &Fault) -> Value {
     json!({
         "class": fault.class.name(),
         "operation": fault.operation,
@@ -117,16 +119,16 @@ pub fn finding_json(found: Finding<'_>) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::engine::fault::FaultClass;
     use crate::engine::report::{BufferKind, NotCarried};
 
-    fn place(bucket: &str) -> ObjectRef {
+    pub(crate) fn place(bucket: &str) -> ObjectRef {
         ObjectRef { bucket: bucket.into(), key: "k".into(), etag: Some("…".into()), ..ObjectRef::default() }
     }
 
-    fn copied() -> Report {
+    pub(crate) fn copied() -> Report {
         Report {
             bytes: 123,
             parts: 1,

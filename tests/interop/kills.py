@@ -1,7 +1,7 @@
 """`kill -9` of `xpsync cp` and of `bootstrap` at random moments, and the same work again: what is there in the end, and what it took.
 
 A trial kills one copy once, or more often, at moments uniform over the time that an uninterrupted one takes, start-up and end included;
-then it is gone on with until it is done. Held against it: bytes, ETag and checksum at the target; nothing open, no journal left; and no
+then it is started again until it is done. Held against it: bytes, ETag and checksum at the target; nothing open, no journal left; and no
 part that had arrived when the process died is sent again, counted by the proxy before the target and by the report.
 """
 import random, re, subprocess, time
@@ -206,7 +206,7 @@ def trial(row, work, proxy, obj, span, scratch, most, rng):
         if sent > missing * times + AROUND(size):
             wrong.append(f"{sent} bytes were sent again where {missing} were missing, and {scratch} are from scratch")
         if missing and kept and resumed < len(kept):
-            wrong.append(f"{resumed} parts were gone on with, of {len(kept)} that were there")
+            wrong.append(f"{resumed} parts were resumed, of {len(kept)} that were there")
     if wrong:
         row.problems.append(f"{obj.source.server.name} {obj.key}: {'; '.join(wrong)}")
         print(f"FAIL {row.server}, {row.what}: {row.problems[-1]}; it said:", *said(work.log, logged, obj.key), sep="\n", flush=True)

@@ -6,7 +6,7 @@
 //! blocks were reserved beforehand, so that a full /tmp means fewer slots and never SIGBUS. Invariant: slots in use and
 //! slots kept for reuse together never exceed the budget. This is the only file with `unsafe`.
 
-pub mod slot;
+pub(crate) mod slot;
 
 use crate::engine::buffer::slot::{Heap, PAGE, Slot, SlotLease, SlotMemory, TmpRing, pages};
 use crate::engine::report::BufferKind;

@@ -8,7 +8,7 @@ pub mod plan;
 pub mod reserved;
 pub(crate) mod sameness;
 pub mod staging;
-pub mod style;
+pub(crate) mod style;
 pub mod ticket;
 pub(crate) mod verify;
 

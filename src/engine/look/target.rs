@@ -1,4 +1,4 @@
-//! The target: what is there, and committing under a condition that is decided again when it no longer holds.
+//! The target: what is there now.
 
 use crate::engine::decide::sameness::{Sameness, sameness};
 use crate::engine::fault::Side;

@@ -6,4 +6,4 @@ pub(crate) mod goodput;
 pub mod governor;
 pub(crate) mod replace;
 pub(crate) mod tail;
-pub mod trial;
+pub(crate) mod trial;

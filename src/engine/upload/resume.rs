@@ -1,4 +1,4 @@
-//! Going on with an upload that another invocation or process has begun.
+//! Resuming an upload that another invocation or process has begun.
 //!
 //! What is listed is kept where it can be shown to be the source's: unread, if parts carry checksums and what they
 //! combine to can be held against the source's own stored checksum or ETag; otherwise their ranges are read again, in
@@ -67,7 +67,7 @@ impl Context<'_> {
                         upload = ticket.upload.as_str(),
                         parts = parts.len(),
                         same_condition = ticket.condition.is_same(condition),
-                        "gone on with"
+                        "resuming upload"
                     );
                     return Ok((ticket.upload, parts));
                 }

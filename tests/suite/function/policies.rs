@@ -422,7 +422,7 @@ fn scenes() -> Vec<Scene> {
             },
         },
         Scene {
-            name: "what does not fit an invocation is left to the queue and gone on with from its parts",
+            name: "what does not fit an invocation is left to the queue and resumed from its parts",
             needs: &["queue sqs:SendMessage", "target s3:ListMultipartUploadParts"],
             variables: &[("MEMORY_THRESHOLD_MB", "1000")],
             play: |world| {

@@ -445,7 +445,7 @@ impl Case {
                         "op": "continue", "bucket": self.buckets.source, "key": message.key, "ticket": ticket,
                     });
                     known.wait(message.key, body);
-                    known.kinds.insert("stopped, and gone on with by hand");
+                    known.kinds.insert("stopped, and resumed by hand");
                 }
                 batch.iter().map(|(message, _)| message.id.to_string()).collect()
             }
@@ -529,7 +529,7 @@ impl Case {
         let is_there = report["source"]["etag"].is_string();
         if ["copied", "unchanged"].contains(&outcome) && is_there && !is_rotten && !running.is_empty() {
             if report["resumed_parts"].as_u64().unwrap_or_default() > 0 {
-                known.kinds.insert("gone on with parts that were there");
+                known.kinds.insert("resumed with parts that were there");
             }
             let least = |of: fn(&Since) -> usize| running.iter().map(of).min().unwrap_or_default();
             let since = Since {
