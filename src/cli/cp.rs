@@ -7,7 +7,7 @@ use crate::cli::show;
 use crate::engine::buffer::{BufferLimits, TmpLimit, default_tmp_limit};
 use crate::engine::copy::copy;
 use crate::engine::decide::reserved;
-use crate::engine::decide::ticket::WhenStopped;
+use crate::engine::decide::ticket::{UploadJournal, WhenStopped};
 use crate::engine::fault::FaultClass;
 use crate::engine::job::{Job, Ongoing, Trigger};
 use crate::engine::report::{Outcome, Report};
@@ -121,7 +121,8 @@ async fn ongoing(names: CopyName) -> Ongoing {
     let opened = tokio::task::spawn_blocking(move || journal.open(names)).await;
     match opened.unwrap_or_else(|_| Err(std::io::Error::other("internal error: the thread of the journal panicked"))) {
         Ok(Some((entry, PriorRun { ticket, intended }))) => {
-            Ongoing { ticket, intended, when_stopped: WhenStopped::Keep, journal: Some(Arc::new(entry)) }
+            let journal: Option<Arc<dyn UploadJournal>> = Some(Arc::new(entry));
+            Ongoing { ticket, intended, when_stopped: WhenStopped::Keep, journal, ..Ongoing::default() }
         }
         Ok(None) => {
             show::problem(

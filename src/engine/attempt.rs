@@ -12,6 +12,7 @@ use crate::engine::decide::style::object_options;
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
 use crate::engine::decide::{Checks, Decision, Facts, Plan, Route, Style, compare, decide};
 use crate::engine::fault::{Fault, FaultClass};
+use crate::engine::job::Step;
 use crate::engine::look::source::{self, Pinned};
 use crate::engine::look::target;
 use crate::engine::notes;
@@ -23,10 +24,10 @@ use crate::engine::parts::uploaded::PartOrigin;
 use crate::engine::report::{BufferKind, Outcome, Proof};
 use crate::engine::stop::{Stop, integrity_stop};
 use crate::engine::upload::Completion;
-use crate::s3::ByteRange;
 use crate::s3::http::operation::Precondition;
 use crate::s3::integrity::sums::Stored;
 use crate::s3::object::head::ObjectHead;
+use crate::s3::{ByteRange, PartNumber};
 use crate::wire::body::incoming::Incoming;
 use std::sync::Arc;
 
@@ -230,7 +231,7 @@ impl Context<'_> {
             SourceCheck::Nothing => None,
             SourceCheck::Ordered(algorithm, runs) => {
                 let ordered = OrderedChecksum::begin(algorithm, runs);
-                ordered.take(0, sealed.bytes().clone());
+                ordered.take(PartNumber::FIRST, sealed.bytes().clone());
                 ordered.finish().await
             }
         };
@@ -254,8 +255,10 @@ impl Context<'_> {
         let job = self.job;
         let keeps_etag = style.keeps_etag;
         let own_boundaries = match checks.source {
-            SourceCheck::Nothing => None,
-            SourceCheck::Ordered(algorithm, runs) => Some(OrderedChecksum::begin(algorithm, runs)),
+            SourceCheck::Ordered(algorithm, runs) if job.ongoing.step == Step::Complete => {
+                Some(OrderedChecksum::begin(algorithm, runs))
+            }
+            SourceCheck::Ordered(..) | SourceCheck::Nothing => None,
         };
         let style = object_options(&job.session.options, head, keeps_etag, seen);
         let kind = ring.kind();
@@ -271,7 +274,11 @@ impl Context<'_> {
             listed,
             ring,
         });
-        let sent = self.all_parts(&parts, cut, keeps_etag, checks.kinds).await?;
+        let sent = match &job.ongoing.step {
+            Step::Complete => self.all_parts(&parts, cut, keeps_etag, checks.kinds).await?,
+            Step::Send(numbers) => return Err(self.some_parts(&parts, cut, numbers, checks.kinds).await?),
+            Step::Begin => return Err(Stop::StepDone),
+        };
         let made = Expected::of_parts(&sent.digests());
         let own = match &parts.own_boundaries {
             Some(ordered) => ordered.finish().await,

@@ -6,7 +6,7 @@ use crate::engine::context::{Applied, AttemptResult, Context};
 use crate::engine::decide::reserved;
 use crate::engine::decide::ticket::{Ticket, WhenStopped};
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::{Job, Trigger};
+use crate::engine::job::{Job, Step, Trigger};
 use crate::engine::look::source::{self, SourceNow};
 use crate::engine::notes::Notes;
 use crate::engine::report::{ObjectRef, Outcome, Proof, Report};
@@ -51,13 +51,14 @@ pub async fn copy(job: &Job) -> Report {
     };
     let until = Instant::now() + job.grace;
     let ticket = match &ended {
+        Ok(Err(Stop::StepDone)) => work.uploads.ticket(),
         Ok(Err(Stop::Failed(fault))) if fault.class.keeps_parts() => work.ticket_to_keep(),
         Ok(Ok(_) | Err(Stop::Failed(_) | Stop::Restart(_) | Stop::Contended(_))) | Err(_) => None,
     };
     if matches!(ended, Ok(Ok(_))) {
         work.uploads.end_unknown(job, &work.notes).await;
     }
-    if ticket.is_none() {
+    if ticket.is_none() && !matches!(job.ongoing.step, Step::Send(_)) {
         // Whatever way it ended, what is open by now is not wanted any more.
         work.uploads.clean_up(job, &work.notes).await;
     }
@@ -68,8 +69,15 @@ pub async fn copy(job: &Job) -> Report {
     let mut report = match ended {
         Ok(done) => done.report(source, job),
         Err(Stop::Failed(fault)) => match ticket {
-            Some(ticket) => work.resumable(source, *fault, ticket),
+            Some(ticket) => work.resumable(source, Some(*fault), ticket),
             None => Report::failed(source, job.target_ref(), *fault),
+        },
+        Err(Stop::StepDone) => match ticket {
+            Some(ticket) => work.resumable(source, None, ticket),
+            None => {
+                let fault = Fault::new(FaultClass::Internal, "a step ended without an upload");
+                Report::failed(source, job.target_ref(), fault)
+            }
         },
         Err(Stop::Restart(mut fault) | Stop::Contended(mut fault)) => {
             fault.message = format!("gave up after several attempts: {}", fault.message);
@@ -122,9 +130,9 @@ impl Context<'_> {
         (!is_ours || is_written && (sent > 0 || resumed > 0)).then_some(ticket)
     }
 
-    /// The report of work that was stopped and can be resumed.
-    fn resumable(&self, source: ObjectRef, mut fault: Fault, ticket: Ticket) -> Report {
-        if fault.class == FaultClass::Deadline {
+    /// The report of work that can be resumed: it was stopped by a fault, or asked to go no further.
+    fn resumable(&self, source: ObjectRef, mut fault: Option<Fault>, ticket: Ticket) -> Report {
+        if let Some(fault) = fault.as_mut().filter(|fault| fault.class == FaultClass::Deadline) {
             fault.hint = Some(
                 "The parts that were sent are kept, and the next invocation resumes from them. Nothing to do.".into(),
             );
@@ -132,14 +140,14 @@ impl Context<'_> {
         let (bytes, parts, resumed_parts) = self.notes.in_upload();
         let buffer = self.notes.with(|kept| kept.buffer);
         Report {
-            outcome: Outcome::Resumable,
             bytes,
             parts,
             resumed_parts,
             buffer,
             reason: Some(format!("the multipart upload {} is left open, to be resumed", ticket.upload.as_str())),
             ticket: Some(Box::new(ticket)),
-            ..Report::failed(source, self.job.target_ref(), fault)
+            fault: fault.map(Box::new),
+            ..Report::new(Outcome::Resumable, source, self.job.target_ref())
         }
     }
 
@@ -163,6 +171,12 @@ impl Context<'_> {
         for _ in 0..MAX_ATTEMPTS {
             let result = match self.attempt(&mut refused_pin).await {
                 Ok(result) => result,
+                // The upload is not this job's to abort, and not this job's to begin again.
+                Err(Stop::Restart(fault) | Stop::Contended(fault))
+                    if matches!(self.job.ongoing.step, Step::Send(_)) =>
+                {
+                    return Err(Stop::Failed(fault));
+                }
                 Err(Stop::Restart(fault)) => {
                     tracing::info!(key = self.job.source_key.as_str(), reason = %fault, "copy starts again");
                     // What is open belongs to the state that is gone.
@@ -178,7 +192,7 @@ impl Context<'_> {
                     why = *fault;
                     continue;
                 }
-                Err(failed @ Stop::Failed(_)) => return Err(failed),
+                Err(ended @ (Stop::Failed(_) | Stop::StepDone)) => return Err(ended),
             };
             let applied = match (result, self.job.session.options.deletes) {
                 (AttemptResult::Applied(applied), _) => applied,

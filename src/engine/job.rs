@@ -4,10 +4,11 @@ use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::notes::Progress;
 use crate::engine::report::ObjectRef;
 use crate::engine::session::{BucketClient, Session};
-use crate::s3::Key;
+use crate::s3::{Key, PartNumber};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::client::retry::Persistence;
 use crate::wire::deadline::Deadline;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,9 +44,23 @@ pub struct Job {
     pub ongoing: Ongoing,
 }
 
+/// How far the work on an object goes. What is not uploaded in parts is copied by whichever step finds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Step {
+    /// To the end. With a ticket, the parts that ListParts does not show are sent, and the upload is completed.
+    #[default]
+    Complete,
+    /// To the ticket of an upload that has no parts.
+    Begin,
+    /// To these parts in the ticket's upload, which several jobs may send at once: none of them completes or aborts it.
+    Send(RangeInclusive<PartNumber>),
+}
+
 /// What an earlier invocation or process left, and what this one leaves to a later one. The default knows of none.
 #[derive(Clone, Default)]
 pub struct Ongoing {
+    /// How far the work goes.
+    pub step: Step,
     /// An upload to resume.
     pub ticket: Option<Ticket>,
     /// When, in seconds since 1970, processes that were killed meant to begin uploads that there is no ticket of.

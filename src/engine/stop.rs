@@ -10,6 +10,8 @@ use crate::wire::error::Error;
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Box<Fault>),
+    /// The step that was asked for is done, and the upload is left open.
+    StepDone,
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
     /// The fault is reported if that happens too often.
     Restart(Box<Fault>),

@@ -85,7 +85,8 @@ impl Function {
             Some((entry, before)) => (Arc::new(entry), before),
             None => (Arc::new(self.journal.later(self.names(key, target.as_str()))), PriorRun::default()),
         };
-        Ongoing { ticket: brought.or(before.ticket), intended: before.intended, when_stopped, journal: Some(journal) }
+        let ticket = brought.or(before.ticket);
+        Ongoing { ticket, intended: before.intended, when_stopped, journal: Some(journal), ..Ongoing::default() }
     }
 
     /// A pair of objects as the journal names it.

@@ -161,22 +161,14 @@ impl PartNumber {
         }
     }
 
-    /// The number of the part at `index`, counted from 0.
-    ///
-    /// # Errors
-    /// [`Invalid::PartNumber`] from index 10,000 on.
-    pub fn at(index: usize) -> Result<Self, Invalid> {
-        Self::new(index as u64 + 1)
+    /// All of them, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..=Self::MAX).map(Self)
     }
 
     /// The number.
     pub fn get(self) -> u16 {
         self.0
-    }
-
-    /// Its place, counted from 0.
-    pub(crate) fn index(self) -> usize {
-        usize::from(self.0) - 1
     }
 }
 
@@ -288,7 +280,7 @@ mod tests {
 
     #[test]
     fn part_numbers_end_at_ten_thousand() {
-        assert_eq!(PartNumber::at(9_999).unwrap().get(), 10_000);
+        assert_eq!(PartNumber::all().last().unwrap().get(), 10_000);
         assert_eq!(PartNumber::new(0), Err(Invalid::PartNumber(0)));
         assert_eq!(PartNumber::new(10_001), Err(Invalid::PartNumber(10_001)));
         assert_eq!(PartNumber::new(65_537), Err(Invalid::PartNumber(65_537)));

@@ -269,7 +269,7 @@ impl Context<'_> {
         let (job, notes) = (self.job, &self.notes);
         let upload = self.uploads.begin_bare(job, notes, &onto.style).await?;
         let parts: Vec<PartCopy> =
-            layout.ranges().into_iter().enumerate().map(|(index, range)| PartCopy { index, range }).collect();
+            layout.parts().into_iter().map(|(number, range)| PartCopy { number, range }).collect();
         let copied = match copy_parts(job, notes, &upload, (&onto.from, onto.seen.size), &parts).await? {
             Ok(copied) => copied,
             Err(error) => {

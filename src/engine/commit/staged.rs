@@ -35,7 +35,7 @@ use crate::s3::object::attributes::Attributes;
 use crate::s3::object::copy::{CopyObject, CopySource, Summed};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
-use crate::s3::{ByteRange, UploadId};
+use crate::s3::{ByteRange, PartNumber, UploadId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -164,7 +164,8 @@ impl Context<'_> {
             ring,
         };
         let kinds = verify::kinds(head, &SourceLayout::Unknown, &planned, TargetETags::Digests);
-        let sent = send_parts(Arc::new(parts), &stage.pieces, BTreeMap::new(), kinds).await?;
+        let pieces = PartNumber::all().zip(stage.pieces.iter().copied()).collect();
+        let sent = send_parts(Arc::new(parts), &pieces, BTreeMap::new(), kinds).await?;
         if !sent.all_md5 && head.crc.is_none() {
             // Its arithmetic was to show that the source was read rightly, and shows nothing now.
             job.session.target.client.quirks().expect_opaque_etags();
@@ -206,7 +207,7 @@ impl Context<'_> {
         for part in &stage.parts {
             let range = ByteRange::new(part.range.start() - start, part.range.end() - start)
                 .map_err(|error| Fault::new(FaultClass::Internal, error.to_string()))?;
-            copies.push(PartCopy { index: part.index, range });
+            copies.push(PartCopy { number: part.number, range });
         }
         let copied = copy_parts(self.job, &self.notes, upload, (&made.from, stage.bytes()), &copies).await?;
         let mut copied = copied.map_err(|error| match error.class() {

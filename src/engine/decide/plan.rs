@@ -5,6 +5,7 @@
 //! "Amazon S3 multipart upload limits".
 
 use crate::s3::{ByteRange, PartNumber};
+use std::collections::BTreeMap;
 use thiserror::Error;
 
 /// The smallest part but the last.
@@ -83,6 +84,9 @@ pub enum SourceLayout {
     Unknown,
 }
 
+/// The ranges of the source that parts are made of.
+pub(crate) type PartRanges = BTreeMap<PartNumber, ByteRange>;
+
 /// The lengths of consecutive parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
@@ -128,6 +132,11 @@ impl Layout {
             start += length;
         }
         ranges
+    }
+
+    /// The parts' ranges by their numbers.
+    pub(crate) fn parts(&self) -> PartRanges {
+        PartNumber::all().zip(self.ranges()).collect()
     }
 
     fn size(&self) -> u64 {

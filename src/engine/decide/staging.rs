@@ -8,8 +8,8 @@
 
 use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{EtagMode, Layout, PART_MAX, PartSizeTable, SourceLayout, Unplannable};
-use crate::s3::ByteRange;
 use crate::s3::integrity::etag::{ETag, ETagKind};
+use crate::s3::{ByteRange, PartNumber};
 
 /// From which sizes on pieces are staged, and in which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,7 @@ pub(crate) struct Stage {
 /// A part of the source's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StagedPart {
-    /// Its place among all, counted from 0.
-    pub(crate) index: usize,
+    pub(crate) number: PartNumber,
     /// Its bytes.
     pub(crate) range: ByteRange,
     /// How many of the stage's pieces make it.
@@ -119,9 +118,9 @@ pub(crate) fn route(
 fn stages(own: &Layout, limits: StagingLimits) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     let mut bytes = 0;
-    for (index, range) in own.ranges().into_iter().enumerate() {
+    for (number, range) in own.parts() {
         let cut = pieces(range, limits.piece);
-        let part = StagedPart { index, range, pieces: cut.len() };
+        let part = StagedPart { number, range, pieces: cut.len() };
         match stages.last_mut() {
             Some(stage) if bytes + range.bytes() <= limits.stage => {
                 bytes += range.bytes();

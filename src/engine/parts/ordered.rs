@@ -6,6 +6,7 @@
 //! parts, the part whose turn it is always has one.
 
 use crate::engine::decide::verify::ChecksumRuns as Asked;
+use crate::s3::PartNumber;
 use crate::s3::integrity::sums::{Algorithm, RunningSum, Stored, Sum};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
 pub(crate) struct OrderedChecksum {
-    parts: Sender<(usize, Bytes)>,
+    parts: Sender<(PartNumber, Bytes)>,
     result: tokio::sync::Mutex<Option<JoinHandle<Option<Stored>>>>,
 }
 
@@ -24,10 +25,10 @@ impl OrderedChecksum {
         Self { parts, result: tokio::sync::Mutex::new(Some(task)) }
     }
 
-    /// Takes the part at `index`. Each comes once.
-    pub(crate) fn take(&self, index: usize, bytes: Bytes) {
+    /// Takes a part. Each comes once.
+    pub(crate) fn take(&self, number: PartNumber, bytes: Bytes) {
         // The thread is gone only if it has all it wants.
-        let _ = self.parts.send((index, bytes));
+        let _ = self.parts.send((number, bytes));
     }
 
     /// The checksum, once all parts have come; `None` if they do not fill the lengths.
@@ -37,20 +38,20 @@ impl OrderedChecksum {
     }
 }
 
-fn digest(algorithm: Algorithm, asked: &Asked, arriving: &Receiver<(usize, Bytes)>) -> Option<Stored> {
+fn digest(algorithm: Algorithm, asked: &Asked, arriving: &Receiver<(PartNumber, Bytes)>) -> Option<Stored> {
     let mut early = BTreeMap::new();
-    let mut turn = 0;
+    let mut turns = PartNumber::all().peekable();
     let mut runs = match asked {
         Asked::Whole(length) => RunningRuns::new(algorithm, std::slice::from_ref(length)),
         Asked::Parts(lengths) => RunningRuns::new(algorithm, lengths),
     };
     while !runs.are_full() {
         // Ends when the copy was given up and the sender dropped.
-        let (index, bytes) = arriving.recv().ok()?;
-        early.insert(index, bytes);
-        while let Some(bytes) = early.remove(&turn) {
+        let (number, bytes) = arriving.recv().ok()?;
+        early.insert(number, bytes);
+        while let Some(bytes) = turns.peek().and_then(|turn| early.remove(turn)) {
             runs.update(&bytes);
-            turn += 1;
+            turns.next();
         }
     }
     match asked {
@@ -106,12 +107,12 @@ mod tests {
     use crate::s3::integrity::checksum::{Digests, combine};
     use crate::s3::integrity::etag::ETag;
 
-    const PARTS: [(usize, &[u8]); 3] = [(2, b"world"), (0, b"hel"), (1, b"lo ")];
+    const PARTS: [(u64, &[u8]); 3] = [(3, b"world"), (1, b"hel"), (2, b"lo ")];
 
-    async fn of(algorithm: Algorithm, asked: Asked, parts: &[(usize, &'static [u8])]) -> Option<Stored> {
+    async fn of(algorithm: Algorithm, asked: Asked, parts: &[(u64, &'static [u8])]) -> Option<Stored> {
         let ordered = OrderedChecksum::begin(algorithm, asked);
-        for (index, bytes) in parts {
-            ordered.take(*index, Bytes::from_static(bytes));
+        for (number, bytes) in parts {
+            ordered.take(PartNumber::new(*number).unwrap(), Bytes::from_static(bytes));
         }
         let OrderedChecksum { parts, result } = ordered;
         drop(parts);
@@ -154,6 +155,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_part_makes_no_etag() {
-        assert_eq!(of(Algorithm::Md5, Asked::Whole(11), &[(1, b"lo "), (2, b"world")]).await, None);
+        assert_eq!(of(Algorithm::Md5, Asked::Whole(11), &[(2, b"lo "), (3, b"world")]).await, None);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::buffer::Ring;
 use crate::engine::buffer::slot::Slot;
-use crate::engine::fault::{Fault, FaultClass, Side};
+use crate::engine::fault::Side;
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::parts::in_flight::ReadPart;
@@ -28,8 +28,8 @@ pub(crate) struct PartContext {
     pub(crate) pinned: ObjectHead,
     pub(crate) upload: UploadId,
     pub(crate) own_boundaries: Option<OrderedChecksum>,
-    /// What the upload has already, by the index of the part: not sent again if it is what is read now.
-    pub(crate) listed: BTreeMap<usize, ListedPart>,
+    /// What the upload has already, by the number of the part: not sent again if it is what is read now.
+    pub(crate) listed: BTreeMap<PartNumber, ListedPart>,
     pub(crate) ring: Ring,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn length(range: ByteRange) -> usize {
 
 pub(crate) async fn send_part(
     parts: Arc<PartContext>,
-    index: usize,
+    number: PartNumber,
     range: ByteRange,
     slot: Slot,
     md5s: Option<Arc<Md5s>>,
@@ -49,24 +49,24 @@ pub(crate) async fn send_part(
     let kind = parts.ring.kind();
     let sealed = read_into_slot(&parts.job, &parts.notes, &parts.pinned, Some(range), None, slot, kind).await?;
     if let Some(ordered) = &parts.own_boundaries {
-        ordered.take(index, sealed.bytes().clone());
+        ordered.take(number, sealed.bytes().clone());
     }
     let md5 = md5s.map(|md5s| md5s.enter(sealed.bytes().clone()));
     let read = Arc::new(ReadPart { sealed, md5 });
-    if let Some(listed) = parts.listed.get(&index) {
+    if let Some(listed) = parts.listed.get(&number) {
         let digests = read.digests().await?;
         if same_bytes(listed, &digests) {
             return Ok(UploadedPart::kept(listed, digests));
         }
     }
     *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&read));
-    put_part(Arc::clone(&parts), index, read, attempts).await
+    put_part(Arc::clone(&parts), number, read, attempts).await
 }
 
 /// Sends a part until the target has it, byte for byte.
 pub(crate) async fn put_part(
     parts: Arc<PartContext>,
-    index: usize,
+    number: PartNumber,
     read: Arc<ReadPart>,
     mut attempts: Attempts,
 ) -> Result<UploadedPart, Stop> {
@@ -74,7 +74,7 @@ pub(crate) async fn put_part(
         bucket: parts.job.session.target.bucket.clone(),
         key: parts.job.target_key.clone(),
         upload: parts.upload.clone(),
-        number: number(index)?,
+        number,
         bytes: read.sealed.bytes().clone(),
         crc: read.sealed.digests().crc,
     };
@@ -82,10 +82,6 @@ pub(crate) async fn put_part(
     parts.notes.count(&attempts);
     let written = answer.map_err(|error| refused(&error))?;
     proven(operation.number, &read.digests().await?, written, &attempts)
-}
-
-pub(crate) fn number(index: usize) -> Result<PartNumber, Stop> {
-    PartNumber::at(index).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()).into())
 }
 
 /// Why the target does not have a part.

@@ -1,6 +1,7 @@
 //! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
 
 use crate::engine::buffer::slot::Slot;
+use crate::engine::decide::plan::PartRanges;
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::pace::goodput::{Goodput, PartPace};
 use crate::engine::pace::replace::{self, SendingPart};
@@ -11,8 +12,8 @@ use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
 use crate::engine::stop::{Stop, stopped};
-use crate::s3::ByteRange;
 use crate::s3::integrity::checksum::Kinds;
+use crate::s3::{ByteRange, PartNumber};
 use crate::wire::body::pacer::Pacer;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::client::call::WindowExtension;
@@ -41,8 +42,8 @@ struct PartsInFlight {
     // Of parts in slots.
     md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
-    tasks: JoinSet<(usize, Result<UploadedPart, Stop>)>,
-    in_flight: BTreeMap<usize, PartInFlight>,
+    tasks: JoinSet<(PartNumber, Result<UploadedPart, Stop>)>,
+    in_flight: BTreeMap<PartNumber, PartInFlight>,
     // How long each part took that was sent.
     took: Vec<Duration>,
     goodput: Goodput,
@@ -62,7 +63,7 @@ struct PartsInFlight {
     in_time: bool,
 }
 
-/// Sends these ranges of the source as the parts of an upload, but those at hand. Slots are taken in the order of the
+/// Sends these parts of an upload, but those at hand. Slots are taken in the order of the
 /// parts, so that the earliest part never waits for a later one's memory. A part that need not wait for the border does
 /// not wait in memory either: it is streamed.
 ///
@@ -70,16 +71,19 @@ struct PartsInFlight {
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
 pub(crate) async fn send_parts(
     parts: Arc<PartContext>,
-    ranges: &[ByteRange],
-    mut at_hand: BTreeMap<usize, UploadedPart>,
+    wanted: &PartRanges,
+    at_hand: BTreeMap<PartNumber, UploadedPart>,
     kinds: Kinds,
 ) -> Result<UploadedParts, Stop> {
-    let mut done: Vec<Option<UploadedPart>> = (0..ranges.len()).map(|index| at_hand.remove(&index)).collect();
-    let missing: Vec<(usize, ByteRange)> =
-        ranges.iter().copied().enumerate().filter(|(index, _)| done[*index].is_none()).collect();
+    let mut done = at_hand;
+    let missing: Vec<(PartNumber, ByteRange)> = wanted
+        .iter()
+        .filter(|(number, _)| !done.contains_key(number))
+        .map(|(number, range)| (*number, *range))
+        .collect();
     let mut waiting = missing.into_iter().peekable();
     let mut flights = PartsInFlight::new(Arc::clone(&parts), kinds);
-    flights.all_md5 = done.iter().flatten().all(|part| part.is_md5);
+    flights.all_md5 = done.values().all(|part| part.is_md5);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Kept from turn to turn: who asks again each time stands at the end of the queue each time.
@@ -113,13 +117,13 @@ pub(crate) async fn send_parts(
                     Err(error) if error.is_cancelled() => continue,
                     joined => joined.map_err(|error| Fault::new(FaultClass::Internal, format!("a part's task ended: {error}")))?,
                 };
-                if let Some((index, part)) = flights.ended(joined)? {
-                    done[index] = Some(part);
+                if let Some((number, part)) = flights.ended(joined)? {
+                    done.insert(number, part);
                 }
             }
             permit = permit, if may_stream => {
-                if let Some((index, range)) = waiting.next() {
-                    flights.begin_streamed(index, range, permit);
+                if let Some((number, range)) = waiting.next() {
+                    flights.begin_streamed(number, range, permit);
                 }
                 // The last part is shorter, and a slot knows its length.
                 let next = waiting.peek().map(|(_, range)| range.bytes());
@@ -128,16 +132,17 @@ pub(crate) async fn send_parts(
             slot = slot => {
                 reserving = None;
                 let slot = slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for a part: {error}")))?;
-                if let Some((index, range)) = waiting.next() {
-                    flights.begin(index, range, slot);
+                if let Some((number, range)) = waiting.next() {
+                    flights.begin(number, range, slot);
                 }
             }
             _ = looks.tick() => flights.look(waiting.len()),
         }
     }
-    let all: Option<Vec<UploadedPart>> = done.into_iter().collect();
-    let all = all.ok_or_else(|| Fault::new(FaultClass::Internal, "internal error: a part has no result"))?;
-    let sent = UploadedParts { parts: all, all_md5: flights.all_md5 };
+    if done.len() != wanted.len() {
+        return Err(Fault::new(FaultClass::Internal, "a part has no result").into());
+    }
+    let sent = UploadedParts { parts: done, all_md5: flights.all_md5 };
     tracing::debug!(
         key = parts.job.source_key.as_str(),
         parts = sent.parts.len(),
@@ -184,30 +189,30 @@ impl PartsInFlight {
         self.in_time && self.parts.own_boundaries.is_none() && self.in_flight.len() < most
     }
 
-    fn begin(&mut self, index: usize, range: ByteRange, slot: Slot) {
+    fn begin(&mut self, number: PartNumber, range: ByteRange, slot: Slot) {
         let read = Arc::default();
         let attempts = self.attempts();
-        let copy = self.copy(index, range, attempts, {
+        let copy = self.copy(number, range, attempts, {
             let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
             // The MD5 of what stays at hand can wait.
             let slot = slot.with(Kinds { md5: false, ..self.kinds });
             let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
-            move |attempts| send_part(parts, index, range, slot, md5s, read, attempts)
+            move |attempts| send_part(parts, number, range, slot, md5s, read, attempts)
         });
-        self.enter(index, range, PartBytes::Slot(read), copy);
+        self.enter(number, range, PartBytes::Slot(read), copy);
     }
 
-    fn begin_streamed(&mut self, index: usize, range: ByteRange, permit: Box<dyn Permit>) {
+    fn begin_streamed(&mut self, number: PartNumber, range: ByteRange, permit: Box<dyn Permit>) {
         let attempts = self.attempts().with_permit(permit);
         let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
-        let copy = self.copy(index, range, attempts, move |attempts| stream(parts, index, range, kinds, attempts));
+        let copy = self.copy(number, range, attempts, move |attempts| stream(parts, number, range, kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
-        self.enter(index, range, PartBytes::Streamed, copy);
+        self.enter(number, range, PartBytes::Streamed, copy);
     }
 
-    fn enter(&mut self, index: usize, range: ByteRange, bytes: PartBytes, copy: PartAttempt) {
+    fn enter(&mut self, number: PartNumber, range: ByteRange, bytes: PartBytes, copy: PartAttempt) {
         let shown = self.parts.job.progress.part_started();
-        self.in_flight.insert(index, PartInFlight::new(range, bytes, copy, shown));
+        self.in_flight.insert(number, PartInFlight::new(range, bytes, copy, shown));
     }
 
     fn attempts(&self) -> Attempts {
@@ -217,7 +222,7 @@ impl PartsInFlight {
     /// Begins to send a part on a connection.
     fn copy<F>(
         &mut self,
-        index: usize,
+        number: PartNumber,
         range: ByteRange,
         attempts: Attempts,
         work: impl FnOnce(Attempts) -> F,
@@ -227,7 +232,7 @@ impl PartsInFlight {
     {
         let (taken, peer) = (attempts.taken(), attempts.peer());
         let work = work(attempts);
-        let task = self.tasks.spawn(async move { (index, work.await) });
+        let task = self.tasks.spawn(async move { (number, work.await) });
         PartAttempt { task, taken, peer, pace: PartPace::new(range.bytes(), Instant::now()) }
     }
 
@@ -235,12 +240,12 @@ impl PartsInFlight {
     /// on.
     fn ended(
         &mut self,
-        (index, result): (usize, Result<UploadedPart, Stop>),
-    ) -> Result<Option<(usize, UploadedPart)>, Stop> {
+        (number, result): (PartNumber, Result<UploadedPart, Stop>),
+    ) -> Result<Option<(PartNumber, UploadedPart)>, Stop> {
         match result {
             Ok(done) => {
                 // Aborted before their answers, the other copies are closed connections.
-                let Some(flight) = self.in_flight.remove(&index) else { return Ok(None) };
+                let Some(flight) = self.in_flight.remove(&number) else { return Ok(None) };
                 for copy in &flight.copies {
                     copy.task.abort();
                     self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
@@ -256,10 +261,10 @@ impl PartsInFlight {
                     PartOrigin::Kept => self.parts.notes.resumed(1),
                 }
                 self.all_md5 &= done.is_md5;
-                Ok(Some((index, done)))
+                Ok(Some((number, done)))
             }
             Err(stop) => {
-                let Some(flight) = self.in_flight.get_mut(&index) else { return Ok(None) };
+                let Some(flight) = self.in_flight.get_mut(&number) else { return Ok(None) };
                 flight.copies.retain(|copy| !copy.task.is_finished());
                 if flight.copies.is_empty() { Err(stop) } else { Ok(None) }
             }
@@ -280,8 +285,8 @@ impl PartsInFlight {
         self.tail.moved(moved, on_the_way, now);
         self.start_last_parts(left, now);
         for flight in self.in_flight.values_mut().filter(|flight| flight.copies.len() > 1) {
-            for index in replace::parts_to_cancel(&flight.paces(), now).into_iter().rev() {
-                flight.copies.remove(index).task.abort();
+            for place in replace::parts_to_cancel(&flight.paces(), now).into_iter().rev() {
+                flight.copies.remove(place).task.abort();
             }
         }
         if left > 0 {
@@ -303,29 +308,31 @@ impl PartsInFlight {
                 return;
             }
             let at_hand = self.in_flight.iter().filter(|(_, flight)| flight.is_at_hand());
-            let sending = at_hand.map(|(index, flight)| SendingPart {
-                index: *index,
+            let (numbers, flights): (Vec<PartNumber>, Vec<&PartInFlight>) = at_hand.unzip();
+            let sending = flights.iter().enumerate().map(|(index, flight)| SendingPart {
+                index,
                 paces: flight.paces(),
                 copies: flight.begun,
                 waits: flight.furthest().is_some_and(|part| !self.tail.is_free(&part, now)),
             });
             let sending: Vec<SendingPart> = sending.collect();
             let Some(index) = replace::slowest_part(&sending, usual, &self.goodput, spare > 0) else { return };
+            let number = numbers[index];
             let Some(permit) = client.permit() else { return };
             if !client.affords_hedge() {
                 return;
             }
-            let Some(flight) = self.in_flight.get_mut(&index) else { return };
+            let Some(flight) = self.in_flight.get_mut(&number) else { return };
             let slow = flight.copies.last().and_then(|copy| copy.peer.get());
             let (range, read) = (flight.range, flight.read());
             flight.begun += 1;
             let attempts = self.attempts().with_permit(permit).away_from(slow);
             let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
             let copy = match read {
-                Some(read) => self.copy(index, range, attempts, |attempts| put_part(parts, index, read, attempts)),
-                None => self.copy(index, range, attempts, |attempts| stream(parts, index, range, kinds, attempts)),
+                Some(read) => self.copy(number, range, attempts, |attempts| put_part(parts, number, read, attempts)),
+                None => self.copy(number, range, attempts, |attempts| stream(parts, number, range, kinds, attempts)),
             };
-            if let Some(flight) = self.in_flight.get_mut(&index) {
+            if let Some(flight) = self.in_flight.get_mut(&number) {
                 flight.copies.push(copy);
             }
             self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);

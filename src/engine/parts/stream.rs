@@ -4,16 +4,16 @@
 //! is compared here. What it costs is a second reading of the source when the target has to be sent it again.
 
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::parts::part::{PartContext, number, refused};
+use crate::engine::parts::part::{PartContext, refused};
 use crate::engine::parts::read::read_into_pipe;
 use crate::engine::parts::uploaded::{UploadedPart, proven};
 use crate::engine::stop::Stop;
 use crate::mutation::{self, Mutation};
-use crate::s3::ByteRange;
 use crate::s3::error::Class;
 use crate::s3::http::operation::Operation;
 use crate::s3::integrity::checksum::Kinds;
 use crate::s3::multipart::streamed::{Form, StreamedPart};
+use crate::s3::{ByteRange, PartNumber};
 use crate::wire::body::pipe::{PipeWriter, StreamError};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
@@ -25,19 +25,19 @@ use std::sync::Arc;
 /// Both connections are closed; the upload keeps nothing of the part.
 pub(crate) async fn stream(
     parts: Arc<PartContext>,
-    index: usize,
+    number: PartNumber,
     range: ByteRange,
     kinds: Kinds,
     mut attempts: Attempts,
 ) -> Result<UploadedPart, Stop> {
-    let result = until_it_is_there(&parts, index, range, kinds, &mut attempts).await;
+    let result = until_it_is_there(&parts, number, range, kinds, &mut attempts).await;
     parts.notes.count(&attempts);
     result
 }
 
 async fn until_it_is_there(
     parts: &PartContext,
-    index: usize,
+    number: PartNumber,
     range: ByteRange,
     kinds: Kinds,
     attempts: &mut Attempts,
@@ -47,7 +47,7 @@ async fn until_it_is_there(
         bucket: parts.job.session.target.bucket.clone(),
         key: parts.job.target_key.clone(),
         upload: parts.upload.clone(),
-        number: number(index)?,
+        number,
         length: range.bytes(),
         form: if mutation::is_on(Mutation::NoCrc) { Form::Plain } else { client.quirks().form() },
     };

@@ -14,18 +14,18 @@ use std::time::Duration;
 
 /// Parts that the target holds, in order.
 pub(crate) struct UploadedParts {
-    pub(crate) parts: Vec<UploadedPart>,
+    pub(crate) parts: BTreeMap<PartNumber, UploadedPart>,
     /// Whether each one's ETag was an MD5.
     pub(crate) all_md5: bool,
 }
 
 impl UploadedParts {
     pub(crate) fn completed_parts(&self) -> Vec<CompletedPart> {
-        self.parts.iter().map(|done| done.part.clone()).collect()
+        self.parts.values().map(|done| done.part.clone()).collect()
     }
 
     pub(crate) fn digests(&self) -> Vec<Digests> {
-        self.parts.iter().map(|done| done.digests).collect()
+        self.parts.values().map(|done| done.digests).collect()
     }
 
     pub(crate) fn count(&self, origin: PartOrigin) -> u32 {
@@ -38,12 +38,12 @@ impl UploadedParts {
     }
 
     fn of(&self, origin: PartOrigin) -> impl Iterator<Item = &UploadedPart> {
-        self.parts.iter().filter(move |done| done.origin == origin)
+        self.parts.values().filter(move |done| done.origin == origin)
     }
 
     /// Whether the MD5 of each was computed here.
     pub(crate) fn all_hashed(&self) -> bool {
-        self.parts.iter().all(|done| done.hashed == Hashed::Here)
+        self.parts.values().all(|done| done.hashed == Hashed::Here)
     }
 
     /// Whether the MD5 of some that were sent is known by the target's answer alone.
@@ -51,9 +51,9 @@ impl UploadedParts {
         self.of(PartOrigin::Sent).any(|done| done.hashed == Hashed::There && done.is_md5)
     }
 
-    /// By index: those whose MD5s were computed here, and the others.
-    pub(crate) fn split(self) -> (BTreeMap<usize, UploadedPart>, BTreeMap<usize, UploadedPart>) {
-        self.parts.into_iter().enumerate().partition(|(_, done)| done.hashed == Hashed::Here)
+    /// Those whose MD5s were computed here, and the others.
+    pub(crate) fn split(self) -> (BTreeMap<PartNumber, UploadedPart>, BTreeMap<PartNumber, UploadedPart>) {
+        self.parts.into_iter().partition(|(_, done)| done.hashed == Hashed::Here)
     }
 }
 

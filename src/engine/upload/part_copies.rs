@@ -4,7 +4,6 @@
 //! CRC64NVME that the upload was begun with. Both are S3's own arithmetic over the bytes that it has stored, so the
 //! ETag and the checksum of the whole are known before it is completed.
 
-use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
 use crate::engine::notes::Notes;
 use crate::engine::stop::Stop;
@@ -23,8 +22,8 @@ use futures_util::stream::iter;
 const AT_A_TIME: usize = 16;
 
 pub(crate) struct PartCopy {
-    /// Its place among all parts of the upload, counted from 0.
-    pub(crate) index: usize,
+    /// Its number in the upload.
+    pub(crate) number: PartNumber,
     /// Its bytes in the object that is copied.
     pub(crate) range: ByteRange,
 }
@@ -52,7 +51,6 @@ pub(crate) async fn copy_parts(
     let (source, size) = from;
     let mut copies = Vec::with_capacity(parts.len());
     for part in parts {
-        let number = PartNumber::at(part.index).map_err(|error| Fault::new(FaultClass::Internal, error.to_string()))?;
         let range = Some(part.range).filter(|range| range.bytes() < size);
         copies.push((
             part.range.bytes(),
@@ -60,7 +58,7 @@ pub(crate) async fn copy_parts(
                 bucket: job.session.target.bucket.clone(),
                 key: job.target_key.clone(),
                 upload: upload.clone(),
-                number,
+                number: part.number,
                 source: source.clone(),
                 range,
             },
@@ -104,15 +102,15 @@ mod tests {
     use super::*;
     use crate::s3::object::encryption::Encryption;
 
-    fn copied(index: usize, bytes: &[u8]) -> CopiedPart {
+    fn copied(number: u64, bytes: &[u8]) -> CopiedPart {
         let Digests { length, md5, crc, .. } = Digests::of(bytes);
-        let number = PartNumber::at(index).unwrap();
+        let number = PartNumber::new(number).unwrap();
         CopiedPart { number, etag: ETag::of_content(md5.unwrap()), length, crc: Some(crc) }
     }
 
     #[test]
     fn etag_and_checksum_of_the_whole_are_known_from_its_copied_parts() {
-        let parts = [copied(0, b"hello "), copied(1, b"world")];
+        let parts = [copied(1, b"hello "), copied(2, b"world")];
         let whole = combine(&[Digests::of(b"hello "), Digests::of(b"world")]);
         assert_eq!(etag(&parts), whole.etag);
         assert_eq!(crc(&parts), Some(Crc64::of(b"hello world")));
@@ -121,10 +119,10 @@ mod tests {
 
     #[test]
     fn what_one_part_does_not_say_is_not_known_of_the_whole() {
-        let silent = CopiedPart { crc: None, ..copied(1, b"world") };
-        let parts = [copied(0, b"hello "), silent];
+        let silent = CopiedPart { crc: None, ..copied(2, b"world") };
+        let parts = [copied(1, b"hello "), silent];
         assert_eq!((crc(&parts), named(&parts)), (None, None));
-        let opaque = CopiedPart { etag: ETag::new("x", &Encryption::Kms(None)), ..copied(1, b"world") };
-        assert_eq!(etag(&[copied(0, b"hello "), opaque]), None);
+        let opaque = CopiedPart { etag: ETag::new("x", &Encryption::Kms(None)), ..copied(2, b"world") };
+        assert_eq!(etag(&[copied(1, b"hello "), opaque]), None);
     }
 }

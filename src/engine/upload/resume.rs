@@ -5,11 +5,11 @@
 //! the source's region, and compared. What does not fit is sent again over it.
 
 use crate::engine::context::Context;
-use crate::engine::decide::plan::Layout;
+use crate::engine::decide::plan::{Layout, PartRanges};
 use crate::engine::decide::ticket::SourcePin;
 use crate::engine::decide::verify::{self, Expected};
 use crate::engine::fault::{Fault, FaultClass, Side};
-use crate::engine::job::Job;
+use crate::engine::job::{Job, Step};
 use crate::engine::notes::Notes;
 use crate::engine::parts::part::PartContext;
 use crate::engine::parts::read::read_digests;
@@ -26,8 +26,9 @@ use crate::s3::integrity::etag::ETagKind;
 use crate::s3::multipart::listing::{ListParts, ListedPart};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
-use crate::s3::{ByteRange, UploadId};
+use crate::s3::{ByteRange, PartNumber, UploadId};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -35,8 +36,8 @@ use tokio::task::JoinSet;
 const REREADS: usize = 16;
 
 pub(crate) enum ListedUpload {
-    /// These parts of the layout, by index.
-    Parts(BTreeMap<usize, ListedPart>),
+    /// These parts of the layout.
+    Parts(BTreeMap<PartNumber, ListedPart>),
     /// It is not there any more: completed or aborted.
     Gone,
     /// Parts that the layout does not have; they could not be left out of Complete ("CompleteMultipartUpload": the list
@@ -52,7 +53,7 @@ impl Context<'_> {
         layout: &Layout,
         style: &ObjectOptions,
         condition: &Precondition,
-    ) -> Result<(UploadId, BTreeMap<usize, ListedPart>), Stop> {
+    ) -> Result<(UploadId, BTreeMap<PartNumber, ListedPart>), Stop> {
         let (job, notes) = (self.job, &self.notes);
         let pin = SourcePin::of(source, style);
         if let Some(ticket) = self.uploads.ticket() {
@@ -75,6 +76,9 @@ impl Context<'_> {
                     self.uploads.close(job, notes).await;
                     return Err(Stop::replaced("the upload to resume does not exist any more"));
                 }
+                ListedUpload::Foreign if matches!(job.ongoing.step, Step::Send(_)) => {
+                    return Err(Stop::replaced("the ticket is of another version of the source than there is now"));
+                }
                 ListedUpload::Foreign => {
                     notes.note_permanent(
                         "the parts of an earlier run are of an older version of the source; that upload was aborted",
@@ -82,6 +86,9 @@ impl Context<'_> {
                     self.uploads.clean_up(job, notes).await;
                 }
             }
+        }
+        if let Step::Send(_) = job.ongoing.step {
+            return Err(Fault::new(FaultClass::Configuration, "parts are sent with the ticket of their upload").into());
         }
         let beginning = NewUpload { style, pin, layout, condition };
         Ok((self.uploads.begin(job, notes, beginning).await?, BTreeMap::new()))
@@ -97,26 +104,26 @@ impl Context<'_> {
         kinds: Kinds,
     ) -> Result<UploadedParts, Stop> {
         let head = &parts.pinned;
-        let ranges = layout.ranges();
+        let wanted = layout.parts();
         // Parts whose bytes are wanted in order go through slots, and are compared there.
         if parts.own_boundaries.is_some() || (kinds.md5 && parts.listed.is_empty()) {
-            return send_parts(Arc::clone(parts), &ranges, BTreeMap::new(), kinds).await;
+            return send_parts(Arc::clone(parts), &wanted, BTreeMap::new(), kinds).await;
         }
         let hashed = Kinds { md5: true, ..kinds };
         if !may_stay_unread(head, keeps_etag, parts.listed.values()) {
             let listed =
-                parts.listed.iter().map(|(index, listed)| (*index, (listed.clone(), PartOrigin::Kept))).collect();
-            let kept = reread(parts, &ranges, listed, hashed).await?;
-            self.count_kept(&kept, &ranges);
-            return send_parts(Arc::clone(parts), &ranges, kept, hashed).await;
+                parts.listed.iter().map(|(number, listed)| (*number, (listed.clone(), PartOrigin::Kept))).collect();
+            let kept = reread(parts, &wanted, listed, hashed).await?;
+            self.count_kept(kept.keys().map(|number| &wanted[number]));
+            return send_parts(Arc::clone(parts), &wanted, kept, hashed).await;
         }
-        let unread = parts
+        let unread: BTreeMap<PartNumber, UploadedPart> = parts
             .listed
             .iter()
-            .filter_map(|(index, listed)| Some((*index, UploadedPart::kept_unread(listed)?)))
+            .filter_map(|(number, listed)| Some((*number, UploadedPart::kept_unread(listed)?)))
             .collect();
-        self.count_kept(&unread, &ranges);
-        let sent = send_parts(Arc::clone(parts), &ranges, unread, kinds).await?;
+        self.count_kept(unread.keys().map(|number| &wanted[number]));
+        let sent = send_parts(Arc::clone(parts), &wanted, unread, kinds).await?;
         if shows_the_source(head, &sent) {
             return Ok(sent);
         }
@@ -125,16 +132,31 @@ impl Context<'_> {
             "the parts at the target do not match the source; they are compared again with the source"
         );
         let (mut known, in_doubt) = sent.split();
-        let as_said = |index, done: &UploadedPart| parts.listed.get(index).cloned().unwrap_or_else(|| done.listed());
-        let in_doubt = in_doubt.iter().map(|(index, done)| (*index, (as_said(index, done), done.origin))).collect();
-        known.extend(reread(parts, &ranges, in_doubt, hashed).await?);
-        send_parts(Arc::clone(parts), &ranges, known, hashed).await
+        let as_said = |number, done: &UploadedPart| parts.listed.get(number).cloned().unwrap_or_else(|| done.listed());
+        let in_doubt = in_doubt.iter().map(|(number, done)| (*number, (as_said(number, done), done.origin))).collect();
+        known.extend(reread(parts, &wanted, in_doubt, hashed).await?);
+        send_parts(Arc::clone(parts), &wanted, known, hashed).await
     }
 
-    fn count_kept(&self, kept: &BTreeMap<usize, UploadedPart>, ranges: &[ByteRange]) {
-        let bytes = kept.keys().filter_map(|index| ranges.get(*index)).map(|range| range.bytes()).sum();
-        self.job.progress.add_sent(bytes);
+    /// Of these parts of the upload those that it lacks. What the others are made of is for the job that completes it.
+    pub(crate) async fn some_parts(
+        &self,
+        parts: &Arc<PartContext>,
+        layout: &Layout,
+        numbers: &RangeInclusive<PartNumber>,
+        kinds: Kinds,
+    ) -> Result<Stop, Stop> {
+        let wanted = layout.parts().into_iter().filter(|(number, _)| numbers.contains(number));
+        let (kept, missing): (PartRanges, PartRanges) =
+            wanted.partition(|(number, _)| parts.listed.contains_key(number));
+        self.count_kept(kept.values());
+        send_parts(Arc::clone(parts), &missing, BTreeMap::new(), kinds).await?;
+        Ok(Stop::StepDone)
+    }
+
+    fn count_kept<'a>(&self, kept: impl ExactSizeIterator<Item = &'a ByteRange>) {
         self.notes.resumed(kept.len());
+        self.job.progress.add_sent(kept.map(|range| range.bytes()).sum());
     }
 }
 
@@ -156,7 +178,7 @@ pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: 
                 all.extend(page.parts);
                 match page.next {
                     Some(next) => list.after = Some(next),
-                    None => return Ok(fitting(all, &layout.ranges())),
+                    None => return Ok(fitting(all, &layout.parts())),
                 }
             }
             Err(error) if error.class() == Class::Missing => return Ok(ListedUpload::Gone),
@@ -166,12 +188,12 @@ pub(crate) async fn listed(job: &Job, notes: &Notes, upload: &UploadId, layout: 
 }
 
 /// The parts that have the length that the layout gives them; others are sent again.
-fn fitting(all: Vec<ListedPart>, ranges: &[ByteRange]) -> ListedUpload {
-    if all.iter().any(|part| part.number.index() >= ranges.len()) {
+fn fitting(all: Vec<ListedPart>, wanted: &PartRanges) -> ListedUpload {
+    if all.iter().any(|part| !wanted.contains_key(&part.number)) {
         return ListedUpload::Foreign;
     }
-    let fits = |part: &ListedPart| ranges.get(part.number.index()).is_some_and(|range| range.bytes() == part.size);
-    ListedUpload::Parts(all.into_iter().filter(fits).map(|part| (part.number.index(), part)).collect())
+    let fits = |part: &ListedPart| wanted.get(&part.number).is_some_and(|range| range.bytes() == part.size);
+    ListedUpload::Parts(all.into_iter().filter(fits).map(|part| (part.number, part)).collect())
 }
 
 /// Whether what all parts combine to can be held against something that the source says of itself.
@@ -197,29 +219,29 @@ fn shows_the_source(source: &ObjectHead, sent: &UploadedParts) -> bool {
 /// Reads the ranges of these parts again, and keeps those that are what is read.
 async fn reread(
     parts: &Arc<PartContext>,
-    ranges: &[ByteRange],
-    in_doubt: BTreeMap<usize, (ListedPart, PartOrigin)>,
+    wanted: &PartRanges,
+    in_doubt: BTreeMap<PartNumber, (ListedPart, PartOrigin)>,
     kinds: Kinds,
-) -> Result<BTreeMap<usize, UploadedPart>, Stop> {
+) -> Result<BTreeMap<PartNumber, UploadedPart>, Stop> {
     let mut waiting = in_doubt.keys().copied();
     // Dropped with this: its tasks end, their sockets close.
     let mut reading = JoinSet::new();
     let mut kept = BTreeMap::new();
     loop {
         while reading.len() < REREADS
-            && let Some(index) = waiting.next()
+            && let Some(number) = waiting.next()
         {
-            let (parts, range) = (Arc::clone(parts), ranges[index]);
-            reading.spawn(
-                async move { (index, read_digests(&parts.job, &parts.notes, &parts.pinned, range, kinds).await) },
-            );
+            let (parts, range) = (Arc::clone(parts), wanted[&number]);
+            reading.spawn(async move {
+                (number, read_digests(&parts.job, &parts.notes, &parts.pinned, range, kinds).await)
+            });
         }
         let Some(joined) = reading.join_next().await else { return Ok(kept) };
-        let (index, read) = joined
+        let (number, read) = joined
             .map_err(|error| Fault::new(FaultClass::Internal, format!("a task that reads a part ended: {error}")))?;
         let read = read?;
-        if let Some((listed, origin)) = in_doubt.get(&index).filter(|(listed, _)| same_bytes(listed, &read)) {
-            kept.insert(index, UploadedPart::kept(listed, read).with_origin(*origin));
+        if let Some((listed, origin)) = in_doubt.get(&number).filter(|(listed, _)| same_bytes(listed, &read)) {
+            kept.insert(number, UploadedPart::kept(listed, read).with_origin(*origin));
         }
     }
 }

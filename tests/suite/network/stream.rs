@@ -124,9 +124,8 @@ async fn parts_are_streamed_from_one_side_to_the_other_and_make_the_object() {
     for form in FORMS {
         let rig = Rig::new(11 * MIB + 4_321).await;
         let (mut parts, mut digests) = (Vec::new(), Vec::new());
-        for (index, start) in [0, 5 * MIB as u64 + 77].into_iter().enumerate() {
-            let end = if index == 0 { 5 * MIB as u64 + 77 } else { rig.bytes.len() as u64 };
-            let number = PartNumber::at(index).unwrap();
+        for (number, start) in PartNumber::all().zip([0, 5 * MIB as u64 + 77]) {
+            let end = if number == PartNumber::FIRST { 5 * MIB as u64 + 77 } else { rig.bytes.len() as u64 };
             let (written, seen) =
                 rig.stream(u64::from(number.get()), ByteRange::new(start, end).unwrap(), form).await.unwrap();
             let range = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();

@@ -7,5 +7,6 @@ mod order;
 mod races;
 mod remedies;
 mod resume;
+mod steps;
 mod streamed_parts;
 mod sweep;
