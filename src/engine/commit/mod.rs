@@ -1,5 +1,6 @@
 //! How an object comes to be at the target: a write under a condition that is decided again when it no longer holds.
 
+pub(crate) mod applied;
 pub(crate) mod put;
 pub(crate) mod recopy;
 pub(crate) mod remove;

@@ -2,13 +2,17 @@
 
 use crate::engine::buffer::slot::Sealed;
 use crate::engine::commit::{CarriedOut, Commit, Committed, commit, learn_etag_kind};
+use crate::engine::context::{Applied, Context, PendingWrite};
+use crate::engine::decide::Checks;
 use crate::engine::decide::checksum;
 use crate::engine::decide::plan::Cut;
 use crate::engine::decide::style::{SourceRecord, attributes, expected_etags, options_with, tags_go_apart};
-use crate::engine::decide::verify::Expected;
-use crate::engine::fault::Side;
+use crate::engine::decide::verify::{Expected, SourceCheck};
+use crate::engine::fault::{Fault, FaultClass, Side};
 use crate::engine::job::Job;
 use crate::engine::notes::{self, Notes};
+use crate::engine::parts::ordered::OrderedChecksum;
+use crate::engine::parts::{buffering, read};
 use crate::engine::stop::{Stop, fault_at};
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;
@@ -18,15 +22,17 @@ use crate::s3::object::attributes::Attributes;
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::{ObjectOptions, PutObject};
 use crate::s3::object::tagging::PutObjectTagging;
+use crate::s3::{ByteRange, PartNumber};
+use crate::wire::body::incoming::Incoming;
 
-pub(crate) struct PutRequest {
+struct PutRequest {
     checksum: Checksum,
     style: ObjectOptions,
 }
 
 impl PutRequest {
     /// Decides it for bytes that are held against the source already.
-    pub(crate) fn new(job: &Job, source: &ObjectHead, seen: Option<&ObjectHead>, sealed: &Sealed) -> Self {
+    fn new(job: &Job, source: &ObjectHead, seen: Option<&ObjectHead>, sealed: &Sealed) -> Self {
         let etags =
             expected_etags(&job.session.options, seen, job.session.target.client.quirks().expects_opaque_etags());
         let made = sealed.digests();
@@ -48,11 +54,61 @@ impl PutRequest {
     }
 }
 
-/// Puts the object under a condition, deciding again while the target changes.
-///
-/// # Cancel safety
-/// The request's connection is closed; whether it was carried out is unknown.
-pub(crate) async fn put(
+impl Context<'_> {
+    /// Puts the object under a condition.
+    ///
+    /// # Cancel safety
+    /// The request's connection is closed; whether it was carried out is unknown.
+    pub(crate) async fn put(
+        &self,
+        wanted: PendingWrite<'_>,
+        body: Option<Box<Incoming>>,
+        checks: Checks,
+    ) -> Result<Applied, Stop> {
+        let job = self.job;
+        let PendingWrite { head, seen, condition } = wanted;
+        let ring = if head.size <= job.session.options.table.put_first {
+            job.session.buffers.memory(head.size).map_err(|error| buffering::budget(&error))?
+        } else {
+            let may_stream = matches!(checks.source, SourceCheck::Nothing);
+            buffering::ring(job, &self.notes, head.size, &Cut::Put { size: head.size }, may_stream).await?
+        };
+        let size = usize::try_from(head.size).map_err(|error| Fault::new(FaultClass::Budget, error.to_string()))?;
+        let mut body = body;
+        let slot = tokio::select! {
+            biased;
+            slot = ring.slot(size) => slot,
+            // An open body holds a permit that somebody with a slot may need to fill it: it is asked for again later.
+            () = std::future::ready(()) => {
+                body = None;
+                ring.slot(size).await
+            }
+        };
+        let slot =
+            slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for the object: {error}")))?;
+        let under_way = job.progress.part_started();
+        let range = ByteRange::new(0, head.size).ok();
+        let slot = slot.with(checks.kinds);
+        let sealed = read::read_into_slot(job, &self.notes, head, range, body, slot, ring.kind()).await?;
+        let made = Expected::of_put(sealed.digests());
+        let own = match checks.source {
+            SourceCheck::Nothing => None,
+            SourceCheck::Ordered(algorithm, runs) => {
+                let ordered = OrderedChecksum::begin(algorithm, runs);
+                ordered.take(PartNumber::FIRST, sealed.bytes().clone());
+                ordered.finish().await
+            }
+        };
+        let source_proofs = self.prove_source(head, &made, own.as_ref())?;
+        let putting = PutRequest::new(job, head, seen, &sealed);
+        let committed = put(job, &self.notes, head, &sealed, putting, condition).await?;
+        self.tag_apart(head, &committed).await?;
+        drop(under_way);
+        Ok(self.applied(head, committed, source_proofs, 1, ring.kind()))
+    }
+}
+
+async fn put(
     job: &Job,
     notes: &Notes,
     source: &ObjectHead,

@@ -5,6 +5,7 @@
 
 pub(crate) mod checksum;
 pub mod plan;
+pub(crate) mod recopy;
 pub mod reserved;
 pub(crate) mod sameness;
 pub mod staging;
@@ -14,6 +15,7 @@ pub(crate) mod verify;
 
 use crate::engine::decide::checksum::TargetETags;
 use crate::engine::decide::plan::{Cut, EtagMode, Layout, SourceLayout, Unplannable};
+use crate::engine::decide::recopy::{Recopy, is_digest};
 use crate::engine::decide::sameness::{Sameness, carried, sameness};
 use crate::engine::decide::staging::{Stage, StagingRoute};
 use crate::engine::decide::verify::SourceCheck;
@@ -42,6 +44,35 @@ pub(crate) fn compare(source: &ObjectHead, target: Option<&ObjectHead>) -> Decis
     Decision::Write(Precondition::IfMatch(target.etag.clone()))
 }
 
+/// What is done about an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Nothing: content and attributes agree.
+    Keep(Sameness),
+    /// The target is copied onto itself.
+    Recopy(Recopy, Precondition),
+    /// It is written, if the target is still as it was seen.
+    Write(Precondition),
+}
+
+/// Decides what to do about an object, given what was seen at the target.
+pub(crate) fn action(source: &ObjectHead, seen: Option<&ObjectHead>, options: &Options) -> Action {
+    let condition = match (compare(source, seen), options.etag, seen) {
+        // The same content under another ETag is not what was asked for.
+        (Decision::Unchanged(Sameness::Crc64Nvme), EtagMode::Preserve, Some(seen))
+            if is_digest(&source.etag) && is_digest(&seen.etag) =>
+        {
+            Precondition::IfMatch(seen.etag.clone())
+        }
+        (Decision::Unchanged(by), ..) => return Action::Keep(by),
+        (Decision::Write(condition), ..) => condition,
+    };
+    match seen.and_then(|seen| recopy::plan(source, seen, options.etag, options.kms_key.as_deref())) {
+        Some(recopy) => Action::Recopy(recopy, condition),
+        None => Action::Write(condition),
+    }
+}
+
 /// What is known when an object is to be written.
 pub(crate) struct Facts<'a> {
     pub(crate) source: &'a ObjectHead,
@@ -67,9 +98,8 @@ pub(crate) struct Plan {
 /// By which requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    Put,
-    /// A multipart upload of the source's bytes in these parts.
-    Upload(Layout),
+    /// Of the cut: one PUT, or a multipart upload.
+    Direct,
     /// A stage that is copied as a whole.
     StagedWhole(Stage),
     /// Stages that are copied under the source's boundaries.
@@ -120,25 +150,21 @@ pub(crate) fn decide(facts: &Facts<'_>) -> Result<Plan, Unplannable> {
         StagingRoute::Direct(mode) => mode,
     };
     let cut = plan::cut(table, source.size, layout, mode, *part_size)?;
-    let route = match &cut {
-        Cut::Put { .. } => Route::Put,
-        Cut::Parts(layout) => Route::Upload(layout.clone()),
-    };
-    Ok(Plan::of(facts, route, cut, mode))
+    Ok(Plan::of(facts, Route::Direct, cut, mode))
 }
 
 impl Plan {
     /// The plan of a PUT that goes before any look at the target.
     pub(crate) fn of_first_put(facts: &Facts<'_>) -> Self {
-        Self::of(facts, Route::Put, Cut::Put { size: facts.source.size }, facts.options.etag)
+        Self::of(facts, Route::Direct, Cut::Put { size: facts.source.size }, facts.options.etag)
     }
 
     fn of(facts: &Facts<'_>, route: Route, cut: Cut, mode: EtagMode) -> Self {
         let Facts { source, layout, seen, options, learned_opaque } = *facts;
-        let etags = match route {
+        let etags = match (&route, &cut) {
             // A PUT learns from its answer what the target's ETags are, and is made again if it has to be.
-            Route::Put => TargetETags::Digests,
-            Route::Upload(_) | Route::StagedWhole(_) | Route::StagedParts(_) => {
+            (Route::Direct, Cut::Put { .. }) => TargetETags::Digests,
+            (Route::Direct | Route::StagedWhole(_) | Route::StagedParts(_), _) => {
                 style::expected_etags(options, seen, learned_opaque)
             }
         };
@@ -220,6 +246,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn preserving_insists_on_the_sources_etag_where_both_are_digests() {
+        let (crc, parts) = (Some(Crc64::of(b"x")), format!("{A}-2"));
+        let (single, parts) = (head(1, A, Encryption::None, crc), head(1, &parts, Encryption::None, crc));
+        let acted = |source: &ObjectHead, etag| action(source, Some(&parts), &Options { etag, ..Options::default() });
+        let kept = Action::Keep(Sameness::Crc64Nvme);
+        assert_eq!(acted(&single, EtagMode::Auto), kept);
+        let Action::Recopy(_, condition) = acted(&single, EtagMode::Preserve) else { panic!("the ETag is another") };
+        assert_eq!(condition, Precondition::IfMatch(parts.etag.clone()));
+        assert_eq!(acted(&head(1, A, Encryption::Kms(None), crc), EtagMode::Preserve), kept);
+    }
+
+    #[test]
     fn the_plan_follows_from_size_layout_mode_and_what_is_known_of_the_target() {
         let mib = 1 << 20;
         let options = Options { kms_key: Some("key".into()), etag: EtagMode::Preserve, ..Options::default() };
@@ -229,15 +267,13 @@ pub(crate) mod tests {
             decide(&Facts { source: &source, layout: &layout, seen: None, options, learned_opaque: false }).unwrap()
         };
         let auto = Options::default();
-        assert_eq!(planned(mib, A, SourceLayout::Single, &auto).route, Route::Put);
+        let put = planned(mib, A, SourceLayout::Single, &auto);
+        assert_eq!((put.route, put.cut), (Route::Direct, Cut::Put { size: mib }));
         let cut = planned(20 * mib, A, SourceLayout::Single, &auto);
-        assert_eq!(cut.route, Route::Upload(Layout::Even { part: 5 * mib, size: 20 * mib }));
+        assert_eq!(cut.cut, Cut::Parts(Layout::Even { part: 5 * mib, size: 20 * mib }));
         assert!(!cut.style.keeps_etag && matches!(cut.checks.source, SourceCheck::Ordered(..)));
         let kept = planned(20 * mib, &multipart, SourceLayout::Parts(own.clone()), &auto);
-        assert_eq!(
-            (kept.route, kept.style),
-            (Route::Upload(own.clone()), Style { keeps_etag: true, gives_up_etag: false })
-        );
+        assert_eq!((kept.cut, kept.style), (Cut::Parts(own.clone()), Style { keeps_etag: true, gives_up_etag: false }));
         assert!(!kept.checks.kinds.md5, "the target's ETags show the parts");
         let large = Layout::Even { part: 3 << 30, size: 6 << 30 };
         let opaque = planned(6 << 30, &multipart, SourceLayout::Parts(large), &options);

@@ -2,6 +2,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod create;
+pub(crate) mod multipart;
 pub(crate) mod part_copies;
 pub(crate) mod resume;
 
