@@ -1,4 +1,4 @@
-//! What is asked for.
+//! A job: one object to copy, how far, until when, and what came before.
 
 use crate::engine::decide::ticket::{Ticket, UploadJournal, WhenStopped};
 use crate::engine::notes::Progress;

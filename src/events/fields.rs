@@ -1,4 +1,4 @@
-//! Fields of payloads.
+//! Reading strings and numbers out of JSON payloads.
 
 use crate::events::refusal::{self, NotAccepted};
 use crate::s3::Bucket;

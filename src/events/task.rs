@@ -1,4 +1,4 @@
-//! What payloads ask for.
+//! A payload of the function as a task: objects to reconcile, a sweep, or nothing.
 
 use crate::engine::decide::ticket::Ticket;
 use crate::events::refusal::NotAccepted;

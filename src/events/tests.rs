@@ -1,3 +1,5 @@
+//! Payloads of every kind, and the tasks that they become.
+
 use super::*;
 use crate::events::refusal::MAX_WRAPPING;
 use crate::events::task::Item;

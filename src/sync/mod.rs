@@ -1,4 +1,4 @@
-//! Many objects: which of them are meant, and what dead work has left at a target.
+//! Many objects: which keys are meant (`filter.rs`), and the removal of what killed work left at a target (`sweep.rs`).
 
 pub mod filter;
 pub mod sweep;

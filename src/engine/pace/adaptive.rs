@@ -1,4 +1,4 @@
-//! A window that follows the path.
+//! A window, the number of requests in flight, that follows what the network carries.
 //!
 //! A connection over the border carries 0.6 to 18 Mbit/s whatever we do, so goodput grows with connections until the
 //! link is full, and then only the time that each part takes grows. [`Adaptive`] looks for the knee. It measures in

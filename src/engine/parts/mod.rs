@@ -1,4 +1,4 @@
-//! Parts from the source to the target: read, hashed, sent, held against the answers.
+//! Parts from the source to the target.
 
 pub(crate) mod buffering;
 pub(crate) mod in_flight;

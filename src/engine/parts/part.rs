@@ -1,4 +1,4 @@
-//! One part: read into a slot, sent, held against the answer.
+//! One part that waits in a slot: read whole, then sent, and the answer compared with its bytes.
 
 use crate::engine::buffer::Ring;
 use crate::engine::buffer::slot::Slot;

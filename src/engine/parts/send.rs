@@ -1,4 +1,4 @@
-//! Parts from the source to the target, many at a time: reserve, read, send, hold the answer against the bytes.
+//! Many parts at a time: which is begun when, streamed or through a slot, and what becomes of each.
 
 use crate::engine::buffer::slot::Slot;
 use crate::engine::decide::plan::PartRanges;

@@ -1,5 +1,6 @@
-//! Multipart uploads: create, part, complete, abort. What is open is listed by `uploads.rs`; parts whose
-//! bytes are still to come when they are sent are `streamed.rs`.
+//! Multipart uploads: create, part, complete, abort.
+//!
+//! What is open is listed by `listing.rs`; parts whose bytes are still to come when they are sent are `streamed.rs`.
 //!
 //! An upload is created with `x-amz-checksum-algorithm: CRC64NVME` and type `FULL_OBJECT`, so that S3 checks each part
 //! and, at the end, the whole ("Checking object integrity", multipart uploads).

@@ -1,4 +1,4 @@
-//! Operations on one object: GetObject, HeadObject, PutObject, DeleteObject, and its tags.
+//! GetObject, and which object in which state a request is about.
 
 use crate::s3::http::message::{Head, Headers, Query, Unreadable};
 use crate::s3::http::operation::{AnswerTime, Idempotence, Operation, ReplyIn};

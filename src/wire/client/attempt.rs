@@ -1,4 +1,4 @@
-//! The attempts of one request: how each is let in, what it moved, and its `RetryState`.
+//! The attempts of one HTTP request: how each is let in, what it moved, and its `RetryState`.
 
 use crate::wire::body::pacer::Pacer;
 use crate::wire::client::retry::{Budget, Persistence, RetryState, Verdict};

@@ -1,4 +1,4 @@
-//! One side's client: a call from permit to reply.
+//! One call of a client: permit, signature, connection, request, reply, and again after a failure.
 
 use crate::s3::Bucket;
 use crate::s3::error::{Failure, Remedy, read};

@@ -1,4 +1,4 @@
-//! One side's client: a call from permit to reply, and whether it is made again.
+//! The client of one side, source or target.
 
 pub mod attempt;
 pub mod call;
