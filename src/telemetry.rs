@@ -175,7 +175,7 @@ pub(crate) const METRICS: [Metric; 12] = [
         name: "Hedges",
         unit: "Count",
         by: Dimension::Outcome,
-        meaning: "requests sent a second time beside a slow first",
+        meaning: "parts sent again on another connection, because they stood still or were late",
         of: Of::Object(|of| Some(f64::from(of.report.hedges))),
     },
     Metric {

@@ -41,12 +41,13 @@ HOW = """## How a copy uses the link
 - Parts for which the window has room are *streamed*: they go straight from the source's GET into an UploadPart, with
   their checksum behind them. Buffers are for parts that are read ahead of the window, and for objects whose own ETag
   has to be computed from bytes in order.
-- The *window*, how many requests are under way to the target, follows the path: it grows while goodput grows.
-  `LOG_LEVEL=DEBUG` or `--log-level DEBUG` logs its changes.
-- The last parts of an object are started together. While some are slow, those that are ahead wait and leave a little of
-  the path free, so that all end within a second or two of each other.
-- A part that would still be late is sent again on another connection (`hedges` in the report). Not if the target's
-  ETags are opaque (KMS), nor if the target is not S3 itself: another server may store a body that was cut off.
+- While it is not known whether the target takes a checksum behind a part, one part finds out, and the others wait in
+  buffers and have theirs in a header.
+- The *window*, how many requests are in flight to the target, follows what moves: it grows while goodput grows, and
+  connections that get nothing make it smaller. `LOG_LEVEL=DEBUG` or `--log-level DEBUG` logs its changes.
+- A part has one copy in flight. One that stands still for 5 s while others move, or is late once nothing waits to be
+  sent, is cancelled, and sent again on another connection (`hedges` in the report): for being late at most 3 % of an
+  object's bytes, or one part.
 - The MD5s of parts in buffers are computed up to sixteen at a time, in the lanes of vector instructions. No MD5 is
   computed where parts are sent as the source has them and the ETags of both sides prove them.
 
@@ -337,6 +338,8 @@ figure comes from there, except those below "Other figures".
   that it treats the object as it treats 1 GiB by default.
 - The source has the object from one PUT, or where the row says so from parts of 8 MiB, as the AWS CLI uploads it. To
   the other tools that makes no difference.
+- The figures of xpsync are of the commits named above. How it sends parts was rebuilt after them, see "How a copy uses
+  the link", and they have not been measured again.
 - xpsync is at its defaults unless the row says otherwise. It proves each object by ETag and CRC64NVME; the other tools
   make their own checks.
 - The last column is xpsync's Mbit/s divided by the tool's, by medians; on loopback it is xpsync's CPU divided by the

@@ -29,6 +29,9 @@ use tokio::time::Instant;
 /// parts, and a writer that is faster than this is faster than any copy.
 const MAX_ATTEMPTS: u32 = 8;
 
+/// How often an upload may turn out to have other parts than were sent: each time, one more Complete.
+const MAX_CONTENDED: u32 = 2;
+
 /// How many of these may be because bytes were not what they should be: the third time it is not chance.
 const MAX_MISMATCHES: u32 = 2;
 
@@ -167,7 +170,7 @@ impl Context<'_> {
         let mut removed: Option<ETag> = None;
         let mut why = Fault::new(FaultClass::Internal, "nothing was attempted");
         let mut refused_pin: Option<ObjectHead> = None;
-        let mut mismatches = 0;
+        let (mut mismatches, mut contended) = (0, 0);
         for _ in 0..MAX_ATTEMPTS {
             let result = match self.attempt(&mut refused_pin).await {
                 Ok(result) => result,
@@ -189,6 +192,10 @@ impl Context<'_> {
                     continue;
                 }
                 Err(Stop::Contended(fault)) => {
+                    contended += 1;
+                    if contended > MAX_CONTENDED {
+                        return Err(Stop::Failed(fault));
+                    }
                     why = *fault;
                     continue;
                 }

@@ -131,7 +131,7 @@ pub struct Report {
     pub resumed_parts: u32,
     /// Requests that were sent again.
     pub retries: u32,
-    /// Requests that were sent a second time beside a slow first.
+    /// Parts that were taken off their connection and sent again on another.
     pub hedges: u32,
     /// Seconds from the job's start to its end.
     pub seconds: f64,

@@ -15,7 +15,7 @@ pub(crate) enum Stop {
     /// What was pinned is not there any more, or something was not what it should be: start again on what is there now.
     /// The fault is reported if that happens too often.
     Restart(Box<Fault>),
-    /// Somebody else resumes the same upload and has sent a part of it once more: start again on what it has now.
+    /// Parts of the upload are not as they were sent, because they were sent once more: start again on what it has now.
     Contended(Box<Fault>),
 }
 

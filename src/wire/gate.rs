@@ -37,18 +37,15 @@ pub trait Permit: Send + Sync {
 
 /// Gives permits.
 pub trait Gate: Send + Sync {
-    /// Waits for a permit.
+    /// Waits for a permit for a request with a body of so many bytes.
     ///
     /// # Cancel safety
     /// Must hold nothing before it has given the permit.
-    fn enter(&self) -> Boxed<'_, Box<dyn Permit>>;
+    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>>;
 
     /// A permit at once, even above the window: for a request that another one waits for which has a permit already, so
     /// that two kinds of work can never hold what each other needs.
     fn admit(&self) -> Box<dyn Permit>;
-
-    /// A permit if there is room now.
-    fn try_enter(&self) -> Option<Box<dyn Permit>>;
 
     /// Hears of body bytes that moved over the path, as they move.
     fn moved(&self, bytes: u64);
@@ -56,11 +53,11 @@ pub trait Gate: Send + Sync {
     /// How many requests may be under way now.
     fn window(&self) -> u32;
 
-    /// Adds so many to the window until [`Self::narrow`] takes them back.
-    fn widen(&self, by: u32);
+    /// How many requests in flight are not wanted any more and should be begun again later.
+    fn surplus(&self) -> u32;
 
-    /// Takes back what [`Self::widen`] added.
-    fn narrow(&self, by: u32);
+    /// Hears that nothing moved on so many connections while others moved.
+    fn starved(&self, count: u32);
 
     /// Hears that an invocation begins: what was measured before may have been frozen in between.
     fn resumed(&self);
@@ -77,16 +74,12 @@ impl Permit for FreePermit {
 }
 
 impl Gate for AlwaysOpen {
-    fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, _: u64) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async { self.admit() })
     }
 
     fn admit(&self) -> Box<dyn Permit> {
         Box::new(FreePermit)
-    }
-
-    fn try_enter(&self) -> Option<Box<dyn Permit>> {
-        Some(self.admit())
     }
 
     fn moved(&self, _: u64) {}
@@ -95,9 +88,11 @@ impl Gate for AlwaysOpen {
         u32::MAX
     }
 
-    fn widen(&self, _: u32) {}
+    fn surplus(&self) -> u32 {
+        0
+    }
 
-    fn narrow(&self, _: u32) {}
+    fn starved(&self, _: u32) {}
 
     fn resumed(&self) {}
 }

@@ -122,7 +122,7 @@ impl Transport {
         // These requests are few and far between: a connection of its own cannot have gone stale.
         let mut connection = self.0.fresh(&origin, None).await.map_err(Uncarried::lost)?;
         connection.sender.ready().await.map_err(Uncarried::lost)?;
-        let body = Outgoing::new(Load::Whole(body), Arc::new(AlwaysOpen), Arc::default(), None);
+        let body = Outgoing::new(Load::Whole(body), Arc::new(AlwaysOpen), Arc::default());
         let response =
             connection.sender.send_request(Request::from_parts(parts, body)).await.map_err(Uncarried::lost)?;
         let (parts, body) = response.into_parts();

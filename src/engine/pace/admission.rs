@@ -1,6 +1,6 @@
 //! The gate that the wire asks for permits, answered by a [`Governor`].
 
-use crate::engine::pace::governor::Governor;
+use crate::engine::pace::governor::{Governor, Load};
 use crate::wire::gate::{Boxed, Gate, Permit, RequestResult};
 use crate::wire::net::host_limits::sockets_are_tight;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,30 +20,22 @@ struct Shared {
 
 struct AdmissionState {
     governor: Box<dyn Governor>,
-    in_flight: u32,
-    waiting: u32,
-    extra: u32,
+    load: Load,
     looked: Option<Instant>,
 }
 
 /// How often the memory of sockets is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-struct PermitGuard(Arc<Shared>);
-
-/// Somebody who stands in the queue, until it is dropped.
-struct Waiter<'a>(&'a Shared);
+struct PermitGuard {
+    shared: Arc<Shared>,
+    bytes: u64,
+}
 
 impl Admission {
     /// A gate with nothing under way; `side` names it in the log.
     pub(crate) fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
-        let state = Mutex::new(AdmissionState {
-            governor: Box::new(governor),
-            in_flight: 0,
-            waiting: 0,
-            extra: 0,
-            looked: None,
-        });
+        let state = Mutex::new(AdmissionState { governor: Box::new(governor), load: Load::default(), looked: None });
         Self(Arc::new(Shared { side, state, room: Notify::new() }))
     }
 }
@@ -53,25 +45,28 @@ impl Shared {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes a permit if there is room; who did not wait for it, only if nobody else does.
-    fn take(self: &Arc<Self>, waited: bool) -> Option<Box<dyn Permit>> {
-        let is_free = self.with(|state| {
-            let is_free = state.in_flight < state.window() && (waited || state.waiting == 0);
-            if is_free {
-                state.in_flight += 1;
-            }
-            is_free
+    /// Takes a permit for a body of so many bytes, if there is room.
+    fn take(self: &Arc<Self>, bytes: u64) -> Option<Box<dyn Permit>> {
+        let is_free = self.with(|state| state.has_room(bytes));
+        is_free.then(|| self.admit(bytes))
+    }
+
+    fn admit(self: &Arc<Self>, bytes: u64) -> Box<dyn Permit> {
+        self.with(|state| {
+            state.load.requests += 1;
+            state.load.bytes += bytes;
         });
-        is_free.then(|| Box::new(PermitGuard(Arc::clone(self))) as Box<dyn Permit>)
+        Box::new(PermitGuard { shared: Arc::clone(self), bytes })
     }
 
     /// Tells the governor something, and lets in those for whom there is room now.
-    fn tell(&self, tell: impl FnOnce(&mut dyn Governor, u32)) {
+    fn tell(&self, tell: impl FnOnce(&mut dyn Governor, Load)) {
         let (grew, decided) = self.with(|state| {
-            let before = state.window();
+            let before = (state.governor.window(), state.governor.bytes());
             state.look();
-            tell(state.governor.as_mut(), state.in_flight);
-            (state.window() > before, state.governor.decided())
+            tell(state.governor.as_mut(), state.load);
+            let grew = state.governor.window() > before.0 || state.governor.bytes() > before.1;
+            (grew, state.governor.decided())
         });
         if let Some(decided) = decided {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is below 2^64")]
@@ -85,8 +80,11 @@ impl Shared {
 }
 
 impl AdmissionState {
-    fn window(&self) -> u32 {
-        self.governor.window().saturating_add(self.extra)
+    /// A body of any size has room where there is no other, and what has none always has.
+    fn has_room(&self, bytes: u64) -> bool {
+        let Load { requests, bytes: in_flight } = self.load;
+        let fits = bytes == 0 || in_flight == 0 || in_flight + bytes <= self.governor.bytes();
+        requests < self.governor.window() && fits
     }
 
     /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
@@ -94,51 +92,43 @@ impl AdmissionState {
         let now = Instant::now();
         if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK) {
             self.looked = Some(now);
-            self.governor.allow(if sockets_are_tight() { self.in_flight } else { u32::MAX });
+            self.governor.allow(if sockets_are_tight() { self.load.requests } else { u32::MAX });
         }
     }
 }
 
 impl Gate for Admission {
-    fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
-        Box::pin(async {
+    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>> {
+        Box::pin(async move {
             loop {
                 // Asked for before the look, so that room made in between is not missed.
                 let room = self.0.room.notified();
-                if let Some(permit) = self.0.take(true) {
+                if let Some(permit) = self.0.take(bytes) {
                     return permit;
                 }
-                let _waiting = Waiter::new(&self.0);
                 room.await;
             }
         })
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        self.0.with(|state| state.in_flight += 1);
-        Box::new(PermitGuard(Arc::clone(&self.0)))
-    }
-
-    fn try_enter(&self) -> Option<Box<dyn Permit>> {
-        self.0.take(false)
+        self.0.admit(0)
     }
 
     fn moved(&self, bytes: u64) {
-        self.0.tell(|governor, busy| governor.moved(bytes, busy, Instant::now()));
+        self.0.tell(|governor, load| governor.moved(bytes, load, Instant::now()));
     }
 
     fn window(&self) -> u32 {
-        self.0.with(|state| state.window())
+        self.0.with(|state| state.governor.window())
     }
 
-    fn widen(&self, by: u32) {
-        self.0.with(|state| state.extra += by);
-        debug!(side = self.0.side, window = self.window(), why = "widened", "window");
-        self.0.room.notify_waiters();
+    fn surplus(&self) -> u32 {
+        self.0.with(|state| state.governor.surplus(state.load))
     }
 
-    fn narrow(&self, by: u32) {
-        self.0.with(|state| state.extra -= by);
+    fn starved(&self, count: u32) {
+        self.0.tell(|governor, load| governor.starved(count, load, Instant::now()));
     }
 
     fn resumed(&self) {
@@ -146,29 +136,20 @@ impl Gate for Admission {
     }
 }
 
-impl<'a> Waiter<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.with(|state| state.waiting += 1);
-        Self(shared)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.with(|state| state.waiting -= 1);
-    }
-}
-
 impl Permit for PermitGuard {
     fn record(&mut self, result: RequestResult) {
-        self.0.tell(|governor, busy| governor.on_result(result, busy, Instant::now()));
+        self.shared.tell(|governor, load| governor.on_result(result, load, Instant::now()));
     }
 }
 
 impl Drop for PermitGuard {
     fn drop(&mut self) {
-        self.0.with(|state| state.in_flight -= 1);
-        self.0.room.notify_one();
+        self.shared.with(|state| {
+            state.load.requests -= 1;
+            state.load.bytes -= self.bytes;
+        });
+        // All of them: who has waited longest may have a body for which there is no room yet.
+        self.shared.room.notify_waiters();
     }
 }
 
@@ -181,9 +162,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_window_are_inside() {
         let gate = Admission::new("target", FixedWindow::new(2));
-        let first = gate.enter().await;
-        let _second = gate.enter().await;
-        let waiting = gate.enter();
+        let first = gate.enter(0).await;
+        let _second = gate.enter(0).await;
+        let waiting = gate.enter(0);
         tokio::pin!(waiting);
         assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err());
         drop(first);
@@ -193,44 +174,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_waiter_that_gave_up_does_not_keep_the_room() {
         let gate = Admission::new("target", FixedWindow::new(1));
-        let held = gate.enter().await;
-        let mut given_up = gate.enter();
+        let held = gate.enter(0).await;
+        let mut given_up = gate.enter(0);
         assert!(timeout(Duration::from_millis(1), &mut given_up).await.is_err());
-        let patient = gate.enter();
+        let patient = gate.enter(0);
         tokio::pin!(patient);
         assert!(timeout(Duration::from_millis(1), &mut patient).await.is_err());
         drop(held);
         drop(given_up);
         assert!(timeout(Duration::from_secs(1), &mut patient).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nobody_enters_ahead_of_those_who_wait() {
-        let gate = Admission::new("target", FixedWindow::new(2));
-        let (first, second) = (gate.enter().await, gate.enter().await);
-        let mut waiting = gate.enter();
-        assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());
-        drop(first);
-        assert!(gate.try_enter().is_none());
-        let waited = waiting.await;
-        drop(second);
-        assert!(gate.try_enter().is_some());
-        drop(waited);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_wider_gate_lets_those_in_who_wait_and_is_narrow_again_afterwards() {
-        let gate = Admission::new("target", FixedWindow::new(1));
-        let first = gate.enter().await;
-        let mut waiting = gate.enter();
-        assert!(timeout(Duration::from_millis(1), &mut waiting).await.is_err());
-        gate.widen(1);
-        let second = timeout(Duration::from_secs(1), &mut waiting).await.unwrap();
-        assert_eq!(gate.window(), 2);
-        gate.narrow(1);
-        drop(first);
-        assert!(gate.try_enter().is_none());
-        drop(second);
-        assert!(gate.try_enter().is_some());
     }
 }

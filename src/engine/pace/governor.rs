@@ -1,28 +1,39 @@
-//! How many requests may be under way: pure state machines that are told outcomes and asked for a window.
+//! How many requests may be in flight: pure state machines that are told outcomes and asked for a window.
 //!
-//! [`Adaptive`](crate::engine::pace::adaptive::Adaptive) follows the path; [`FixedWindow`] is what somebody asked for.
+//! [`AdaptiveWindow`](crate::engine::pace::window::AdaptiveWindow) follows what moves; [`FixedWindow`] is what somebody
+//! asked for.
 
 use crate::wire::gate::RequestResult;
 use crate::wire::net::host_limits::HostLimits;
 use tokio::time::Instant;
 
+/// What is in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Requests that have a permit.
+    pub requests: u32,
+    /// The bytes of their bodies, those that have moved included.
+    pub bytes: u64,
+}
+
 /// Decides on a window.
 pub trait Governor: Send {
-    /// Hears of body bytes that moved while so many requests were under way.
-    fn moved(&mut self, bytes: u64, busy: u32, now: Instant);
-
-    /// Hears what an attempt came to while so many requests were under way.
-    fn on_result(&mut self, told: RequestResult, busy: u32, now: Instant);
-
+    /// Hears of body bytes that moved while so much was in flight.
+    fn moved(&mut self, bytes: u64, load: Load, now: Instant);
+    /// Hears what an attempt came to while so much was in flight.
+    fn on_result(&mut self, told: RequestResult, load: Load, now: Instant);
+    /// Hears that nothing moved on so many connections while others moved.
+    fn starved(&mut self, count: u32, load: Load, now: Instant);
     /// Hears that time was lost: what was measured so far says nothing about what comes.
     fn resumed(&mut self, now: Instant);
-
     /// Hears how many requests the machine has room for now.
     fn allow(&mut self, most: u32);
-
-    /// How many requests may be under way now, at least one.
+    /// How many requests may be in flight now, at least one.
     fn window(&self) -> u32;
-
+    /// How many bytes of bodies may be in flight now; one body always may.
+    fn bytes(&self) -> u64;
+    /// How many requests in flight are not wanted any more and should be begun again later.
+    fn surplus(&self, load: Load) -> u32;
     /// What was decided since this was last asked.
     fn decided(&mut self) -> Option<WindowDecision>;
 }
@@ -30,32 +41,26 @@ pub trait Governor: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     Trying,
-    Grew,
     /// More brought nothing.
     Flat,
-    Leaner,
-    /// Less took nothing away.
-    Spared,
+    /// Fewer took something away.
     Missed,
-    /// Goodput is not what it was: the path has changed.
-    Changed,
     Throttled,
     /// Many requests were lost at once.
     Lost,
+    /// Nothing moved on some connections.
+    Starved,
 }
 
 impl Why {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Trying => "trying",
-            Self::Grew => "grew",
             Self::Flat => "flat",
-            Self::Leaner => "leaner",
-            Self::Spared => "spared",
             Self::Missed => "missed",
-            Self::Changed => "changed",
             Self::Throttled => "throttled",
             Self::Lost => "lost",
+            Self::Starved => "starved",
         }
     }
 }
@@ -66,7 +71,7 @@ pub struct WindowDecision {
     /// The window from now on.
     pub(crate) window: u32,
     /// Bytes a second in the span that it was made on; a request that was answered counts as
-    /// [`REQUEST_WORTH`](crate::engine::pace::adaptive::REQUEST_WORTH) bytes.
+    /// [`REQUEST_WORTH`](crate::engine::pace::window::REQUEST_WORTH) bytes.
     pub(crate) goodput: f64,
     /// Why.
     pub(crate) why: Why,
@@ -84,9 +89,11 @@ impl FixedWindow {
 }
 
 impl Governor for FixedWindow {
-    fn moved(&mut self, _: u64, _: u32, _: Instant) {}
+    fn moved(&mut self, _: u64, _: Load, _: Instant) {}
 
-    fn on_result(&mut self, _: RequestResult, _: u32, _: Instant) {}
+    fn on_result(&mut self, _: RequestResult, _: Load, _: Instant) {}
+
+    fn starved(&mut self, _: u32, _: Load, _: Instant) {}
 
     fn resumed(&mut self, _: Instant) {}
 
@@ -94,6 +101,14 @@ impl Governor for FixedWindow {
 
     fn window(&self) -> u32 {
         self.0
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn surplus(&self, _: Load) -> u32 {
+        0
     }
 
     fn decided(&mut self) -> Option<WindowDecision> {
@@ -110,14 +125,8 @@ pub struct Bounds {
     pub least: u32,
     /// Never more: file descriptors, memory, or what somebody asked for.
     pub most: u32,
-    /// Whether chance losses slow connections down, so that more of them carry more. Where they do not, large requests
-    /// have `first` and no trials: more would only queue, and with BBR goodput comes and goes by itself.
-    pub bold: bool,
 }
 
-/// What a window begins with over 200 ms where BBR may be used: a path is full with fewer, but their last wave is
-/// longer.
-const FIRST_WITH_BBR: u32 = 96;
 /// File descriptors for everything that is not a connection of a part.
 const OTHER_FILES: u64 = 96;
 /// What a connection takes of the kernel on a path of 250 ms at its 2 Mbit/s, both ways, with the kernel's own
@@ -132,12 +141,11 @@ const MOST_AT_SOURCE: u64 = 192;
 
 impl Bounds {
     pub(crate) fn at_target(room: HostLimits) -> Self {
-        let first = if room.bbr { FIRST_WITH_BBR } else { 64 };
-        Self { first, least: 4, most: most(room, MOST_AT_TARGET), bold: !room.bbr }
+        Self { first: 64, least: 4, most: most(room, MOST_AT_TARGET) }
     }
 
     pub(crate) fn at_source(room: HostLimits) -> Self {
-        Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE), bold: true }
+        Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE) }
     }
 }
 

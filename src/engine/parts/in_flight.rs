@@ -1,42 +1,60 @@
-//! A part on its way: the connections that carry it, and the bytes from which another could.
+//! A part in flight: the task that carries it, and the bytes from which it could be sent again.
 
 use crate::engine::buffer::slot::Sealed;
 use crate::engine::notes::InFlightGuard;
-use crate::engine::pace::goodput::PartPace;
-use crate::engine::pace::tail::PartProgress;
+use crate::engine::pace::progress::PartProgress;
 use crate::engine::parts::md5s::Md5;
 use crate::engine::stop::Stop;
 use crate::s3::ByteRange;
 use crate::s3::integrity::checksum::Digests;
-use crate::wire::client::attempt::Peer;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 /// A part that is being read or sent.
 pub(crate) struct PartInFlight {
     pub(crate) range: ByteRange,
-    pub(crate) begun: usize,
     bytes: PartBytes,
-    pub(crate) copies: Vec<PartAttempt>,
+    task: AbortHandle,
+    // Bytes of the attempt under way that its connection has taken.
+    taken: Arc<AtomicU64>,
+    pub(crate) progress: PartProgress,
+    is_cancelled: bool,
     _shown: InFlightGuard,
 }
 
 impl PartInFlight {
-    /// A part that has begun on its first connection.
-    pub(crate) fn new(range: ByteRange, bytes: PartBytes, copy: PartAttempt, shown: InFlightGuard) -> Self {
-        Self { range, begun: 1, bytes, copies: vec![copy], _shown: shown }
+    pub(crate) fn new(
+        range: ByteRange,
+        bytes: PartBytes,
+        task: AbortHandle,
+        taken: Arc<AtomicU64>,
+        shown: InFlightGuard,
+    ) -> Self {
+        let progress = PartProgress::new(range.bytes(), Instant::now());
+        Self { range, bytes, task, taken, progress, is_cancelled: false, _shown: shown }
     }
 
-    /// How each of its connections gets on.
-    pub(crate) fn paces(&self) -> Vec<PartPace> {
-        self.copies.iter().map(|copy| copy.pace.clone()).collect()
+    /// The same, of a part that was cancelled before.
+    pub(crate) fn again(mut self) -> Self {
+        self.progress = self.progress.again();
+        self
     }
 
-    /// Where it stands on the connection that is furthest.
-    pub(crate) fn furthest(&self) -> Option<PartProgress> {
-        let standings = self.copies.iter().map(|copy| copy.pace.standing());
-        standings.max_by(|one, other| one.gone.total_cmp(&other.gone))
+    /// How many bytes moved since the last look.
+    pub(crate) fn look(&mut self, now: Instant) -> u64 {
+        self.progress.look(self.taken.load(Ordering::Relaxed), now)
+    }
+
+    /// Closes its connection. Until its task has ended, it is in flight.
+    pub(crate) fn cancel(&mut self) {
+        self.is_cancelled = true;
+        self.task.abort();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled
     }
 
     /// Its bytes, once they are read, if they are kept.
@@ -47,9 +65,8 @@ impl PartInFlight {
         }
     }
 
-    /// Whether another copy of it can be sent.
-    pub(crate) fn is_at_hand(&self) -> bool {
-        matches!(self.bytes, PartBytes::Streamed) || self.read().is_some()
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self.bytes, PartBytes::Streamed)
     }
 }
 
@@ -70,16 +87,10 @@ impl ReadPart {
     }
 }
 
-/// Where another copy of a part would come from.
+/// Where another attempt at a part has its bytes from.
 pub(crate) enum PartBytes {
     /// Its slot, once it is filled.
     Slot(Arc<Mutex<Option<Arc<ReadPart>>>>),
+    /// The source.
     Streamed,
-}
-
-pub(crate) struct PartAttempt {
-    pub(crate) task: AbortHandle,
-    pub(crate) taken: Arc<AtomicU64>,
-    pub(crate) peer: Peer,
-    pub(crate) pace: PartPace,
 }

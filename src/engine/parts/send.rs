@@ -3,69 +3,59 @@
 use crate::engine::buffer::slot::Slot;
 use crate::engine::decide::plan::PartRanges;
 use crate::engine::fault::{Fault, FaultClass};
-use crate::engine::pace::goodput::{Goodput, PartPace};
-use crate::engine::pace::replace::{self, SendingPart};
-use crate::engine::pace::tail::{LOST, PartProgress, Rest, TailAlignment};
-use crate::engine::parts::in_flight::{PartAttempt, PartBytes, PartInFlight};
+use crate::engine::pace::progress::{Goodput, again, hardly_begun, late, standing_still};
+use crate::engine::parts::in_flight::{PartBytes, PartInFlight};
 use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
+use crate::engine::report::BufferKind;
 use crate::engine::stop::{Stop, stopped};
+use crate::s3::PartNumber;
 use crate::s3::integrity::checksum::Kinds;
-use crate::s3::{ByteRange, PartNumber};
-use crate::wire::body::pacer::Pacer;
-use crate::wire::client::attempt::Attempts;
-use crate::wire::client::call::WindowExtension;
 use crate::wire::deadline::Stopped;
 use crate::wire::gate::Permit;
-use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-/// How often the window and the pace of the parts are looked at.
+/// How often the parts in flight are looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// Parts that are read ahead of the window, in hundredths of it, so that no permit waits for the source.
 const AHEAD: usize = 12;
 /// How many of them at least.
 const AHEAD_LEAST: usize = 4;
 
-struct PartsInFlight {
+struct Sender {
     parts: Arc<PartContext>,
     // What is computed of each part.
     kinds: Kinds,
     // Of parts in slots.
     md5s: Arc<Md5s>,
     // Dropped with this: its tasks end, their sockets close.
-    tasks: JoinSet<(PartNumber, Result<UploadedPart, Stop>)>,
+    tasks: JoinSet<Result<UploadedPart, Stop>>,
+    numbers: HashMap<Id, PartNumber>,
+    waiting: PartRanges,
     in_flight: BTreeMap<PartNumber, PartInFlight>,
+    done: BTreeMap<PartNumber, UploadedPart>,
+    goodput: Goodput,
+    looked: Instant,
     // How long each part took that was sent.
     took: Vec<Duration>,
-    goodput: Goodput,
-    // Connections when the last part was begun.
-    at_end: Option<usize>,
-    // The last parts wait for each other.
-    tail: TailAlignment,
-    level: Arc<Pacer>,
-    // All parts that were left are let out at once.
-    extension: Option<WindowExtension>,
-    // Bytes of parts that ended since the last look, of which no look has seen.
-    finished: f64,
-    // Opaque ETags differ each time a part is sent: a copy that lands late would make Complete name a part that is
-    // gone.
-    all_md5: bool,
+    // Parts that wait because they were cancelled.
+    again_from_source: BTreeSet<PartNumber>,
+    // Bytes that may still be sent again because they are late.
+    again: u64,
     // Whether a part that is begun now can be expected to end before the deadline.
     in_time: bool,
 }
 
-/// Sends these parts of an upload, but those at hand. Slots are taken in the order of the
-/// parts, so that the earliest part never waits for a later one's memory. A part that need not wait for the border does
-/// not wait in memory either: it is streamed.
+/// Sends these parts of an upload, but those at hand. Slots are taken in the order of the parts, so that the earliest
+/// part never waits for a later one's memory. A part that need not wait for its connection does not wait in memory
+/// either: it is streamed.
 ///
 /// # Cancel safety
 /// Every part's connection is closed and its slot given back; parts that were sent stay in the upload.
@@ -75,74 +65,43 @@ pub(crate) async fn send_parts(
     at_hand: BTreeMap<PartNumber, UploadedPart>,
     kinds: Kinds,
 ) -> Result<UploadedParts, Stop> {
-    let mut done = at_hand;
-    let missing: Vec<(PartNumber, ByteRange)> = wanted
-        .iter()
-        .filter(|(number, _)| !done.contains_key(number))
-        .map(|(number, range)| (*number, *range))
-        .collect();
-    let mut waiting = missing.into_iter().peekable();
-    let mut flights = PartsInFlight::new(Arc::clone(&parts), kinds);
-    flights.all_md5 = done.values().all(|part| part.is_md5);
+    let client = parts.job.session.target.client.clone();
+    let mut sender = Sender::new(Arc::clone(&parts), wanted, at_hand, kinds);
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Kept from turn to turn: who asks again each time stands at the end of the queue each time.
-    let mut reserving = None;
-    while waiting.peek().is_some() || !flights.in_flight.is_empty() {
-        if !flights.in_time && flights.in_flight.is_empty() {
+    // Both are kept from turn to turn: who asks again each time stands at the end of the queue each time.
+    let (mut slot, mut permit) = (None, None);
+    while !sender.waiting.is_empty() || !sender.in_flight.is_empty() {
+        if !sender.in_time && sender.in_flight.is_empty() {
             return Err(stopped(Stopped::Deadline).into());
         }
-        if reserving.is_none()
-            && let Some((_, range)) = waiting.peek().filter(|_| flights.have_room())
-        {
-            reserving = Some((*range, Box::pin(parts.ring.slot(length(*range)))));
+        let next = sender.waiting.first_key_value().map(|(_, range)| length(*range));
+        // A slot knows its length, and the last part is shorter.
+        slot = slot.filter(|(length, _)| next == Some(*length));
+        if let Some(length) = next.filter(|_| slot.is_none() && sender.has_room()) {
+            slot = Some((length, Box::pin(parts.ring.slot(length))));
         }
-        let may_stream = waiting.peek().is_some() && flights.may_stream();
-        let slot = async {
-            match &mut reserving {
-                Some((_, slot)) => slot.await,
-                None => std::future::pending().await,
-            }
-        };
-        // Not waited for: it is looked at whenever a part has ended, and a few times a second.
-        let permit = poll_fn(|_| match flights.parts.job.session.target.client.permit() {
-            Some(permit) => Poll::Ready(permit),
-            None => Poll::Pending,
-        });
+        permit = permit.filter(|_| sender.may_stream());
+        if permit.is_none() && sender.may_stream() {
+            let bytes = next.unwrap_or(0) as u64;
+            permit = Some(Box::pin(client.permit(bytes)));
+        }
         tokio::select! {
             biased;
-            Some(joined) = flights.tasks.join_next() => {
-                let joined = match joined {
-                    // A copy that came too late.
-                    Err(error) if error.is_cancelled() => continue,
-                    joined => joined.map_err(|error| Fault::new(FaultClass::Internal, format!("a part's task ended: {error}")))?,
-                };
-                if let Some((number, part)) = flights.ended(joined)? {
-                    done.insert(number, part);
-                }
+            Some(joined) = sender.tasks.join_next_with_id() => sender.ended(joined)?,
+            permitted = or_never(permit.as_mut()) => {
+                permit = None;
+                sender.begin_streamed(permitted);
             }
-            permit = permit, if may_stream => {
-                if let Some((number, range)) = waiting.next() {
-                    flights.begin_streamed(number, range, permit);
-                }
-                // The last part is shorter, and a slot knows its length.
-                let next = waiting.peek().map(|(_, range)| range.bytes());
-                reserving = reserving.filter(|(range, _)| next == Some(range.bytes()));
+            taken = or_never(slot.as_mut().map(|(_, slot)| slot)) => {
+                slot = None;
+                let no_buffer = |error| Fault::new(FaultClass::Budget, format!("no buffer for a part: {error}"));
+                sender.begin(taken.map_err(no_buffer)?);
             }
-            slot = slot => {
-                reserving = None;
-                let slot = slot.map_err(|error| Fault::new(FaultClass::Budget, format!("no buffer for a part: {error}")))?;
-                if let Some((number, range)) = waiting.next() {
-                    flights.begin(number, range, slot);
-                }
-            }
-            _ = looks.tick() => flights.look(waiting.len()),
+            _ = looks.tick() => sender.look(),
         }
     }
-    if done.len() != wanted.len() {
-        return Err(Fault::new(FaultClass::Internal, "a part has no result").into());
-    }
-    let sent = UploadedParts { parts: done, all_md5: flights.all_md5 };
+    let sent = sender.sent(wanted)?;
     tracing::debug!(
         key = parts.job.source_key.as_str(),
         parts = sent.parts.len(),
@@ -152,212 +111,198 @@ pub(crate) async fn send_parts(
     Ok(sent)
 }
 
-impl PartsInFlight {
-    fn new(parts: Arc<PartContext>, kinds: Kinds) -> Self {
-        let host = parts.job.session.host;
+async fn or_never<F: Future + Unpin>(work: Option<F>) -> F::Output {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Sender {
+    fn new(
+        parts: Arc<PartContext>,
+        wanted: &PartRanges,
+        done: BTreeMap<PartNumber, UploadedPart>,
+        kinds: Kinds,
+    ) -> Self {
+        let waiting = wanted.iter().filter(|(number, _)| !done.contains_key(number));
+        let waiting = waiting.map(|(number, range)| (*number, *range)).collect();
+        let largest = wanted.values().map(|range| range.bytes()).max().unwrap_or(0);
+        let again = again(parts.pinned.size, largest);
         Self {
             parts,
             kinds,
             md5s: Arc::default(),
             tasks: JoinSet::new(),
+            numbers: HashMap::new(),
+            waiting,
             in_flight: BTreeMap::new(),
+            done,
+            goodput: Goodput::default(),
+            looked: Instant::now(),
             took: Vec::new(),
-            goodput: Goodput::new(Instant::now()),
-            at_end: None,
-            tail: TailAlignment::new(Instant::now(), host),
-            level: Arc::default(),
-            extension: None,
-            finished: 0.0,
-            all_md5: true,
+            again_from_source: BTreeSet::new(),
+            again,
             in_time: true,
         }
     }
 
-    /// Whether another part may be begun: as many as the window lets out, and some that are read ahead.
-    fn have_room(&self) -> bool {
-        let window = self.parts.job.session.target.client.window() as usize;
+    fn window(&self) -> usize {
+        self.parts.job.session.target.client.window() as usize
+    }
+
+    /// Whether another part may be begun in a slot: as many as the window lets out, and some that are read ahead.
+    fn has_room(&self) -> bool {
+        let window = self.window();
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
         self.in_time
             && self.in_flight.len() < window.saturating_add(ahead).min(self.parts.job.session.parts_in_flight.max(1))
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or
-    /// others that are read wait for their permits.
+    /// others that are read wait for their permits. While it is not known whether the target takes trailers, one part
+    /// finds out.
     fn may_stream(&self) -> bool {
-        let window = self.parts.job.session.target.client.window() as usize;
-        let most = window.min(self.parts.job.session.parts_in_flight.max(1));
-        self.in_time && self.parts.own_boundaries.is_none() && self.in_flight.len() < most
+        let most = self.window().min(self.parts.job.session.parts_in_flight.max(1));
+        let is_known = self.parts.job.session.target.client.quirks().knows_trailers()
+            || self.parts.ring.kind() == BufferKind::Streamed;
+        self.in_time
+            && !self.waiting.is_empty()
+            && self.parts.own_boundaries.is_none()
+            && self.in_flight.len() < most
+            && (is_known || !self.in_flight.values().any(PartInFlight::is_streamed))
     }
 
-    fn begin(&mut self, number: PartNumber, range: ByteRange, slot: Slot) {
-        let read = Arc::default();
-        let attempts = self.attempts();
-        let copy = self.copy(number, range, attempts, {
-            let (parts, read) = (Arc::clone(&self.parts), Arc::clone(&read));
-            // The MD5 of what stays at hand can wait.
-            let slot = slot.with(Kinds { md5: false, ..self.kinds });
-            let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
-            move |attempts| send_part(parts, number, range, slot, md5s, read, attempts)
-        });
-        self.enter(number, range, PartBytes::Slot(read), copy);
-    }
-
-    fn begin_streamed(&mut self, number: PartNumber, range: ByteRange, permit: Box<dyn Permit>) {
-        let attempts = self.attempts().with_permit(permit);
-        let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
-        let copy = self.copy(number, range, attempts, move |attempts| stream(parts, number, range, kinds, attempts));
-        self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
-        self.enter(number, range, PartBytes::Streamed, copy);
-    }
-
-    fn enter(&mut self, number: PartNumber, range: ByteRange, bytes: PartBytes, copy: PartAttempt) {
+    fn begin(&mut self, slot: Slot) {
+        let Some((number, range)) = self.waiting.pop_first() else { return };
+        let (parts, attempts) = (Arc::clone(&self.parts), self.parts.job.part());
+        let (taken, read) = (attempts.taken(), Arc::default());
+        // The MD5 of what stays at hand can wait.
+        let slot = slot.with(Kinds { md5: false, ..self.kinds });
+        let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
+        let task = self.spawn(number, send_part(parts, number, range, slot, md5s, Arc::clone(&read), attempts));
         let shown = self.parts.job.progress.part_started();
-        self.in_flight.insert(number, PartInFlight::new(range, bytes, copy, shown));
+        self.in_flight.insert(number, PartInFlight::new(range, PartBytes::Slot(read), task, taken, shown));
     }
 
-    fn attempts(&self) -> Attempts {
-        self.parts.job.part().keeping_to(Arc::clone(&self.level))
+    fn begin_streamed(&mut self, permit: Box<dyn Permit>) {
+        let Some((number, range)) = self.waiting.pop_first() else { return };
+        let is_again = self.again_from_source.remove(&number);
+        let (parts, attempts) = (Arc::clone(&self.parts), self.parts.job.part().with_permit(permit));
+        let attempts = if is_again { attempts.on_a_new_connection() } else { attempts };
+        let taken = attempts.taken();
+        let task = self.spawn(number, stream(parts, number, range, self.kinds, attempts));
+        self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
+        let shown = self.parts.job.progress.part_started();
+        let flight = PartInFlight::new(range, PartBytes::Streamed, task, taken, shown);
+        self.in_flight.insert(number, if is_again { flight.again() } else { flight });
     }
 
-    /// Begins to send a part on a connection.
-    fn copy<F>(
+    fn spawn(
         &mut self,
         number: PartNumber,
-        range: ByteRange,
-        attempts: Attempts,
-        work: impl FnOnce(Attempts) -> F,
-    ) -> PartAttempt
-    where
-        F: Future<Output = Result<UploadedPart, Stop>> + Send + 'static,
-    {
-        let (taken, peer) = (attempts.taken(), attempts.peer());
-        let work = work(attempts);
-        let task = self.tasks.spawn(async move { (number, work.await) });
-        PartAttempt { task, taken, peer, pace: PartPace::new(range.bytes(), Instant::now()) }
+        work: impl Future<Output = Result<UploadedPart, Stop>> + Send + 'static,
+    ) -> AbortHandle {
+        let task = self.tasks.spawn(work);
+        self.numbers.insert(task.id(), number);
+        task
     }
 
-    /// What a task came to: the part, if it is the first copy of it to be there; nothing, if another copy still goes
-    /// on.
-    fn ended(
-        &mut self,
-        (number, result): (PartNumber, Result<UploadedPart, Stop>),
-    ) -> Result<Option<(PartNumber, UploadedPart)>, Stop> {
-        match result {
-            Ok(done) => {
-                // Aborted before their answers, the other copies are closed connections.
-                let Some(flight) = self.in_flight.remove(&number) else { return Ok(None) };
-                for copy in &flight.copies {
-                    copy.task.abort();
-                    self.finished += copy.pace.unseen(copy.taken.load(Ordering::Relaxed));
-                }
-                let bytes = flight.range.bytes();
-                self.parts.job.progress.add_sent(bytes);
-                match done.origin {
-                    PartOrigin::Sent => {
-                        self.parts.job.session.target.client.delivered(bytes);
-                        self.parts.notes.landed(bytes);
-                        self.took.push(done.took);
-                    }
-                    PartOrigin::Kept => self.parts.notes.resumed(1),
-                }
-                self.all_md5 &= done.is_md5;
-                Ok(Some((number, done)))
+    /// What a task came to: a part that is there, or one that was cancelled and is sent again.
+    fn ended(&mut self, joined: Result<(Id, Result<UploadedPart, Stop>), JoinError>) -> Result<(), Stop> {
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let flight = self.numbers.remove(&id).and_then(|number| Some((number, self.in_flight.remove(&number)?)));
+        let Some((number, flight)) = flight else { return Ok(()) };
+        let result = match joined {
+            Ok((_, result)) => result,
+            Err(error) if error.is_cancelled() && flight.is_cancelled() => {
+                self.send_again(number, &flight);
+                return Ok(());
             }
-            Err(stop) => {
-                let Some(flight) = self.in_flight.get_mut(&number) else { return Ok(None) };
-                flight.copies.retain(|copy| !copy.task.is_finished());
-                if flight.copies.is_empty() { Err(stop) } else { Ok(None) }
+            Err(error) => {
+                return Err(Fault::new(FaultClass::Internal, format!("a part's task ended: {error}")).into());
             }
+        };
+        let done = result?;
+        let bytes = flight.range.bytes();
+        self.parts.job.progress.add_sent(bytes);
+        match done.origin {
+            PartOrigin::Sent => {
+                self.parts.job.session.target.client.delivered(bytes);
+                self.parts.notes.landed(bytes);
+                self.took.push(done.took);
+            }
+            PartOrigin::Kept => self.parts.notes.resumed(1),
         }
+        self.done.insert(number, done);
+        Ok(())
     }
 
-    /// Looks at the pace of the parts; lets all out that are left if they are the last; at the end of the object, keeps
-    /// those that are ahead back, and sends the slowest once more where there is room.
-    fn look(&mut self, left: usize) {
+    /// From its slot, or from the source when its turn comes.
+    fn send_again(&mut self, number: PartNumber, flight: &PartInFlight) {
+        self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
+        let Some(read) = flight.read() else {
+            self.waiting.insert(number, flight.range);
+            self.again_from_source.insert(number);
+            return;
+        };
+        let attempts = self.parts.job.part().on_a_new_connection();
+        let (taken, bytes) = (attempts.taken(), PartBytes::Slot(Arc::new(Some(Arc::clone(&read)).into())));
+        let task = self.spawn(number, put_part(Arc::clone(&self.parts), number, read, attempts));
+        let shown = self.parts.job.progress.part_started();
+        self.in_flight.insert(number, PartInFlight::new(flight.range, bytes, task, taken, shown).again());
+    }
+
+    /// Cancels parts that stand still or are too many, and once nothing waits to be sent one that is late.
+    fn look(&mut self) {
         let now = Instant::now();
-        self.in_time = left == 0 || self.parts.job.deadline.allows(self.usual(now), now);
-        let copies = self.in_flight.values_mut().flat_map(|flight| &mut flight.copies);
-        let moved: f64 = copies.map(|copy| copy.pace.look(copy.taken.load(Ordering::Relaxed), now)).sum();
-        let moved = moved + std::mem::take(&mut self.finished);
-        self.goodput.look(moved, now);
-        let copies = self.in_flight.values().flat_map(|flight| &flight.copies);
-        let on_the_way = copies.map(|copy| copy.pace.on_the_way(copy.taken.load(Ordering::Relaxed))).sum();
-        self.tail.moved(moved, on_the_way, now);
-        self.start_last_parts(left, now);
-        for flight in self.in_flight.values_mut().filter(|flight| flight.copies.len() > 1) {
-            for place in replace::parts_to_cancel(&flight.paces(), now).into_iter().rev() {
-                flight.copies.remove(place).task.abort();
-            }
+        self.in_time = self.waiting.is_empty() || self.parts.job.deadline.allows(self.usual(now), now);
+        let moved = self.in_flight.values_mut().map(|flight| flight.look(now)).sum();
+        self.goodput.look(moved, now.saturating_duration_since(self.looked));
+        self.looked = now;
+        let looked = self.in_flight.iter().map(|(number, flight)| (*number, &flight.progress));
+        let client = &self.parts.job.session.target.client;
+        let (still, idle) = standing_still(looked.clone(), now);
+        if !still.is_empty() {
+            client.starved(idle);
         }
-        if left > 0 {
-            return;
+        let surplus = hardly_begun(looked.clone()).into_iter().take(client.surplus());
+        let mut cancelled: Vec<(PartNumber, &str)> = still.into_iter().map(|number| (number, "stands still")).collect();
+        cancelled.extend(surplus.map(|number| (number, "surplus")));
+        if self.waiting.is_empty()
+            && let Some(number) = late(looked, self.goodput, self.fastest(), self.again, now)
+        {
+            self.again -= self.in_flight[&number].progress.taken();
+            cancelled.push((number, "late"));
         }
-        let standings: Vec<PartProgress> = self.in_flight.values().filter_map(PartInFlight::furthest).collect();
-        self.level.set(self.tail.level(&standings, now));
-        if !self.all_md5 {
-            return;
-        }
-        let usual = self.usual(now);
-        // Second connections take the place of those that have ended: the path has shown that it has room for these.
-        let connections = |flights: &Self| flights.in_flight.values().map(|flight| flight.copies.len()).sum::<usize>();
-        let spare = self.tail.extra_connections();
-        let most = *self.at_end.get_or_insert(connections(self)) + spare;
-        let client = self.parts.job.session.target.client.clone();
-        for _ in 0..self.goodput.copies_at_once(most).max(spare) {
-            if connections(self) >= most {
-                return;
+        for (number, why) in cancelled {
+            if let Some(flight) = self.in_flight.get_mut(&number).filter(|flight| !flight.is_cancelled()) {
+                tracing::debug!(part = number.get(), why, taken = flight.progress.taken(), "sent again");
+                flight.cancel();
             }
-            let at_hand = self.in_flight.iter().filter(|(_, flight)| flight.is_at_hand());
-            let (numbers, flights): (Vec<PartNumber>, Vec<&PartInFlight>) = at_hand.unzip();
-            let sending = flights.iter().enumerate().map(|(index, flight)| SendingPart {
-                index,
-                paces: flight.paces(),
-                copies: flight.begun,
-                waits: flight.furthest().is_some_and(|part| !self.tail.is_free(&part, now)),
-            });
-            let sending: Vec<SendingPart> = sending.collect();
-            let Some(index) = replace::slowest_part(&sending, usual, &self.goodput, spare > 0) else { return };
-            let number = numbers[index];
-            let Some(permit) = client.permit() else { return };
-            if !client.affords_hedge() {
-                return;
-            }
-            let Some(flight) = self.in_flight.get_mut(&number) else { return };
-            let slow = flight.copies.last().and_then(|copy| copy.peer.get());
-            let (range, read) = (flight.range, flight.read());
-            flight.begun += 1;
-            let attempts = self.attempts().with_permit(permit).away_from(slow);
-            let (parts, kinds) = (Arc::clone(&self.parts), self.kinds);
-            let copy = match read {
-                Some(read) => self.copy(number, range, attempts, |attempts| put_part(parts, number, read, attempts)),
-                None => self.copy(number, range, attempts, |attempts| stream(parts, number, range, kinds, attempts)),
-            };
-            if let Some(flight) = self.in_flight.get_mut(&number) {
-                flight.copies.push(copy);
-            }
-            self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Begins all parts that are left, if they are the last.
-    fn start_last_parts(&mut self, left: usize, now: Instant) {
-        let (in_flight, window) = (self.in_flight.len(), self.parts.job.session.target.client.window() as usize);
-        let to_go = self.in_flight.values().filter_map(PartInFlight::furthest).map(|part| part.left).sum::<f64>();
-        let each = self.in_flight.values().map(|flight| flight.range.bytes()).max().unwrap_or(0);
-        let seconds = |parts: usize| self.goodput.seconds(each as f64 * parts as f64);
-        let (wave, seconds) = (seconds(in_flight), self.goodput.seconds(to_go) + seconds(left));
-        let rest = Rest { in_flight, left, window, usual: self.usual(now), wave, seconds };
-        if self.tail.are_last(&rest) {
-            let beyond = u32::try_from((in_flight + left + LOST).saturating_sub(window)).unwrap_or(u32::MAX);
-            self.extension = Some(self.parts.job.session.target.client.widen(beyond));
         }
     }
 
     /// How long a part of this object usually takes, those included that are not done.
     fn usual(&self, now: Instant) -> Duration {
-        let first = |flight: &PartInFlight| flight.copies.first().map(|copy| copy.pace.age(now));
-        let mut took: Vec<Duration> = self.in_flight.values().filter_map(first).chain(self.took.clone()).collect();
+        let in_flight = self.in_flight.values().map(|flight| flight.progress.age(now));
+        let mut took: Vec<Duration> = in_flight.chain(self.took.iter().copied()).collect();
         let middle = took.len() / 2;
         if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
+    }
+
+    /// How long the fastest twentieth of those that were sent took.
+    fn fastest(&self) -> Duration {
+        let mut took = self.took.clone();
+        let first = took.len() / 20;
+        if took.is_empty() { Duration::MAX } else { *took.select_nth_unstable(first).1 }
+    }
+
+    fn sent(self, wanted: &PartRanges) -> Result<UploadedParts, Stop> {
+        if self.done.len() != wanted.len() {
+            return Err(Fault::new(FaultClass::Internal, "a part has no result").into());
+        }
+        let all_md5 = self.done.values().all(|part| part.is_md5);
+        Ok(UploadedParts { parts: self.done, all_md5 })
     }
 }

@@ -67,6 +67,8 @@ async fn until_it_is_there(
                         return Err(refused(&refusal));
                     }
                     client.quirks().send_no_trailers();
+                } else if part.form == Form::Trailer {
+                    client.quirks().has_taken_a_trailer();
                 }
                 return Ok(done);
             }

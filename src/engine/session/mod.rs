@@ -7,9 +7,9 @@ pub mod options;
 
 use crate::engine::buffer::{BufferLimits, Buffers};
 use crate::engine::fault::Side;
-use crate::engine::pace::adaptive::Adaptive;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::{Bounds, FixedWindow};
+use crate::engine::pace::window::AdaptiveWindow;
 use crate::engine::session::options::Options;
 use crate::s3::Bucket;
 use crate::s3::http::endpoint::{Endpoint, Region};
@@ -73,8 +73,6 @@ pub struct Session {
     pub target: BucketClient,
     /// Where parts wait.
     pub buffers: Arc<Buffers>,
-    /// What the host has room for, as it was read once.
-    pub(crate) host: HostLimits,
     /// How objects are copied.
     pub options: Options,
     /// Parts in flight at most, being read or being sent: what the target's window lets out.
@@ -98,7 +96,7 @@ impl Window {
             Side::Target => Bounds::at_target(host),
         };
         match self {
-            Self::Adaptive => (Admission::new(side.name(), Adaptive::new(bounds)), bounds.most),
+            Self::Adaptive => (Admission::new(side.name(), AdaptiveWindow::new(bounds)), bounds.most),
             Self::Fixed(count) => (Admission::new(side.name(), FixedWindow::new(count)), count),
         }
     }
@@ -116,6 +114,6 @@ impl Session {
         let (source, _) = connect(source, Side::Source, source_window);
         let (target, most) = connect(target, Side::Target, target_window);
         let buffers = Arc::new(Buffers::new(buffers));
-        Self { source, target, buffers, host, options, parts_in_flight: most as usize }
+        Self { source, target, buffers, options, parts_in_flight: most as usize }
     }
 }

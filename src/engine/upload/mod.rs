@@ -63,8 +63,6 @@ enum CurrentUpload {
 pub(crate) struct Uploads {
     creating: tokio::sync::Mutex<Option<Creation>>,
     open: Mutex<Option<CurrentUpload>>,
-    /// Whether somebody else may resume it too: a ticket can be delivered twice.
-    adopted: bool,
     journal: Arc<JournalState>,
 }
 
@@ -75,7 +73,7 @@ impl Uploads {
         let (adopted, unknown) = (ticket.is_some(), !ongoing.intended.is_empty());
         let journal = JournalState { anything: AtomicBool::new(adopted || unknown), unknown: AtomicBool::new(unknown) };
         let open = Mutex::new(ticket.map(CurrentUpload::Ticketed));
-        Self { creating: Default::default(), open, adopted, journal: Arc::new(journal) }
+        Self { creating: Default::default(), open, journal: Arc::new(journal) }
     }
 
     /// Ends what processes that were killed began and never knew, where nothing was begun that would have: who they
@@ -294,9 +292,9 @@ impl Commit for CompleteCommit<'_> {
 
     fn refused(&self, error: &Error) -> Stop {
         let fault = fault_at(Side::Target, error);
-        // Opaque ETags differ each time a part is sent, by whomever.
-        let is_shared = self.uploads.adopted && error.code() == Some("InvalidPart");
-        if is_shared { Stop::Contended(Box::new(fault)) } else { fault.into() }
+        // Opaque ETags differ each time a part is sent: by somebody with the same ticket, or by an attempt of ours that
+        // was given up and landed late. ListParts shows what is there now.
+        if error.code() == Some("InvalidPart") { Stop::Contended(Box::new(fault)) } else { fault.into() }
     }
 
     async fn retried(&mut self, retry: &Retry) -> Result<(), Stop> {

@@ -3,6 +3,5 @@
 pub mod incoming;
 pub(crate) mod lease;
 pub(crate) mod outgoing;
-pub(crate) mod pacer;
 pub mod pipe;
 pub(crate) mod progress;

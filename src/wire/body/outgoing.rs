@@ -1,7 +1,6 @@
 //! Bodies of requests: bytes that are there, or that arrive while they are sent.
 
 use crate::s3::http::aws_chunked::Piece;
-use crate::wire::body::pacer::{PacedBody, Pacer};
 use crate::wire::body::pipe::{Pipe, PipeReader};
 use crate::wire::body::progress::arrived;
 use crate::wire::gate::Gate;
@@ -82,13 +81,12 @@ pub(crate) struct Outgoing {
     load: Load,
     gate: Arc<dyn Gate>,
     taken: Arc<AtomicU64>,
-    kept: Option<PacedBody>,
 }
 
 impl Outgoing {
-    /// A body that counts what the connection has taken of it, tells the gate, and keeps to a level.
-    pub(crate) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>, level: Option<Arc<Pacer>>) -> Self {
-        Self { load, gate, taken, kept: level.map(|level| PacedBody::to(level, PIECE)) }
+    /// A body that counts what the connection has taken of it and tells the gate.
+    pub(crate) fn new(load: Load, gate: Arc<dyn Gate>, taken: Arc<AtomicU64>) -> Self {
+        Self { load, gate, taken }
     }
 }
 
@@ -97,11 +95,6 @@ impl Body for Outgoing {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let (taken, left) = (self.taken.load(Ordering::Relaxed), self.load.length());
-        // What is all but sent is not kept from being answered.
-        if let Some(kept) = self.kept.as_mut().filter(|_| left > u64::from(PIECE)) {
-            ready!(kept.poll_reached(taken, cx));
-        }
         let piece = match &mut self.load {
             Load::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
             Load::Whole(bytes) => bytes.split_to(bytes.len().min(PIECE as usize)),

@@ -1,6 +1,5 @@
 //! The attempts of one HTTP request: how each is let in, what it moved, and its `RetryState`.
 
-use crate::wire::body::pacer::Pacer;
 use crate::wire::client::retry::{Budget, Persistence, RetryState, Verdict};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
@@ -57,7 +56,6 @@ pub struct Attempts {
     admission: AdmissionMode,
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
-    level: Option<Arc<Pacer>>,
     began: Option<Instant>,
     peer: Peer,
     sent: u32,
@@ -71,7 +69,6 @@ impl Attempts {
         Self {
             admission: AdmissionMode::Wait,
             taken: Arc::default(),
-            level: None,
             began: None,
             peer: Peer::default(),
             sent: 0,
@@ -102,33 +99,16 @@ impl Attempts {
         self
     }
 
-    /// The same, on a connection of its own, to another address if there is one.
+    /// The same, on a connection of its own.
     #[must_use]
-    pub(crate) fn away_from(mut self, peer: Option<IpAddr>) -> Self {
+    pub(crate) fn on_a_new_connection(mut self) -> Self {
         self.retry.on_kept = false;
-        self.retry.avoid = peer;
         self
-    }
-
-    /// The same, its body keeping to a level.
-    #[must_use]
-    pub(crate) fn keeping_to(mut self, level: Arc<Pacer>) -> Self {
-        self.level = Some(level);
-        self
-    }
-
-    pub(crate) fn level(&self) -> Option<Arc<Pacer>> {
-        self.level.clone()
     }
 
     /// A view of how many bytes of the body the attempt under way has put on its connection.
     pub fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
-    }
-
-    /// A view of where the last attempt went.
-    pub(crate) fn peer(&self) -> Peer {
-        self.peer.clone()
     }
 
     /// How long ago the last attempt had its permit.

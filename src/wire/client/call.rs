@@ -51,18 +51,6 @@ pub(crate) struct Inner {
     pub(crate) quirks: Quirks,
 }
 
-/// A window that is wider until this is dropped.
-pub(crate) struct WindowExtension {
-    client: Client,
-    by: u32,
-}
-
-impl Drop for WindowExtension {
-    fn drop(&mut self) {
-        self.client.0.gate.narrow(self.by);
-    }
-}
-
 impl Client {
     /// A client that has not connected yet.
     pub fn new(
@@ -104,23 +92,22 @@ impl Client {
         self.0.gate.window()
     }
 
-    /// Adds to the window, as far as this client may have requests under way at all, until what is given is dropped.
-    pub(crate) fn widen(&self, by: u32) -> WindowExtension {
-        let by = by.min(self.0.config.window.saturating_sub(self.window()));
-        self.0.gate.widen(by);
-        WindowExtension { client: self.clone(), by }
+    /// A permit for a request with a body of so many bytes.
+    ///
+    /// # Cancel safety
+    /// Holds nothing before it has given the permit.
+    pub(crate) async fn permit(&self, bytes: u64) -> Box<dyn Permit> {
+        self.0.gate.enter(bytes).await
     }
 
-    /// A permit for one request, if there is room now.
-    pub(crate) fn permit(&self) -> Option<Box<dyn Permit>> {
-        self.0.gate.try_enter()
+    /// How many requests in flight should be begun again later.
+    pub(crate) fn surplus(&self) -> usize {
+        self.0.gate.surplus() as usize
     }
 
-    /// Whether a part may be sent on a second connection; if so, it is paid for. Only to S3, which stores nothing of a
-    /// body that is cut off, as the connection that comes second is: another server may tear the part that it has
-    /// (LocalStack 2026.3).
-    pub(crate) fn affords_hedge(&self) -> bool {
-        self.0.quirks.is_s3() && self.budget(Budget::hedges)
+    /// Nothing moved on so many connections while others moved.
+    pub(crate) fn starved(&self, count: usize) {
+        self.0.gate.starved(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// Begins to open connections to where this bucket is, so that so many are there for the requests that come.
@@ -244,13 +231,13 @@ impl Client {
     }
 
     pub(crate) async fn attempt(&self, request: &Request<'_>, attempts: &mut Attempts) -> Result<Answered, Error> {
-        let permit = self.permit_for(attempts).await;
+        let permit = self.permit_for(attempts, request.body.len() as u64).await;
         self.attempt_with(request, Load::Whole(request.body.clone()), permit, attempts).await
     }
 
-    pub(crate) async fn permit_for(&self, attempts: &mut Attempts) -> Box<dyn Permit> {
+    pub(crate) async fn permit_for(&self, attempts: &mut Attempts, bytes: u64) -> Box<dyn Permit> {
         match attempts.admission() {
-            AdmissionMode::Wait => self.0.gate.enter().await,
+            AdmissionMode::Wait => self.0.gate.enter(bytes).await,
             AdmissionMode::Nested => self.0.gate.admit(),
             AdmissionMode::Exempt => gate::AlwaysOpen.admit(),
             AdmissionMode::Held(permit) => permit,
@@ -281,8 +268,7 @@ impl Client {
             Error::Unconnected { source, operation: name, attempts: attempts.sent() }
         })?;
         attempts.sending_to(connection.peer);
-        let sending =
-            OutgoingRequest { request: signed, taken: attempts.taken(), level: attempts.level(), pace, answer };
+        let sending = OutgoingRequest { request: signed, taken: attempts.taken(), pace, answer };
         let answered = self.send(connection, sending, lease).await?;
         debug!(
             side = self.0.config.side,
@@ -305,12 +291,12 @@ impl Client {
         sending: OutgoingRequest,
         mut lease: Lease,
     ) -> Result<Answered, Error> {
-        let OutgoingRequest { request, taken, level, pace, answer } = sending;
+        let OutgoingRequest { request, taken, pace, answer } = sending;
         let reused = connection.reused;
         let stage = if reused { LostAt::Reused } else { LostAt::Head };
         let (parts, load) = request.into_parts();
         let progress = load.progress(Arc::clone(&taken));
-        let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken, level);
+        let body = Outgoing::new(load, Arc::clone(&self.0.gate), taken);
         let config = &self.0.config;
         let patience = match pace {
             AnswerTime::Prompt => config.first_byte,
@@ -348,7 +334,6 @@ impl Client {
         connection.carried(progress.taken(), began.elapsed());
         let (parts, body) = response.into_parts();
         let head = Head { status: parts.status, headers: parts.headers };
-        self.0.quirks.observe(&head);
         // An answer before the end of our body leaves a connection that cannot be used again.
         let is_reusable = progress.is_over();
         let throttled = head.status.as_u16() == 503 || head.status.as_u16() == 429;

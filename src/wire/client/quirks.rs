@@ -1,12 +1,8 @@
 //! What answers have taught about a server: its clock, and where it is not as S3 is.
 
-use crate::s3::http::message::Head;
 use crate::s3::multipart::streamed::Form;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// `Server` in the answers of S3 ("Common response headers").
-const S3_NAME: &str = "AmazonS3";
 
 /// Of one server.
 #[derive(Debug, Default)]
@@ -15,8 +11,8 @@ pub struct Quirks {
     skew: AtomicI64,
     // Its conditions want ETags without quotes (radosgw).
     unquoted_if_match: AtomicBool,
-    // An answer named it as S3 does.
-    is_s3: AtomicBool,
+    // It took a part with a trailer.
+    trailers: AtomicBool,
     // It knows no trailers (radosgw).
     no_trailers: AtomicBool,
     // Its ETags are opaque though nobody asked for a KMS key: the bucket's default.
@@ -24,17 +20,6 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    pub(crate) fn observe(&self, head: &Head) {
-        if head.text("server") == Some(S3_NAME) {
-            self.is_s3.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it is S3 itself, as far as it says so.
-    pub(crate) fn is_s3(&self) -> bool {
-        self.is_s3.load(Ordering::Relaxed)
-    }
-
     /// Its clock shows `theirs`, in seconds since 1970, while ours shows `ours`.
     pub(crate) fn set_clock(&self, theirs: i64, ours: SystemTime) {
         self.skew.store(theirs.saturating_sub(seconds(ours)), Ordering::Relaxed);
@@ -63,6 +48,16 @@ impl Quirks {
     /// that way after it had refused the same part with one, never beforehand.
     pub fn send_no_trailers(&self) {
         self.no_trailers.store(true, Ordering::Relaxed);
+    }
+
+    /// It took a streamed part with its trailer.
+    pub(crate) fn has_taken_a_trailer(&self) {
+        self.trailers.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is known if it takes trailers, by a part that was sent.
+    pub(crate) fn knows_trailers(&self) -> bool {
+        self.trailers.load(Ordering::Relaxed) || self.no_trailers.load(Ordering::Relaxed)
     }
 
     /// From now on new objects are expected to have opaque ETags, as the last one has.

@@ -6,7 +6,6 @@ use crate::s3::http::operation::{AnswerTime, OperationInfo, ReplyIn, Request};
 use crate::s3::http::sign::{Scope, sign_unsigned_payload, sign_unsigned_trailer};
 use crate::wire::body::incoming::Incoming;
 use crate::wire::body::outgoing::Load;
-use crate::wire::body::pacer::Pacer;
 use crate::wire::client::quirks::Quirks;
 use crate::wire::error::Error;
 use crate::wire::net::connect::Origin;
@@ -80,7 +79,6 @@ fn unquote(headers: &mut HeaderMap) {
 pub(crate) struct OutgoingRequest {
     pub(crate) request: http::Request<Load>,
     pub(crate) taken: Arc<AtomicU64>,
-    pub(crate) level: Option<Arc<Pacer>>,
     pub(crate) pace: AnswerTime,
     pub(crate) answer: ReplyIn,
 }

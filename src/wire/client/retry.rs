@@ -47,9 +47,6 @@ pub(crate) const ASKED_FOR_AT_MOST: Duration = Duration::from_secs(5);
 /// Connections to one address that are lost within this time are lost together, and paid for once.
 pub(crate) const SAME_EVENT: Duration = Duration::from_secs(1);
 
-/// Tokens for sending a part on a second connection: that of a retry, which it saves when it wins.
-pub(crate) const HEDGE_COST: f64 = TRANSIENT_COST;
-
 /// How long a request is worth trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
@@ -79,11 +76,6 @@ impl Budget {
         #[expect(clippy::cast_precision_loss, reason = "a part is far below 2^52 bytes")]
         let mib = bytes as f64 / f64::from(1 << 20);
         self.give(mib * TOKENS_PER_MIB);
-    }
-
-    /// Pays for a hedge; false if there is not enough.
-    pub(crate) fn hedges(&mut self) -> bool {
-        self.take(HEDGE_COST)
     }
 
     /// Whether a connection to this address was lost a moment ago; if not, it was now.

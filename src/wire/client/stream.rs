@@ -30,7 +30,7 @@ impl Client {
         attempts: &mut Attempts,
         source: impl FnOnce(PipeWriter) -> S + Send,
     ) -> Result<(Written, Digests), StreamError<E>> {
-        let permit = self.permit_for(attempts).await;
+        let permit = self.permit_for(attempts, part.length).await;
         let (writer, reader) = line(part);
         let line = reader.pipe();
         let result = {

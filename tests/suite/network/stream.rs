@@ -374,16 +374,12 @@ impl Permit for Ticket {
 }
 
 impl Gate for Listening {
-    fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, _: u64) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async { self.admit() })
     }
 
     fn admit(&self) -> Box<dyn Permit> {
         Box::new(Ticket(Arc::clone(&self.told)))
-    }
-
-    fn try_enter(&self) -> Option<Box<dyn Permit>> {
-        Some(self.admit())
     }
 
     fn moved(&self, bytes: u64) {
@@ -394,9 +390,11 @@ impl Gate for Listening {
         4
     }
 
-    fn widen(&self, _: u32) {}
+    fn surplus(&self) -> u32 {
+        0
+    }
 
-    fn narrow(&self, _: u32) {}
+    fn starved(&self, _: u32) {}
 
     fn resumed(&self) {}
 }

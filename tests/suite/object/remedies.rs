@@ -174,18 +174,13 @@ impl Panicking {
 }
 
 impl Gate for Panicking {
-    fn enter(&self) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>> {
         self.count();
-        AlwaysOpen.enter()
+        AlwaysOpen.enter(bytes)
     }
 
     fn admit(&self) -> Box<dyn Permit> {
         AlwaysOpen.admit()
-    }
-
-    fn try_enter(&self) -> Option<Box<dyn Permit>> {
-        self.count();
-        AlwaysOpen.try_enter()
     }
 
     fn moved(&self, _: u64) {}
@@ -194,9 +189,11 @@ impl Gate for Panicking {
         AlwaysOpen.window()
     }
 
-    fn widen(&self, _: u32) {}
+    fn surplus(&self) -> u32 {
+        0
+    }
 
-    fn narrow(&self, _: u32) {}
+    fn starved(&self, _: u32) {}
 
     fn resumed(&self) {}
 }

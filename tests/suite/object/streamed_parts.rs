@@ -142,7 +142,7 @@ async fn without_a_trailer_an_opaque_etag_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_streamed_part_whose_answer_is_late_is_read_and_sent_on_a_second_connection() {
+async fn a_streamed_part_whose_answer_is_late_is_read_and_sent_again() {
     let pair = begun().await;
     pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(Some(Duration::from_secs(60)))).part(3));
     let mut job = without_memory(&pair);
