@@ -122,7 +122,7 @@ impl Context<'_> {
             (Route::Direct, Cut::Put { .. }) => self.put(wanted, body, plan.checks).await,
             (Route::Direct, Cut::Parts(cut)) => {
                 drop(body);
-                self.upload(wanted, &cut, plan.checks, plan.style.keeps_etag).await
+                self.upload(wanted, &cut, plan.checks, &plan.style).await
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::s3::http::operation::Precondition;
 use crate::s3::integrity::checksum::Kinds;
 use crate::s3::integrity::etag::ETag;
 use crate::s3::object::head::ObjectHead;
+use crate::s3::object::put::ObjectOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -116,8 +117,10 @@ pub(crate) struct Checks {
 }
 
 /// What follows from the plan for what the object is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Style {
+    /// What an object that goes in parts is given.
+    pub(crate) object: ObjectOptions,
     /// Whether the new object's ETag is the source's, where both are digests.
     pub(crate) keeps_etag: bool,
     /// Whether the ETag was to be preserved and cannot be.
@@ -171,7 +174,8 @@ impl Plan {
         let kinds = verify::kinds(source, layout, &cut, etags);
         let checks = Checks { kinds, source: verify::source_check(source, layout, &cut) };
         let keeps_etag = matches!((layout, &cut), (SourceLayout::Parts(own), Cut::Parts(cut)) if own == cut);
-        let style = Style { keeps_etag, gives_up_etag: mode != options.etag };
+        let object = style::object_options(options, source, keeps_etag, seen);
+        let style = Style { object, keeps_etag, gives_up_etag: mode != options.etag };
         Self { route, cut, checks, style }
     }
 }
@@ -273,7 +277,8 @@ pub(crate) mod tests {
         assert_eq!(cut.cut, Cut::Parts(Layout::Even { part: 5 * mib, size: 20 * mib }));
         assert!(!cut.style.keeps_etag && matches!(cut.checks.source, SourceCheck::Ordered(..)));
         let kept = planned(20 * mib, &multipart, SourceLayout::Parts(own.clone()), &auto);
-        assert_eq!((kept.cut, kept.style), (Cut::Parts(own.clone()), Style { keeps_etag: true, gives_up_etag: false }));
+        assert_eq!(kept.cut, Cut::Parts(own.clone()));
+        assert!(kept.style.keeps_etag && !kept.style.gives_up_etag);
         assert!(!kept.checks.kinds.md5, "the target's ETags show the parts");
         let large = Layout::Even { part: 3 << 30, size: 6 << 30 };
         let opaque = planned(6 << 30, &multipart, SourceLayout::Parts(large), &options);

@@ -1,10 +1,9 @@
 //! An object that goes in parts: an upload is begun or resumed, what it lacks is sent, and it is completed.
 
 use crate::engine::context::{Applied, Context, PendingWrite};
-use crate::engine::decide::Checks;
 use crate::engine::decide::plan::{Cut, Layout};
-use crate::engine::decide::style::object_options;
 use crate::engine::decide::verify::{self, Expected, SourceCheck};
+use crate::engine::decide::{Checks, Style};
 use crate::engine::job::Step;
 use crate::engine::look::source;
 use crate::engine::notes;
@@ -27,10 +26,10 @@ impl Context<'_> {
         wanted: PendingWrite<'_>,
         cut: &Layout,
         checks: Checks,
-        keeps_etag: bool,
+        style: &Style,
     ) -> Result<Applied, Stop> {
         let job = self.job;
-        let PendingWrite { head, seen, condition } = wanted;
+        let PendingWrite { head, condition, .. } = wanted;
         let may_stream = matches!(checks.source, SourceCheck::Nothing);
         let ring = buffering::ring(job, &self.notes, head.size, &Cut::Parts(cut.clone()), may_stream).await?;
         let own_boundaries = match checks.source {
@@ -39,11 +38,11 @@ impl Context<'_> {
             }
             SourceCheck::Ordered(..) | SourceCheck::Nothing => None,
         };
-        let style = object_options(&job.session.options, head, keeps_etag, seen);
+        let Style { object, keeps_etag, .. } = style;
         let kind = ring.kind();
         let wanted = u32::try_from(cut.count()).unwrap_or(u32::MAX).min(job.session.target.client.window());
         job.session.target.client.warm(&job.session.target.bucket, wanted);
-        let (upload, listed) = self.upload_for(head, cut, &style, &condition).await?;
+        let (upload, listed) = self.upload_for(head, cut, object, &condition).await?;
         let parts = Arc::new(PartContext {
             job: job.clone(),
             notes: Arc::clone(&self.notes),
@@ -54,7 +53,7 @@ impl Context<'_> {
             ring,
         });
         let sent = match &job.ongoing.step {
-            Step::Complete => self.all_parts(&parts, cut, keeps_etag, checks.kinds).await?,
+            Step::Complete => self.all_parts(&parts, cut, *keeps_etag, checks.kinds).await?,
             Step::Send(numbers) => return Err(self.some_parts(&parts, cut, numbers, checks.kinds).await?),
             Step::Begin => return Err(Stop::StepDone),
         };
@@ -66,7 +65,7 @@ impl Context<'_> {
         let source_proofs = self.prove_source(head, &made, own.as_ref())?;
         // Bytes that prove nothing although they were cut as the source was are wrong.
         if source_proofs.is_empty()
-            && keeps_etag
+            && *keeps_etag
             && let Some(mismatch) = verify::layout_mismatch(head, &made)
             && source::is_layout(job, &self.notes, head, cut).await?
         {
@@ -74,7 +73,7 @@ impl Context<'_> {
         }
         let named = sent.completed_parts();
         let completion =
-            Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: &style };
+            Completion { source: head, upload: &upload, parts: &named, sent: &made, condition, style: object };
         let committed = self.uploads.complete(job, &self.notes, completion).await?;
         self.tag_apart(head, &committed).await?;
         let mut applied = self.applied(head, committed, source_proofs, sent.count(PartOrigin::Sent), kind);
