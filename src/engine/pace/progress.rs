@@ -167,7 +167,10 @@ pub(crate) fn late<'a, T: Copy + 'a>(
     if !goodput.has_room() || unproven >= UNPROVEN {
         return None;
     }
-    let old = parts.filter(|(_, part)| part.age(now) >= long && (part.moves(now) || part.taken >= part.length));
+    // What moves nothing is not late but stands still, or waits for its answer.
+    let waits = |part: &PartProgress| part.taken >= part.length && part.left(now) >= STANDS_STILL.as_secs_f64();
+    let moves = |part: &PartProgress| part.taken < part.length && part.moves(now);
+    let old = parts.filter(|(_, part)| part.age(now) >= long.max(STANDS_STILL / 2) && (moves(part) || waits(part)));
     let last = old.max_by(|(_, one), (_, other)| one.left(now).total_cmp(&other.left(now)));
     let is_worth = |part: &PartProgress| part.left(now) > long.as_secs_f64() * LATE && part.taken <= budget;
     last.filter(|(_, part)| is_worth(part)).map(|(number, _)| number)

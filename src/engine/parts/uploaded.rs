@@ -5,6 +5,7 @@ use crate::engine::decide::verify;
 use crate::engine::stop::{Stop, integrity_stop};
 use crate::s3::PartNumber;
 use crate::s3::integrity::checksum::Digests;
+use crate::s3::integrity::etag::ETag;
 use crate::s3::multipart::listing::ListedPart;
 use crate::s3::multipart::upload::CompletedPart;
 use crate::s3::object::put::Written;
@@ -22,6 +23,11 @@ pub(crate) struct UploadedParts {
 impl UploadedParts {
     pub(crate) fn completed_parts(&self) -> Vec<CompletedPart> {
         self.parts.values().map(|done| done.part.clone()).collect()
+    }
+
+    /// The ETag of each, as the target gave it.
+    pub(crate) fn etags(&self) -> impl Iterator<Item = (PartNumber, &ETag)> {
+        self.parts.iter().map(|(number, done)| (*number, &done.part.etag))
     }
 
     pub(crate) fn digests(&self) -> Vec<Digests> {

@@ -57,6 +57,7 @@ impl Context<'_> {
             Step::Send(numbers) => return Err(self.some_parts(&parts, cut, numbers, checks.kinds).await?),
             Step::Begin => return Err(Stop::StepDone),
         };
+        self.parts_landed_as_sent(&upload, cut, &sent).await?;
         let made = Expected::of_parts(&sent.digests());
         let own = match &parts.own_boundaries {
             Some(ordered) => ordered.finish().await,

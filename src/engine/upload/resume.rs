@@ -22,7 +22,7 @@ use crate::mutation::{self, Mutation};
 use crate::s3::error::Class;
 use crate::s3::http::operation::Precondition;
 use crate::s3::integrity::checksum::Kinds;
-use crate::s3::integrity::etag::ETagKind;
+use crate::s3::integrity::etag::{ETag, ETagKind};
 use crate::s3::multipart::listing::{ListParts, ListedPart};
 use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::ObjectOptions;
@@ -30,6 +30,7 @@ use crate::s3::{ByteRange, PartNumber, UploadId};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::task::JoinSet;
 
 /// Parts that are read again at a time: the source is near, and digests keep two cores busy at less.
@@ -152,6 +153,32 @@ impl Context<'_> {
         self.count_kept(kept.values());
         send_parts(Arc::clone(parts), &missing, BTreeMap::new(), kinds).await?;
         Ok(Stop::StepDone)
+    }
+
+    /// Looks at the parts before they are completed, where some were cancelled and sent again: a server may store what
+    /// it got of the first attempt, and later than the second.
+    pub(crate) async fn parts_landed_as_sent(
+        &self,
+        upload: &UploadId,
+        layout: &Layout,
+        sent: &UploadedParts,
+    ) -> Result<(), Stop> {
+        if self.notes.hedges.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let ListedUpload::Parts(listed) = listed(self.job, &self.notes, upload, layout).await? else { return Ok(()) };
+        let is_sent = |number: &PartNumber, etag: &ETag| {
+            listed
+                .get(number)
+                .is_some_and(|part| part.etag.as_str().trim_matches('"') == etag.as_str().trim_matches('"'))
+        };
+        match sent.etags().find(|(number, etag)| !is_sent(number, etag)) {
+            None => Ok(()),
+            Some((number, _)) => {
+                let what = format!("part {} at the target is not what was sent last", number.get());
+                Err(Stop::Contended(Box::new(Fault::new(FaultClass::Precondition, what))))
+            }
+        }
     }
 
     fn count_kept<'a>(&self, kept: impl ExactSizeIterator<Item = &'a ByteRange>) {

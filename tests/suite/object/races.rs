@@ -481,7 +481,8 @@ async fn a_part_whose_answer_is_late_is_sent_again_on_another_connection() {
     let pair = begun(25 * MIB, false).await;
     pair.target.faults().add(Fault::on("UploadPart", Action::StallHead(Some(Duration::from_secs(60)))).part(3));
     let report = copy(&job(&pair, KEY)).await;
-    assert_eq!((report.outcome, report.hedges), (Outcome::Copied, 1), "{report:?}");
+    // By the part's own patience or by the client's, whichever ends first.
+    assert_eq!((report.outcome, report.hedges + report.retries), (Outcome::Copied, 1), "{report:?}");
     assert!(report.seconds < 30.0, "{report:?}");
     assert_eq!(count(&pair.target.seen(), "UploadPart"), 6, "{report:?}");
     pair.target.faults().clear();
