@@ -20,7 +20,8 @@ pub enum Outcome {
     Ignored,
     /// It was sent to the queue, to be continued by another invocation, which will report it.
     HandedOver,
-    /// It was stopped, and what was sent is kept: `ticket` says how to go on, `fault` why it was stopped.
+    /// It was stopped, and what was sent is kept: `ticket` says how to resume it, `fault` why it was stopped. A step
+    /// that is done has no fault.
     Resumable,
     /// It was not done; `fault` says why.
     Failed,

@@ -6,7 +6,7 @@ use crate::engine::hint::hint;
 use crate::wire::deadline::Stopped;
 use crate::wire::error::Error;
 
-/// Why a pass over the object ended without having made the target equal.
+/// Why an attempt at the object ended without having made the target equal.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Failed(Box<Fault>),

@@ -47,15 +47,18 @@ impl Shared {
 
     /// Takes a permit for a body of so many bytes, if there is room.
     fn take(self: &Arc<Self>, bytes: u64) -> Option<Box<dyn Permit>> {
-        let is_free = self.with(|state| state.has_room(bytes));
-        is_free.then(|| self.admit(bytes))
+        // In one look: two that see the same room must not both have it.
+        let is_free = self.with(|state| {
+            let is_free = state.has_room(bytes);
+            if is_free {
+                state.add(bytes);
+            }
+            is_free
+        });
+        is_free.then(|| self.permit(bytes))
     }
 
-    fn admit(self: &Arc<Self>, bytes: u64) -> Box<dyn Permit> {
-        self.with(|state| {
-            state.load.requests += 1;
-            state.load.bytes += bytes;
-        });
+    fn permit(self: &Arc<Self>, bytes: u64) -> Box<dyn Permit> {
         Box::new(PermitGuard { shared: Arc::clone(self), bytes })
     }
 
@@ -87,6 +90,11 @@ impl AdmissionState {
         requests < self.governor.window() && fits
     }
 
+    fn add(&mut self, bytes: u64) {
+        self.load.requests += 1;
+        self.load.bytes += bytes;
+    }
+
     /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
     fn look(&mut self) {
         let now = Instant::now();
@@ -112,7 +120,8 @@ impl Gate for Admission {
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        self.0.admit(0)
+        self.0.with(|state| state.add(0));
+        self.0.permit(0)
     }
 
     fn moved(&self, bytes: u64) {
@@ -144,12 +153,13 @@ impl Permit for PermitGuard {
 
 impl Drop for PermitGuard {
     fn drop(&mut self) {
-        self.shared.with(|state| {
+        let is_bounded = self.shared.with(|state| {
             state.load.requests -= 1;
             state.load.bytes -= self.bytes;
+            state.governor.bytes() < u64::MAX
         });
-        // All of them: who has waited longest may have a body for which there is no room yet.
-        self.shared.room.notify_waiters();
+        // Where bytes are bounded, who has waited longest may have a body for which there is no room yet.
+        if is_bounded { self.shared.room.notify_waiters() } else { self.shared.room.notify_one() }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct AdaptiveWindow {
 struct Before {
     window: u32,
     goodput: f64,
+    // Whether requests were so short that each connection had several in a span.
+    is_quick: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -144,10 +146,10 @@ impl AdaptiveWindow {
         let length = (self.round_trip.unwrap_or_default() * 2).clamp(SPAN.0, SPAN.1);
         let window = self.window;
         let each = load.bytes / u64::from(load.requests.max(1));
+        // An eighth of the permits may be on their way; a window with more room than that is not measured.
         let is_filled = load.requests.saturating_mul(8) >= window.saturating_mul(7) || load.bytes + each > self.bytes();
         let span = self.span.get_or_insert_with(|| Span::begin(now));
         span.looks += 1;
-        // An eighth of the permits may be on their way; a window with more room than that is not measured.
         span.filled += u32::from(is_filled);
         if now.saturating_duration_since(span.began) < length {
             return;
@@ -215,7 +217,7 @@ impl AdaptiveWindow {
             self.rest(f64::from(in_use), now, Why::Flat);
             return;
         }
-        self.before = Some(Before { window: in_use, goodput });
+        self.before = Some(Before { window: in_use, goodput, is_quick });
         self.set(f64::from(in_use) * if is_quick { STEP * STEP } else { STEP }, Why::Trying);
     }
 }
@@ -255,8 +257,8 @@ impl Governor for AdaptiveWindow {
     fn resumed(&mut self, now: Instant) {
         self.span = Some(Span::begin(now));
         self.spans = 0;
-        if let Some(before) = self.before.take() {
-            // A trial that was cut short tells nothing.
+        // A trial that was cut short tells nothing; of short requests it costs nothing to go on with.
+        if let Some(before) = self.before.take_if(|before| !before.is_quick) {
             self.window = before.window.max(self.bounds.least.min(self.most()));
             self.rests_until = Some(now);
         }

@@ -11,13 +11,14 @@ use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
 use crate::engine::report::BufferKind;
 use crate::engine::stop::{Stop, stopped};
-use crate::s3::PartNumber;
 use crate::s3::integrity::checksum::Kinds;
+use crate::s3::{ByteRange, PartNumber};
+use crate::wire::client::attempt::Attempts;
 use crate::wire::deadline::Stopped;
 use crate::wire::gate::Permit;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -175,26 +176,42 @@ impl Sender {
 
     fn begin(&mut self, slot: Slot) {
         let Some((number, range)) = self.waiting.pop_first() else { return };
-        let (parts, attempts) = (Arc::clone(&self.parts), self.parts.job.part());
+        let (parts, (attempts, is_again)) = (Arc::clone(&self.parts), self.attempts(number));
         let (taken, read) = (attempts.taken(), Arc::default());
         // The MD5 of what stays at hand can wait.
         let slot = slot.with(Kinds { md5: false, ..self.kinds });
         let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
         let task = self.spawn(number, send_part(parts, number, range, slot, md5s, Arc::clone(&read), attempts));
-        let shown = self.parts.job.progress.part_started();
-        self.in_flight.insert(number, PartInFlight::new(range, PartBytes::Slot(read), task, taken, shown));
+        self.enter(number, range, PartBytes::Slot(read), task, taken, is_again);
     }
 
     fn begin_streamed(&mut self, permit: Box<dyn Permit>) {
         let Some((number, range)) = self.waiting.pop_first() else { return };
-        let is_again = self.again_from_source.remove(&number);
-        let (parts, attempts) = (Arc::clone(&self.parts), self.parts.job.part().with_permit(permit));
-        let attempts = if is_again { attempts.on_a_new_connection() } else { attempts };
-        let taken = attempts.taken();
+        let (parts, (attempts, is_again)) = (Arc::clone(&self.parts), self.attempts(number));
+        let (taken, attempts) = (attempts.taken(), attempts.with_permit(permit));
         let task = self.spawn(number, stream(parts, number, range, self.kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
-        let shown = self.parts.job.progress.part_started();
-        let flight = PartInFlight::new(range, PartBytes::Streamed, task, taken, shown);
+        self.enter(number, range, PartBytes::Streamed, task, taken, is_again);
+    }
+
+    /// Of a part whose turn has come; whether it was cancelled before, and then on a connection of its own.
+    fn attempts(&mut self, number: PartNumber) -> (Attempts, bool) {
+        match self.again_from_source.remove(&number) {
+            true => (self.parts.job.part().on_a_new_connection(), true),
+            false => (self.parts.job.part(), false),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        number: PartNumber,
+        range: ByteRange,
+        bytes: PartBytes,
+        task: AbortHandle,
+        taken: Arc<AtomicU64>,
+        is_again: bool,
+    ) {
+        let flight = PartInFlight::new(range, bytes, task, taken, self.parts.job.progress.part_started());
         self.in_flight.insert(number, if is_again { flight.again() } else { flight });
     }
 
@@ -249,8 +266,7 @@ impl Sender {
         let attempts = self.parts.job.part().on_a_new_connection();
         let (taken, bytes) = (attempts.taken(), PartBytes::Slot(Arc::new(Some(Arc::clone(&read)).into())));
         let task = self.spawn(number, put_part(Arc::clone(&self.parts), number, read, attempts));
-        let shown = self.parts.job.progress.part_started();
-        self.in_flight.insert(number, PartInFlight::new(flight.range, bytes, task, taken, shown).again());
+        self.enter(number, flight.range, bytes, task, taken, true);
     }
 
     /// Cancels parts that stand still or are too many, and once nothing waits to be sent one that is late.
@@ -260,7 +276,8 @@ impl Sender {
         let moved = self.in_flight.values_mut().map(|flight| flight.look(now)).sum();
         self.goodput.look(moved, now.saturating_duration_since(self.looked));
         self.looked = now;
-        let looked = self.in_flight.iter().map(|(number, flight)| (*number, &flight.progress));
+        let in_flight = self.in_flight.iter().filter(|(_, flight)| !flight.is_cancelled());
+        let looked = in_flight.map(|(number, flight)| (*number, &flight.progress));
         let client = &self.parts.job.session.target.client;
         let (still, idle) = standing_still(looked.clone(), now);
         if !still.is_empty() {

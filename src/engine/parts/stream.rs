@@ -68,7 +68,7 @@ async fn until_it_is_there(
                     }
                     client.quirks().send_no_trailers();
                 } else if part.form == Form::Trailer {
-                    client.quirks().has_taken_a_trailer();
+                    client.quirks().note_trailer_taken();
                 }
                 return Ok(done);
             }

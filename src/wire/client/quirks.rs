@@ -51,7 +51,7 @@ impl Quirks {
     }
 
     /// It took a streamed part with its trailer.
-    pub(crate) fn has_taken_a_trailer(&self) {
+    pub(crate) fn note_trailer_taken(&self) {
         self.trailers.store(true, Ordering::Relaxed);
     }
 

@@ -323,6 +323,42 @@ fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
 }
 
 #[test]
+fn before_anything_is_known_only_some_bytes_are_begun() {
+    let mut world = World::new(USUAL, PART, 3);
+    let mut governor = AdaptiveWindow::new(bounds());
+    assert_eq!(governor.bytes(), 80 << 20);
+    world.run(&mut governor, 0.1);
+    assert_eq!(world.flows.len(), 16);
+    world.run(&mut governor, 10.0);
+    assert!(world.flows.len() >= 64, "{}", world.flows.len());
+}
+
+#[test]
+fn connections_that_get_nothing_are_a_reason_for_fewer_and_not_soon_for_more() {
+    let mut world = World::new(USUAL, PART, 3);
+    let mut governor = AdaptiveWindow::new(bounds());
+    world.run(&mut governor, 20.0);
+    let load = Load { requests: 128, bytes: 128 * (5 << 20) };
+    governor.starved(76, load, world.instant());
+    assert_eq!(governor.window(), 52);
+    world.run(&mut governor, 30.0);
+    assert_eq!(governor.window(), 52);
+}
+
+#[test]
+fn what_a_larger_window_did_not_need_is_given_back_only_where_it_would_land_late() {
+    let surplus = |path: Path| {
+        let mut world = World::new(path, PART, 3);
+        let mut governor = AdaptiveWindow::new(bounds());
+        world.run(&mut governor, 60.0);
+        let requests = governor.window() * 2;
+        governor.surplus(Load { requests, bytes: u64::from(requests) * (5 << 20) })
+    };
+    assert_eq!(surplus(GOOD), 0);
+    assert!(surplus(Path { rate: 6.25e6, ..USUAL }) > 8);
+}
+
+#[test]
 fn it_never_leaves_its_bounds() {
     let tight = Bounds { first: 500, least: 3, most: 20 };
     let mut world = World::new(EVENING, PART, 6);
