@@ -10,6 +10,7 @@ use crate::wire::client::retry::Persistence;
 use crate::wire::deadline::Deadline;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Why an object is copied: what "the source is gone" means depends on it.
@@ -26,6 +27,8 @@ pub enum Trigger {
 pub struct Job {
     /// How both sides are reached, and how objects are copied.
     pub session: Session,
+    /// Which object of the session it is: those that were begun first are finished first.
+    pub order: u64,
     /// The key at the source.
     pub source_key: Key,
     /// The key at the target.
@@ -77,8 +80,10 @@ const GRACE: Duration = Duration::from_secs(30);
 impl Job {
     /// A job for one object: no deadline, nothing known of it, nothing begun.
     pub fn new(session: Session, source_key: Key, target_key: Key, trigger: Trigger) -> Self {
+        let order = session.objects.fetch_add(1, Ordering::Relaxed);
         Self {
             session,
+            order,
             source_key,
             target_key,
             size_hint: None,
@@ -107,10 +112,10 @@ fn object_ref(side: &BucketClient, key: &Key) -> ObjectRef {
 
 impl Job {
     pub(crate) fn control(&self) -> Attempts {
-        Attempts::new(Persistence::Control, &self.deadline)
+        Attempts::new(Persistence::Control, &self.deadline).of_object(self.order)
     }
 
     pub(crate) fn part(&self) -> Attempts {
-        Attempts::new(Persistence::Part, &self.deadline)
+        Attempts::new(Persistence::Part, &self.deadline).of_object(self.order)
     }
 }

@@ -62,11 +62,10 @@ impl Function {
                 last.push((index, item));
             }
         }
-        for turn in [first, last] {
-            let (indices, items): (Vec<usize>, Vec<Item>) = turn.into_iter().unzip();
-            for (index, report) in indices.into_iter().zip(self.records(items, &left, deadline).await) {
-                reports[index] = Some(report);
-            }
+        first.append(&mut last);
+        let (indices, items): (Vec<usize>, Vec<Item>) = first.into_iter().unzip();
+        for (index, report) in indices.into_iter().zip(self.records(items, &left, deadline).await) {
+            reports[index] = Some(report);
         }
         let reports: Vec<Report> = reports.into_iter().flatten().collect();
         if wanted > 0 {

@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A boxed future, as the object-safe traits of this floor give.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,6 +30,31 @@ pub struct RequestResult {
     pub elapsed: Duration,
 }
 
+/// What a request is part of: who is let in next depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum UnitKind {
+    /// A request that carries no object bytes.
+    #[default]
+    Control,
+    /// An object in one request.
+    Object,
+    /// A part of an object.
+    Part,
+}
+
+/// A request that is to be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unit {
+    /// What it is part of.
+    pub kind: UnitKind,
+    /// Which object of the session it is for, in the order in which they were begun.
+    pub object: u64,
+    /// The length of its body.
+    pub bytes: u64,
+    /// The end of the time that it has.
+    pub until: Option<Instant>,
+}
+
 /// The permission to have one request under way, until it is dropped.
 pub trait Permit: Send + Sync {
     /// Tells what the attempt came to. An attempt that was given up tells nothing.
@@ -37,11 +63,11 @@ pub trait Permit: Send + Sync {
 
 /// Gives permits.
 pub trait Gate: Send + Sync {
-    /// Waits for a permit for a request with a body of so many bytes.
+    /// Waits for a permit.
     ///
     /// # Cancel safety
     /// Must hold nothing before it has given the permit.
-    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>>;
+    fn enter(&self, unit: Unit) -> Boxed<'_, Box<dyn Permit>>;
 
     /// A permit at once, even above the window: for a request that another one waits for which has a permit already, so
     /// that two kinds of work can never hold what each other needs.
@@ -74,7 +100,7 @@ impl Permit for FreePermit {
 }
 
 impl Gate for AlwaysOpen {
-    fn enter(&self, _: u64) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, _: Unit) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async { self.admit() })
     }
 

@@ -27,6 +27,7 @@ use crate::s3::object::head::ObjectHead;
 use crate::s3::object::put::Written;
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
+use crate::wire::gate::UnitKind;
 
 /// How often a condition is decided again before somebody else is held to be winning on purpose.
 pub(crate) const MAX_DECISIONS: u32 = 8;
@@ -96,6 +97,8 @@ enum Resolution {
 /// A write that makes the object: a PUT, a Complete, a copy. What is its own is said here; the rest is [`commit`]'s.
 pub(crate) trait Commit: Send + Sync {
     type Operation: Operation<Reply = Written>;
+    /// What the request carries.
+    const KIND: UnitKind = UnitKind::Control;
 
     /// The source's state that is written.
     fn source(&self) -> &ObjectHead;
@@ -152,7 +155,7 @@ pub(crate) async fn commit<C: Commit>(
     let mut condition = CommitCondition { now: condition, decisions: 0 };
     loop {
         let operation = write.operation(asked(&condition.now));
-        let mut attempts = job.part();
+        let mut attempts = job.part().carrying(C::KIND);
         let answer = job.session.target.client.call(&operation, &mut attempts).await;
         notes.count(&attempts);
         let (how, etag, crc) = match answer {

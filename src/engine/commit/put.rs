@@ -24,6 +24,7 @@ use crate::s3::object::put::{ObjectOptions, PutObject};
 use crate::s3::object::tagging::PutObjectTagging;
 use crate::s3::{ByteRange, PartNumber};
 use crate::wire::body::incoming::Incoming;
+use crate::wire::gate::UnitKind;
 
 struct PutRequest {
     checksum: Checksum,
@@ -131,6 +132,7 @@ struct PutCommit<'a> {
 
 impl Commit for PutCommit<'_> {
     type Operation = PutObject;
+    const KIND: UnitKind = UnitKind::Object;
 
     fn source(&self) -> &ObjectHead {
         self.source

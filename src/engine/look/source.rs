@@ -13,6 +13,7 @@ use crate::s3::object::head::{HeadObject, ObjectHead};
 use crate::s3::object::tagging::GetObjectTagging;
 use crate::wire::body::incoming::Incoming;
 use crate::wire::error::Error;
+use crate::wire::gate::UnitKind;
 use std::collections::BTreeMap;
 
 pub(crate) enum Pinned {
@@ -56,7 +57,7 @@ pub(crate) async fn pin(job: &Job, notes: &Notes) -> Result<Pinned, Stop> {
 }
 
 async fn get(job: &Job, notes: &Notes) -> Result<Option<(ObjectHead, Incoming)>, Stop> {
-    let mut attempts = job.part();
+    let mut attempts = job.part().carrying(UnitKind::Object);
     let operation = GetObject::whole(job.session.source.bucket.clone(), job.source_key.clone());
     let answer = job.session.source.client.open(&operation, &mut attempts).await;
     notes.count(&attempts);

@@ -1,26 +1,28 @@
-//! The gate that the wire asks for permits, answered by a [`Governor`].
+//! The gate that the wire asks for permits, answered by a [`Schedule`].
 
-use crate::engine::pace::governor::{Governor, Load};
-use crate::wire::gate::{Boxed, Gate, Permit, RequestResult};
+use crate::engine::pace::governor::Governor;
+use crate::engine::pace::schedule::{Event, Schedule};
+use crate::wire::gate::{Boxed, Gate, Permit, RequestResult, Unit};
 use crate::wire::net::host_limits::sockets_are_tight;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::debug;
 
-/// A governor and the permits that are out.
+/// A schedule and those who wait for it.
 pub(crate) struct Admission(Arc<Shared>);
 
 struct Shared {
     side: &'static str,
     state: Mutex<AdmissionState>,
-    room: Notify,
 }
 
 struct AdmissionState {
-    governor: Box<dyn Governor>,
-    load: Load,
+    schedule: Schedule,
+    waiting: HashMap<u64, (Unit, oneshot::Sender<PermitGuard>)>,
+    number: u64,
     looked: Option<Instant>,
 }
 
@@ -29,14 +31,23 @@ const LOOK: Duration = Duration::from_secs(1);
 
 struct PermitGuard {
     shared: Arc<Shared>,
-    bytes: u64,
+    unit: Unit,
+}
+
+/// One who waits; dropped, the turn is given up, and a permit that came meanwhile is given back.
+struct Waiter {
+    shared: Arc<Shared>,
+    number: u64,
+    unit: Unit,
+    permit: oneshot::Receiver<PermitGuard>,
 }
 
 impl Admission {
     /// A gate with nothing under way; `side` names it in the log.
     pub(crate) fn new(side: &'static str, governor: impl Governor + 'static) -> Self {
-        let state = Mutex::new(AdmissionState { governor: Box::new(governor), load: Load::default(), looked: None });
-        Self(Arc::new(Shared { side, state, room: Notify::new() }))
+        let state =
+            AdmissionState { schedule: Schedule::new(governor), waiting: HashMap::new(), number: 0, looked: None };
+        Self(Arc::new(Shared { side, state: Mutex::new(state) }))
     }
 }
 
@@ -45,121 +56,104 @@ impl Shared {
         work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes a permit for a body of so many bytes, if there is room.
-    fn take(self: &Arc<Self>, bytes: u64) -> Option<Box<dyn Permit>> {
-        // In one look: two that see the same room must not both have it.
-        let is_free = self.with(|state| {
-            let is_free = state.has_room(bytes);
-            if is_free {
-                state.add(bytes);
-            }
-            is_free
-        });
-        is_free.then(|| self.permit(bytes))
-    }
-
-    fn permit(self: &Arc<Self>, bytes: u64) -> Box<dyn Permit> {
-        Box::new(PermitGuard { shared: Arc::clone(self), bytes })
-    }
-
-    /// Tells the governor something, and lets in those for whom there is room now.
-    fn tell(&self, tell: impl FnOnce(&mut dyn Governor, Load)) {
-        let (grew, decided) = self.with(|state| {
-            let before = (state.governor.window(), state.governor.bytes());
-            state.look();
-            tell(state.governor.as_mut(), state.load);
-            let grew = state.governor.window() > before.0 || state.governor.bytes() > before.1;
-            (grew, state.governor.decided())
-        });
+    /// Tells the schedule what happened, and gives permits to those that begin.
+    fn tell(self: &Arc<Self>, event: Event) {
+        let (begun, decided) = self.with(|state| (state.tell(event), state.schedule.decided()));
         if let Some(decided) = decided {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is below 2^64")]
             let goodput = decided.goodput as u64;
             debug!(side = self.side, window = decided.window, goodput, why = decided.why.name(), "window");
         }
-        if grew {
-            self.room.notify_waiters();
+        for (unit, permit) in begun {
+            // Of one who has just given up, the permit comes back by being dropped.
+            let _ = permit.send(PermitGuard { shared: Arc::clone(self), unit });
         }
+    }
+
+    fn wait(self: &Arc<Self>, unit: Unit) -> Waiter {
+        let (permit, permitted) = oneshot::channel();
+        let number = self.with(|state| {
+            state.number += 1;
+            state.waiting.insert(state.number, (unit, permit));
+            state.number
+        });
+        let waiter = Waiter { shared: Arc::clone(self), number, unit, permit: permitted };
+        self.tell(Event::Waits(number, unit));
+        waiter
     }
 }
 
 impl AdmissionState {
-    /// A body of any size has room where there is no other, and what has none always has.
-    fn has_room(&self, bytes: u64) -> bool {
-        let Load { requests, bytes: in_flight } = self.load;
-        let fits = bytes == 0 || in_flight == 0 || in_flight + bytes <= self.governor.bytes();
-        requests < self.governor.window() && fits
-    }
-
-    fn add(&mut self, bytes: u64) {
-        self.load.requests += 1;
-        self.load.bytes += bytes;
-    }
-
-    /// While sockets have more memory than the kernel likes, no request is added to those that are under way.
-    fn look(&mut self) {
+    fn tell(&mut self, event: Event) -> Vec<(Unit, oneshot::Sender<PermitGuard>)> {
         let now = Instant::now();
+        let mut begun = Vec::new();
+        // While sockets have more memory than the kernel likes, no request is added to those that are under way.
         if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK) {
             self.looked = Some(now);
-            self.governor.allow(if sockets_are_tight() { self.load.requests } else { u32::MAX });
+            begun = self.schedule.schedule(now, Event::Room(!sockets_are_tight()));
         }
+        begun.extend(self.schedule.schedule(now, event));
+        begun.into_iter().filter_map(|number| self.waiting.remove(&number)).collect()
     }
 }
 
 impl Gate for Admission {
-    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, unit: Unit) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async move {
-            loop {
-                // Asked for before the look, so that room made in between is not missed.
-                let room = self.0.room.notified();
-                if let Some(permit) = self.0.take(bytes) {
-                    return permit;
-                }
-                room.await;
+            let mut waiter = self.0.wait(unit);
+            match (&mut waiter.permit).await {
+                Ok(permit) => Box::new(permit) as Box<dyn Permit>,
+                // The sender is only dropped with its turn.
+                Err(_) => std::future::pending().await,
             }
         })
     }
 
     fn admit(&self) -> Box<dyn Permit> {
-        self.0.with(|state| state.add(0));
-        self.0.permit(0)
+        let unit = Unit::default();
+        self.0.tell(Event::Admitted(unit));
+        Box::new(PermitGuard { shared: Arc::clone(&self.0), unit })
     }
 
     fn moved(&self, bytes: u64) {
-        self.0.tell(|governor, load| governor.moved(bytes, load, Instant::now()));
+        self.0.tell(Event::Moved(bytes));
     }
 
     fn window(&self) -> u32 {
-        self.0.with(|state| state.governor.window())
+        self.0.with(|state| state.schedule.window())
     }
 
     fn surplus(&self) -> u32 {
-        self.0.with(|state| state.governor.surplus(state.load))
+        self.0.with(|state| state.schedule.surplus())
     }
 
     fn starved(&self, count: u32) {
-        self.0.tell(|governor, load| governor.starved(count, load, Instant::now()));
+        self.0.tell(Event::Starved(count));
     }
 
     fn resumed(&self) {
-        self.0.tell(|governor, _| governor.resumed(Instant::now()));
+        self.0.tell(Event::Resumed);
     }
 }
 
 impl Permit for PermitGuard {
     fn record(&mut self, result: RequestResult) {
-        self.shared.tell(|governor, load| governor.on_result(result, load, Instant::now()));
+        self.shared.tell(Event::Told(result));
     }
 }
 
 impl Drop for PermitGuard {
     fn drop(&mut self) {
-        let is_bounded = self.shared.with(|state| {
-            state.load.requests -= 1;
-            state.load.bytes -= self.bytes;
-            state.governor.bytes() < u64::MAX
-        });
-        // Where bytes are bounded, who has waited longest may have a body for which there is no room yet.
-        if is_bounded { self.shared.room.notify_waiters() } else { self.shared.room.notify_one() }
+        self.shared.tell(Event::Ended(self.unit));
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let waits = self.shared.with(|state| state.waiting.remove(&self.number).is_some());
+        if waits {
+            self.shared.tell(Event::GaveUp(self.number, self.unit));
+        }
     }
 }
 
@@ -172,9 +166,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_the_window_are_inside() {
         let gate = Admission::new("target", FixedWindow::new(2));
-        let first = gate.enter(0).await;
-        let _second = gate.enter(0).await;
-        let waiting = gate.enter(0);
+        let first = gate.enter(Unit::default()).await;
+        let _second = gate.enter(Unit::default()).await;
+        let waiting = gate.enter(Unit::default());
         tokio::pin!(waiting);
         assert!(timeout(Duration::from_secs(1), &mut waiting).await.is_err());
         drop(first);
@@ -184,13 +178,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_waiter_that_gave_up_does_not_keep_the_room() {
         let gate = Admission::new("target", FixedWindow::new(1));
-        let held = gate.enter(0).await;
-        let mut given_up = gate.enter(0);
+        let held = gate.enter(Unit::default()).await;
+        let mut given_up = gate.enter(Unit::default());
         assert!(timeout(Duration::from_millis(1), &mut given_up).await.is_err());
-        let patient = gate.enter(0);
+        let patient = gate.enter(Unit::default());
         tokio::pin!(patient);
         assert!(timeout(Duration::from_millis(1), &mut patient).await.is_err());
         drop(held);
+        // Its turn came, and it never looked.
         drop(given_up);
         assert!(timeout(Duration::from_secs(1), &mut patient).await.is_ok());
     }

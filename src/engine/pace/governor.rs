@@ -5,6 +5,7 @@
 
 use crate::wire::gate::RequestResult;
 use crate::wire::net::host_limits::HostLimits;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is in flight.
@@ -30,8 +31,8 @@ pub trait Governor: Send {
     fn allow(&mut self, most: u32);
     /// How many requests may be in flight now, at least one.
     fn window(&self) -> u32;
-    /// How many bytes of bodies may be in flight now; one body always may.
-    fn bytes(&self) -> u64;
+    /// How many bytes of bodies may be in flight now, of work that has so much time left.
+    fn bytes(&self, load: Load, left: Option<Duration>) -> u64;
     /// How many requests in flight are not wanted any more and should be begun again later.
     fn surplus(&self, load: Load) -> u32;
     /// What was decided since this was last asked.
@@ -103,7 +104,7 @@ impl Governor for FixedWindow {
         self.0
     }
 
-    fn bytes(&self) -> u64 {
+    fn bytes(&self, _: Load, _: Option<Duration>) -> u64 {
         u64::MAX
     }
 

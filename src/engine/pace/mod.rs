@@ -3,4 +3,5 @@
 pub(crate) mod admission;
 pub mod governor;
 pub(crate) mod progress;
+pub mod schedule;
 pub mod window;

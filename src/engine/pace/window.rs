@@ -22,8 +22,10 @@ pub(crate) const REQUEST_WORTH: f64 = 65_536.0;
 const ROUND_TRIP: Duration = Duration::from_millis(200);
 /// Bytes that are begun before anything is known of the path.
 const FIRST_BYTES: u64 = 80 << 20;
-/// Seconds within which what has begun should land.
-const HORIZON: f64 = 30.0;
+/// Seconds within which what has begun should land: a stop loses no more.
+const HORIZON: f64 = 60.0;
+/// The share of the time left before a deadline within which it should land.
+const SHARE: f64 = 1.0 / 3.0;
 /// The shortest and the longest span of a measurement; in between it is two round trips.
 const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
 /// How many times larger a window is tried.
@@ -147,7 +149,8 @@ impl AdaptiveWindow {
         let window = self.window;
         let each = load.bytes / u64::from(load.requests.max(1));
         // An eighth of the permits may be on their way; a window with more room than that is not measured.
-        let is_filled = load.requests.saturating_mul(8) >= window.saturating_mul(7) || load.bytes + each > self.bytes();
+        let is_filled =
+            load.requests.saturating_mul(8) >= window.saturating_mul(7) || load.bytes + each > self.bytes(load, None);
         let span = self.span.get_or_insert_with(|| Span::begin(now));
         span.looks += 1;
         span.filled += u32::from(is_filled);
@@ -198,7 +201,7 @@ impl AdaptiveWindow {
             // Connections come to speed: more of them may as well, as long as they land soon.
             None => {
                 let each = float(load.bytes) / f64::from(in_use);
-                let soon = if load.bytes == 0 { f64::INFINITY } else { self.best * HORIZON / each };
+                let soon = if load.bytes == 0 { f64::INFINITY } else { self.best * HORIZON / 2.0 / each };
                 let next = (f64::from(in_use) * STEP).min(soon).min(f64::from(self.bounds.first) * STEP);
                 if next > f64::from(self.window) || self.is_new() {
                     let spans = self.spans;
@@ -273,16 +276,22 @@ impl Governor for AdaptiveWindow {
         self.window
     }
 
-    fn bytes(&self) -> u64 {
+    fn bytes(&self, load: Load, left: Option<Duration>) -> u64 {
         if self.is_new() {
             return FIRST_BYTES;
         }
-        u64::MAX
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let in_time = |seconds: f64| (self.best * seconds) as u64;
+        match left.map(|left| left.as_secs_f64() * SHARE) {
+            Some(share) if share < HORIZON => in_time(share),
+            // Where every connection takes longer, fewer of them would not help.
+            _ => in_time(HORIZON).max(load.bytes / u64::from(load.requests.max(1)) * u64::from(self.bounds.first)),
+        }
     }
 
     fn surplus(&self, load: Load) -> u32 {
         let each = float(load.bytes) / f64::from(load.requests.max(1));
-        let beyond = (float(load.bytes) - self.best * HORIZON) / each.max(1.0);
+        let beyond = (float(load.bytes) - self.best * HORIZON / 2.0) / each.max(1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         load.requests.saturating_sub(self.window).min(beyond as u32)
     }

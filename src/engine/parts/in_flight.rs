@@ -7,10 +7,46 @@ use crate::engine::parts::md5s::Md5;
 use crate::engine::stop::Stop;
 use crate::s3::ByteRange;
 use crate::s3::integrity::checksum::Digests;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+
+/// The parts in flight of all objects of a session, by the order in which the objects were begun.
+#[derive(Default)]
+pub(crate) struct PartsOfAll(Mutex<BTreeMap<u64, usize>>);
+
+/// A part of an object in flight, until it is dropped.
+pub(crate) struct OrderGuard(Arc<PartsOfAll>, u64);
+
+impl PartsOfAll {
+    fn with<T>(&self, work: impl FnOnce(&mut BTreeMap<u64, usize>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many there are of this object and those that were begun before it.
+    pub(crate) fn of_older(&self, order: u64) -> usize {
+        self.with(|parts| parts.range(..=order).map(|(_, count)| count).sum())
+    }
+
+    pub(crate) fn enter(self: &Arc<Self>, order: u64) -> OrderGuard {
+        self.with(|parts| *parts.entry(order).or_default() += 1);
+        OrderGuard(Arc::clone(self), order)
+    }
+}
+
+impl Drop for OrderGuard {
+    fn drop(&mut self) {
+        self.0.with(|parts| {
+            if let Some(count) = parts.get_mut(&self.1).filter(|count| **count > 1) {
+                *count -= 1;
+            } else {
+                parts.remove(&self.1);
+            }
+        });
+    }
+}
 
 /// A part that is being read or sent.
 pub(crate) struct PartInFlight {
@@ -21,7 +57,7 @@ pub(crate) struct PartInFlight {
     taken: Arc<AtomicU64>,
     pub(crate) progress: PartProgress,
     is_cancelled: bool,
-    _shown: InFlightGuard,
+    _counted: (InFlightGuard, OrderGuard),
 }
 
 impl PartInFlight {
@@ -30,10 +66,10 @@ impl PartInFlight {
         bytes: PartBytes,
         task: AbortHandle,
         taken: Arc<AtomicU64>,
-        shown: InFlightGuard,
+        counted: (InFlightGuard, OrderGuard),
     ) -> Self {
         let progress = PartProgress::new(range.bytes(), Instant::now());
-        Self { range, bytes, task, taken, progress, is_cancelled: false, _shown: shown }
+        Self { range, bytes, task, taken, progress, is_cancelled: false, _counted: counted }
     }
 
     /// The same, of a part that was cancelled before.

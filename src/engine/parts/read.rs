@@ -17,6 +17,7 @@ use crate::wire::body::incoming::Incoming;
 use crate::wire::body::pipe::{PipeWriter, PushError};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::error::Error;
+use crate::wire::gate::UnitKind;
 use bytes::Bytes;
 use std::io;
 
@@ -54,7 +55,9 @@ pub(crate) async fn read_into_slot(
     kind: BufferKind,
 ) -> Result<Sealed, Stop> {
     let mut filling = SlotSink { slot: Some(slot), kind };
-    read(job, notes, pinned, range, begun, job.part(), &mut filling).await?;
+    let is_whole = range.is_none_or(|range| range.bytes() == pinned.size);
+    let attempts = job.part().carrying(if is_whole { UnitKind::Object } else { UnitKind::Part });
+    read(job, notes, pinned, range, begun, attempts, &mut filling).await?;
     Ok(filling.slot.ok_or_else(lost_slot)?.seal())
 }
 
@@ -86,7 +89,7 @@ pub(crate) async fn read_digests(
     kinds: Kinds,
 ) -> Result<Digests, Stop> {
     let mut tasting = DigestSink { running: Running::of(kinds), length: range.bytes() };
-    read(job, notes, pinned, Some(range), None, job.part(), &mut tasting).await?;
+    read(job, notes, pinned, Some(range), None, job.part().carrying(UnitKind::Part), &mut tasting).await?;
     Ok(tasting.running.finish())
 }
 

@@ -3,6 +3,7 @@
 use crate::engine::buffer::slot::Slot;
 use crate::engine::decide::plan::PartRanges;
 use crate::engine::fault::{Fault, FaultClass};
+use crate::engine::job::Job;
 use crate::engine::pace::progress::{Goodput, again, hardly_begun, late, standing_still};
 use crate::engine::parts::in_flight::{PartBytes, PartInFlight};
 use crate::engine::parts::md5s::Md5s;
@@ -15,7 +16,7 @@ use crate::s3::integrity::checksum::Kinds;
 use crate::s3::{ByteRange, PartNumber};
 use crate::wire::client::attempt::Attempts;
 use crate::wire::deadline::Stopped;
-use crate::wire::gate::Permit;
+use crate::wire::gate::{Permit, UnitKind};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,7 +86,7 @@ pub(crate) async fn send_parts(
         permit = permit.filter(|_| sender.may_stream());
         if permit.is_none() && sender.may_stream() {
             let bytes = next.unwrap_or(0) as u64;
-            permit = Some(Box::pin(client.permit(bytes)));
+            permit = Some(Box::pin(client.permit(attempts(&parts.job).unit(bytes))));
         }
         tokio::select! {
             biased;
@@ -110,6 +111,11 @@ pub(crate) async fn send_parts(
         "parts sent"
     );
     Ok(sent)
+}
+
+/// Those of a part.
+fn attempts(job: &Job) -> Attempts {
+    job.part().carrying(UnitKind::Part)
 }
 
 async fn or_never<F: Future + Unpin>(work: Option<F>) -> F::Output {
@@ -152,12 +158,14 @@ impl Sender {
         self.parts.job.session.target.client.window() as usize
     }
 
-    /// Whether another part may be begun in a slot: as many as the window lets out, and some that are read ahead.
+    /// Whether another part may be begun in a slot: as many as the window lets out, those of objects that were
+    /// begun earlier included, and some that are read ahead.
     fn has_room(&self) -> bool {
+        let session = &self.parts.job.session;
         let window = self.window();
         let ahead = (window * AHEAD / 100).max(AHEAD_LEAST);
-        self.in_time
-            && self.in_flight.len() < window.saturating_add(ahead).min(self.parts.job.session.parts_in_flight.max(1))
+        let most = window.saturating_add(ahead).min(session.parts_in_flight.max(1));
+        self.in_time && (self.in_flight.is_empty() || session.in_flight.of_older(self.parts.job.order) < most)
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or
@@ -197,8 +205,8 @@ impl Sender {
     /// Of a part whose turn has come; whether it was cancelled before, and then on a connection of its own.
     fn attempts(&mut self, number: PartNumber) -> (Attempts, bool) {
         match self.again_from_source.remove(&number) {
-            true => (self.parts.job.part().on_a_new_connection(), true),
-            false => (self.parts.job.part(), false),
+            true => (attempts(&self.parts.job).on_a_new_connection(), true),
+            false => (attempts(&self.parts.job), false),
         }
     }
 
@@ -211,7 +219,9 @@ impl Sender {
         taken: Arc<AtomicU64>,
         is_again: bool,
     ) {
-        let flight = PartInFlight::new(range, bytes, task, taken, self.parts.job.progress.part_started());
+        let job = &self.parts.job;
+        let counted = (job.progress.part_started(), job.session.in_flight.enter(job.order));
+        let flight = PartInFlight::new(range, bytes, task, taken, counted);
         self.in_flight.insert(number, if is_again { flight.again() } else { flight });
     }
 
@@ -263,7 +273,7 @@ impl Sender {
             self.again_from_source.insert(number);
             return;
         };
-        let attempts = self.parts.job.part().on_a_new_connection();
+        let attempts = attempts(&self.parts.job).on_a_new_connection();
         let (taken, bytes) = (attempts.taken(), PartBytes::Slot(Arc::new(Some(Arc::clone(&read)).into())));
         let task = self.spawn(number, put_part(Arc::clone(&self.parts), number, read, attempts));
         self.enter(number, flight.range, bytes, task, taken, true);

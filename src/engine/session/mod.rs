@@ -10,6 +10,7 @@ use crate::engine::fault::Side;
 use crate::engine::pace::admission::Admission;
 use crate::engine::pace::governor::{Bounds, FixedWindow};
 use crate::engine::pace::window::AdaptiveWindow;
+use crate::engine::parts::in_flight::PartsOfAll;
 use crate::engine::session::options::Options;
 use crate::s3::Bucket;
 use crate::s3::http::endpoint::{Endpoint, Region};
@@ -19,6 +20,7 @@ use crate::wire::keys::Keys;
 use crate::wire::net::connect::Connect;
 use crate::wire::net::host_limits::HostLimits;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How a bucket is reached.
 pub struct Access {
@@ -77,6 +79,10 @@ pub struct Session {
     pub options: Options,
     /// Parts in flight at most, being read or being sent: what the target's window lets out.
     pub parts_in_flight: usize,
+    /// Objects that were begun.
+    pub(crate) objects: Arc<AtomicU64>,
+    /// Parts of all its objects.
+    pub(crate) in_flight: Arc<PartsOfAll>,
 }
 
 impl Access {
@@ -114,6 +120,14 @@ impl Session {
         let (source, _) = connect(source, Side::Source, source_window);
         let (target, most) = connect(target, Side::Target, target_window);
         let buffers = Arc::new(Buffers::new(buffers));
-        Self { source, target, buffers, options, parts_in_flight: most as usize }
+        Self {
+            source,
+            target,
+            buffers,
+            options,
+            parts_in_flight: most as usize,
+            objects: Arc::default(),
+            in_flight: Arc::default(),
+        }
     }
 }

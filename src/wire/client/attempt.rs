@@ -3,7 +3,7 @@
 use crate::wire::client::retry::{Budget, Persistence, RetryState, Verdict};
 use crate::wire::deadline::Deadline;
 use crate::wire::error::Error;
-use crate::wire::gate::Permit;
+use crate::wire::gate::{Permit, Unit, UnitKind};
 use aws_credential_types::Credentials;
 use std::fmt;
 use std::net::IpAddr;
@@ -54,6 +54,8 @@ impl fmt::Debug for AdmissionMode {
 #[derive(Debug)]
 pub struct Attempts {
     admission: AdmissionMode,
+    kind: UnitKind,
+    object: u64,
     // Body bytes of the attempt under way that its connection has taken.
     taken: Arc<AtomicU64>,
     began: Option<Instant>,
@@ -68,6 +70,8 @@ impl Attempts {
     pub fn new(persistence: Persistence, deadline: &Deadline) -> Self {
         Self {
             admission: AdmissionMode::Wait,
+            kind: UnitKind::Control,
+            object: 0,
             taken: Arc::default(),
             began: None,
             peer: Peer::default(),
@@ -75,6 +79,25 @@ impl Attempts {
             signed_with: None,
             retry: RetryState::new(persistence, deadline.clone()),
         }
+    }
+
+    /// The same, for this object of the session.
+    #[must_use]
+    pub(crate) fn of_object(mut self, object: u64) -> Self {
+        self.object = object;
+        self
+    }
+
+    /// The same, for a request that carries object bytes, either way.
+    #[must_use]
+    pub(crate) fn carrying(mut self, kind: UnitKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What waits for a permit, with a body of so many bytes.
+    pub(crate) fn unit(&self, bytes: u64) -> Unit {
+        Unit { kind: self.kind, object: self.object, bytes, until: self.retry.until() }
     }
 
     /// The same, let in at once: for a request that another one waits for which holds a permit.

@@ -17,7 +17,7 @@ use crate::wire::client::quirks::{Quirks, seconds};
 use crate::wire::client::request::{Answered, OutgoingRequest, RegionalEndpoint, signed};
 use crate::wire::client::retry::{Budget, Verdict};
 use crate::wire::error::{Error, LostAt};
-use crate::wire::gate::{self, Gate, Permit, RequestOutcome};
+use crate::wire::gate::{self, Gate, Permit, RequestOutcome, Unit};
 use crate::wire::keys::{Keys, Prefetch};
 use crate::wire::net::connect::{Connect, Origin};
 use crate::wire::net::pool::{Connection, Pool};
@@ -92,12 +92,12 @@ impl Client {
         self.0.gate.window()
     }
 
-    /// A permit for a request with a body of so many bytes.
+    /// A permit for a request.
     ///
     /// # Cancel safety
     /// Holds nothing before it has given the permit.
-    pub(crate) async fn permit(&self, bytes: u64) -> Box<dyn Permit> {
-        self.0.gate.enter(bytes).await
+    pub(crate) async fn permit(&self, unit: Unit) -> Box<dyn Permit> {
+        self.0.gate.enter(unit).await
     }
 
     /// How many requests in flight should be begun again later.
@@ -237,7 +237,7 @@ impl Client {
 
     pub(crate) async fn permit_for(&self, attempts: &mut Attempts, bytes: u64) -> Box<dyn Permit> {
         match attempts.admission() {
-            AdmissionMode::Wait => self.0.gate.enter(bytes).await,
+            AdmissionMode::Wait => self.0.gate.enter(attempts.unit(bytes)).await,
             AdmissionMode::Nested => self.0.gate.admit(),
             AdmissionMode::Exempt => gate::AlwaysOpen.admit(),
             AdmissionMode::Held(permit) => permit,

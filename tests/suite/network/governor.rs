@@ -114,6 +114,12 @@ impl World {
         self.start + Duration::from_secs_f64(self.now)
     }
 
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of bodies")]
+    fn load(&self) -> Load {
+        let bytes = (self.flows.len() as f64 * self.size) as u64;
+        Load { requests: u32::try_from(self.flows.len()).unwrap(), bytes }
+    }
+
     /// Lets `seconds` pass; the bytes that arrived, requests counted as the governor does.
     fn run(&mut self, governor: &mut dyn Governor, seconds: f64) -> f64 {
         let until = self.now + seconds;
@@ -129,7 +135,7 @@ impl World {
         self.now += STEP;
         let in_bodies = |flows: usize| flows as f64 * self.size;
         while self.flows.len() < governor.window() as usize
-            && in_bodies(self.flows.len() + 1) <= governor.bytes() as f64
+            && in_bodies(self.flows.len() + 1) <= governor.bytes(self.load(), None) as f64
         {
             let mut flow = Flow::fresh(self.path, self.size, self.now);
             if let Some(cwnd) = self.spare.pop() {
@@ -182,9 +188,7 @@ impl World {
             }
         }
         self.pending += arrived;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of bodies")]
-        let in_bodies = (self.flows.len() as f64 * self.size) as u64;
-        let load = Load { requests: u32::try_from(self.flows.len()).unwrap(), bytes: in_bodies };
+        let load = self.load();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a step")]
         let bytes = self.pending as u64;
         self.pending -= self.pending.floor();
@@ -326,7 +330,7 @@ fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
 fn before_anything_is_known_only_some_bytes_are_begun() {
     let mut world = World::new(USUAL, PART, 3);
     let mut governor = AdaptiveWindow::new(bounds());
-    assert_eq!(governor.bytes(), 80 << 20);
+    assert_eq!(governor.bytes(Load::default(), None), 80 << 20);
     world.run(&mut governor, 0.1);
     assert_eq!(world.flows.len(), 16);
     world.run(&mut governor, 10.0);

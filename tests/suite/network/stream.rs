@@ -34,7 +34,7 @@ use xpsync::wire::client::call::Client;
 use xpsync::wire::client::config::Config;
 use xpsync::wire::client::retry::Persistence;
 use xpsync::wire::deadline::Deadline;
-use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit, RequestOutcome, RequestResult};
+use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit, RequestOutcome, RequestResult, Unit};
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::net::connect::{Connect, ConnectError, Connected, Network, Origin};
 use xpsync::wire::net::tls::client_config;
@@ -374,7 +374,7 @@ impl Permit for Ticket {
 }
 
 impl Gate for Listening {
-    fn enter(&self, _: u64) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, _: Unit) -> Boxed<'_, Box<dyn Permit>> {
         Box::pin(async { self.admit() })
     }
 

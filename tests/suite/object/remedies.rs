@@ -22,7 +22,7 @@ use xpsync::wire::client::call::Client;
 use xpsync::wire::client::config::Config;
 use xpsync::wire::client::retry::Persistence;
 use xpsync::wire::deadline::Deadline;
-use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit};
+use xpsync::wire::gate::{AlwaysOpen, Boxed, Gate, Permit, Unit};
 use xpsync::wire::keys::Fixed;
 use xpsync::wire::net::connect::Network;
 use xpsync::wire::net::tls::client_config;
@@ -174,9 +174,9 @@ impl Panicking {
 }
 
 impl Gate for Panicking {
-    fn enter(&self, bytes: u64) -> Boxed<'_, Box<dyn Permit>> {
+    fn enter(&self, unit: Unit) -> Boxed<'_, Box<dyn Permit>> {
         self.count();
-        AlwaysOpen.enter(bytes)
+        AlwaysOpen.enter(unit)
     }
 
     fn admit(&self) -> Box<dyn Permit> {
