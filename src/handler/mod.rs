@@ -173,8 +173,9 @@ impl Function {
     /// # Cancel safety
     /// Uploads may be left open; it ends by itself before the deadline.
     pub async fn handle(self: &Arc<Self>, payload: &[u8], deadline: Instant) -> Answer {
-        self.session.source.client.begin_invocation();
-        self.session.target.client.begin_invocation();
+        let until = deadline.checked_sub(margin(deadline)).unwrap_or(deadline);
+        self.session.source.client.begin_invocation(until);
+        self.session.target.client.begin_invocation(until);
         let invocation = match read(payload, &self.settings.source.bucket) {
             Ok(invocation) => invocation,
             Err(refused) => {

@@ -51,8 +51,6 @@ pub struct Unit {
     pub object: u64,
     /// The length of its body.
     pub bytes: u64,
-    /// The end of the time that it has.
-    pub until: Option<Instant>,
 }
 
 /// The permission to have one request under way, until it is dropped.
@@ -85,8 +83,8 @@ pub trait Gate: Send + Sync {
     /// Hears that nothing moved on so many connections while others moved.
     fn starved(&self, count: u32);
 
-    /// Hears that an invocation begins: what was measured before may have been frozen in between.
-    fn resumed(&self);
+    /// Hears that an invocation begins, and when it ends: what was measured before may have been frozen in between.
+    fn resumed(&self, until: Instant);
 }
 
 /// A gate that is always open, for control calls outside a copy and for tests.
@@ -120,5 +118,5 @@ impl Gate for AlwaysOpen {
 
     fn starved(&self, _: u32) {}
 
-    fn resumed(&self) {}
+    fn resumed(&self, _: Instant) {}
 }

@@ -124,15 +124,15 @@ impl Gate for Admission {
     }
 
     fn surplus(&self) -> u32 {
-        self.0.with(|state| state.schedule.surplus())
+        self.0.with(|state| state.schedule.surplus(Instant::now()))
     }
 
     fn starved(&self, count: u32) {
         self.0.tell(Event::Starved(count));
     }
 
-    fn resumed(&self) {
-        self.0.tell(Event::Resumed);
+    fn resumed(&self, until: Instant) {
+        self.0.tell(Event::Resumed(until));
     }
 }
 

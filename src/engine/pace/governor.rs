@@ -5,7 +5,6 @@
 
 use crate::wire::gate::RequestResult;
 use crate::wire::net::host_limits::HostLimits;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is in flight.
@@ -25,16 +24,16 @@ pub trait Governor: Send {
     fn on_result(&mut self, told: RequestResult, load: Load, now: Instant);
     /// Hears that nothing moved on so many connections while others moved.
     fn starved(&mut self, count: u32, load: Load, now: Instant);
-    /// Hears that time was lost: what was measured so far says nothing about what comes.
-    fn resumed(&mut self, now: Instant);
+    /// Hears that an invocation begins, and when it ends. Time was lost: what is being measured says nothing.
+    fn resumed(&mut self, until: Option<Instant>, now: Instant);
     /// Hears how many requests the machine has room for now.
     fn allow(&mut self, most: u32);
     /// How many requests may be in flight now, at least one.
     fn window(&self) -> u32;
-    /// How many bytes of bodies may be in flight now, of work that has so much time left.
-    fn bytes(&self, load: Load, left: Option<Duration>) -> u64;
+    /// How many bytes of bodies may be in flight now; one body always may.
+    fn bytes(&self, load: Load, now: Instant) -> u64;
     /// How many requests in flight are not wanted any more and should be begun again later.
-    fn surplus(&self, load: Load) -> u32;
+    fn surplus(&self, load: Load, now: Instant) -> u32;
     /// What was decided since this was last asked.
     fn decided(&mut self) -> Option<WindowDecision>;
 }
@@ -96,7 +95,7 @@ impl Governor for FixedWindow {
 
     fn starved(&mut self, _: u32, _: Load, _: Instant) {}
 
-    fn resumed(&mut self, _: Instant) {}
+    fn resumed(&mut self, _: Option<Instant>, _: Instant) {}
 
     fn allow(&mut self, _: u32) {}
 
@@ -104,11 +103,11 @@ impl Governor for FixedWindow {
         self.0
     }
 
-    fn bytes(&self, _: Load, _: Option<Duration>) -> u64 {
+    fn bytes(&self, _: Load, _: Instant) -> u64 {
         u64::MAX
     }
 
-    fn surplus(&self, _: Load) -> u32 {
+    fn surplus(&self, _: Load, _: Instant) -> u32 {
         0
     }
 

@@ -2,6 +2,6 @@
 
 pub(crate) mod admission;
 pub mod governor;
-pub(crate) mod progress;
+pub mod progress;
 pub mod schedule;
 pub mod window;

@@ -35,7 +35,7 @@ const AGAIN: f64 = 0.03;
 
 /// How far a part is on its connection.
 #[derive(Debug, Clone)]
-pub(crate) struct PartProgress {
+pub struct PartProgress {
     length: u64,
     taken: u64,
     gone: u64,
@@ -48,7 +48,8 @@ pub(crate) struct PartProgress {
 }
 
 impl PartProgress {
-    pub(crate) fn new(length: u64, now: Instant) -> Self {
+    /// A part of so many bytes of which none has moved.
+    pub fn new(length: u64, now: Instant) -> Self {
         Self { length, taken: 0, gone: 0, rate: 0.0, began: None, moved: now, looked: now, is_again: false }
     }
 
@@ -58,7 +59,7 @@ impl PartProgress {
     }
 
     /// Its connection has taken so many bytes by now, of this attempt; how many more have left than at the last look.
-    pub(crate) fn look(&mut self, taken: u64, now: Instant) -> u64 {
+    pub fn look(&mut self, taken: u64, now: Instant) -> u64 {
         if taken < self.taken {
             // Another attempt.
             *self = Self { is_again: self.is_again, ..Self::new(self.length, now) };
@@ -102,6 +103,11 @@ impl PartProgress {
             return now.saturating_duration_since(self.moved).as_secs_f64();
         }
         float(self.length - self.gone) / self.rate.max(1.0)
+    }
+
+    /// Whether its rate tells something.
+    fn is_old(&self, now: Instant) -> bool {
+        self.age(now) >= STANDS_STILL / 2
     }
 
     /// How long it has been sent.
@@ -170,10 +176,19 @@ pub(crate) fn late<'a, T: Copy + 'a>(
     // What moves nothing is not late but stands still, or waits for its answer.
     let waits = |part: &PartProgress| part.taken >= part.length && part.left(now) >= STANDS_STILL.as_secs_f64();
     let moves = |part: &PartProgress| part.taken < part.length && part.moves(now);
-    let old = parts.filter(|(_, part)| part.age(now) >= long.max(STANDS_STILL / 2) && (moves(part) || waits(part)));
+    let old = parts.filter(|(_, part)| part.is_old(now) && part.age(now) >= long && (moves(part) || waits(part)));
     let last = old.max_by(|(_, one), (_, other)| one.left(now).total_cmp(&other.left(now)));
     let is_worth = |part: &PartProgress| part.left(now) > long.as_secs_f64() * LATE && part.taken <= budget;
     last.filter(|(_, part)| is_worth(part)).map(|(number, _)| number)
+}
+
+/// How long a part takes now, in seconds, by the rates of those in flight: what needs longer than the time left is not
+/// begun. Nothing while none has been in flight for long enough to tell.
+pub fn usual<'a>(parts: impl Iterator<Item = &'a PartProgress>, now: Instant) -> f64 {
+    let takes = |part: &PartProgress| part.age(now).as_secs_f64() + part.left(now);
+    let mut takes: Vec<f64> = parts.filter(|part| part.is_old(now)).map(takes).collect();
+    let middle = takes.len() / 2;
+    if takes.is_empty() { 0.0 } else { *takes.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
 /// How many bytes of an object may be sent again because they were late; one part always.

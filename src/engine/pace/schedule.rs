@@ -28,8 +28,8 @@ pub enum Event {
     Told(RequestResult),
     /// Nothing moved on so many connections while others moved.
     Starved(u32),
-    /// An invocation begins.
-    Resumed,
+    /// An invocation begins that ends then.
+    Resumed(Instant),
     /// Whether the machine has room for more than is in flight.
     Room(bool),
 }
@@ -87,7 +87,7 @@ impl Schedule {
             Event::Moved(bytes) => self.governor.moved(bytes, load, now),
             Event::Told(result) => self.governor.on_result(result, load, now),
             Event::Starved(count) => self.governor.starved(count, load, now),
-            Event::Resumed => self.governor.resumed(now),
+            Event::Resumed(until) => self.governor.resumed(Some(until), now),
             Event::Room(has_room) => self.governor.allow(if has_room { u32::MAX } else { load.requests }),
         }
         let mut begun = Vec::new();
@@ -122,9 +122,8 @@ impl Schedule {
 
     /// One body of a kind always has room; others as far as what is begun will land in time.
     fn has_room(&self, queue: &Queue, unit: Unit, now: Instant) -> bool {
-        let left = unit.until.map(|until| until.saturating_duration_since(now));
         let load = self.load();
-        unit.bytes == 0 || queue.in_flight.bytes == 0 || load.bytes + unit.bytes <= self.governor.bytes(load, left)
+        unit.bytes == 0 || queue.in_flight.bytes == 0 || load.bytes + unit.bytes <= self.governor.bytes(load, now)
     }
 
     fn queue(&mut self, kind: UnitKind) -> &mut Queue {
@@ -150,8 +149,8 @@ impl Schedule {
     }
 
     /// How many requests in flight are not wanted any more and should be begun again later.
-    pub(crate) fn surplus(&self) -> u32 {
-        self.governor.surplus(self.load())
+    pub(crate) fn surplus(&self, now: Instant) -> u32 {
+        self.governor.surplus(self.load(), now)
     }
 
     /// What was decided about the window since this was last asked.
@@ -176,7 +175,7 @@ mod tests {
         }
 
         fn unit(kind: UnitKind, object: u64, bytes: u64) -> Unit {
-            Unit { kind, object, bytes, until: None }
+            Unit { kind, object, bytes }
         }
 
         fn wait(&mut self, unit: Unit) -> Vec<u64> {

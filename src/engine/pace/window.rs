@@ -56,6 +56,10 @@ pub struct AdaptiveWindow {
     round_trip: Option<Duration>,
     span: Option<Span>,
     spans: u32,
+    // The end of the invocation.
+    until: Option<Instant>,
+    // The window that is known to carry more than half of it.
+    needed: u32,
     // Bytes a second: of the last span, and of the best lately.
     last: f64,
     best: f64,
@@ -82,6 +86,8 @@ struct Span {
     began: Instant,
     worth: f64,
     answered: u32,
+    // Of those, requests that took no longer than a span.
+    quick: u32,
     lost: u32,
     throttled: u32,
     looks: u32,
@@ -90,7 +96,7 @@ struct Span {
 
 impl Span {
     fn begin(now: Instant) -> Self {
-        Self { began: now, worth: 0.0, answered: 0, lost: 0, throttled: 0, looks: 0, filled: 0 }
+        Self { began: now, worth: 0.0, answered: 0, quick: 0, lost: 0, throttled: 0, looks: 0, filled: 0 }
     }
 }
 
@@ -103,6 +109,8 @@ impl AdaptiveWindow {
             bounds,
             allowed: most,
             window: bounds.first,
+            until: None,
+            needed: 0,
             round_trip: None,
             span: None,
             spans: 0,
@@ -127,11 +135,21 @@ impl AdaptiveWindow {
         !self.has_begun
     }
 
+    fn left(&self, now: Instant) -> f64 {
+        self.until.map_or(f64::INFINITY, |until| until.saturating_duration_since(now).as_secs_f64())
+    }
+
+    /// Seconds within which what is begun now should land.
+    fn horizon(&self, now: Instant) -> f64 {
+        (self.left(now) * SHARE).min(HORIZON)
+    }
+
     fn set(&mut self, window: f64, why: Why) {
         let most = self.most();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a u32")]
         let window = window.round().clamp(1.0, f64::from(most)) as u32;
         self.window = window.clamp(self.bounds.least.min(most), most);
+        self.needed = self.needed.min(self.window);
         self.spans = 0;
         self.decided = Some(WindowDecision { window: self.window, goodput: self.last, why });
     }
@@ -144,13 +162,17 @@ impl AdaptiveWindow {
         self.best = self.last;
     }
 
+    fn length(&self) -> Duration {
+        (self.round_trip.unwrap_or_default() * 2).clamp(SPAN.0, SPAN.1)
+    }
+
     fn look(&mut self, load: Load, now: Instant) {
-        let length = (self.round_trip.unwrap_or_default() * 2).clamp(SPAN.0, SPAN.1);
+        let length = self.length();
         let window = self.window;
         let each = load.bytes / u64::from(load.requests.max(1));
         // An eighth of the permits may be on their way; a window with more room than that is not measured.
         let is_filled =
-            load.requests.saturating_mul(8) >= window.saturating_mul(7) || load.bytes + each > self.bytes(load, None);
+            load.requests.saturating_mul(8) >= window.saturating_mul(7) || load.bytes + each > self.bytes(load, now);
         let span = self.span.get_or_insert_with(|| Span::begin(now));
         span.looks += 1;
         span.filled += u32::from(is_filled);
@@ -176,14 +198,15 @@ impl AdaptiveWindow {
         }
         self.spans += 1;
         let in_use = load.requests.clamp(1, self.window);
-        let is_quick = done.answered >= in_use;
+        let is_quick = done.quick >= in_use;
         let is_settled = goodput <= last * SETTLED && self.spans >= if is_quick { PATIENCE / 2 } else { PATIENCE };
         match self.before {
             Some(before) => {
                 let added = f64::from(self.window) / f64::from(before.window) - 1.0;
                 if goodput >= before.goodput * (1.0 + FAIR * added) {
                     self.rest = REST.0;
-                    self.grow(in_use, is_quick, goodput, now);
+                    self.needed = in_use;
+                    self.grow(in_use, is_quick, load, now);
                 } else if is_settled {
                     self.rest(f64::from(before.window), now, Why::Flat);
                 }
@@ -197,11 +220,11 @@ impl AdaptiveWindow {
             }
             None if self.rests_until.is_some_and(|until| now < until)
                 && (self.is_starved || goodput >= self.best * CHANGED) => {}
-            None if is_settled || is_quick => self.grow(in_use, is_quick, goodput, now),
+            None if is_settled || is_quick => self.grow(in_use, is_quick, load, now),
             // Connections come to speed: more of them may as well, as long as they land soon.
             None => {
                 let each = float(load.bytes) / f64::from(in_use);
-                let soon = if load.bytes == 0 { f64::INFINITY } else { self.best * HORIZON / 2.0 / each };
+                let soon = if load.bytes == 0 { f64::INFINITY } else { self.best * self.horizon(now) / 2.0 / each };
                 let next = (f64::from(in_use) * STEP).min(soon).min(f64::from(self.bounds.first) * STEP);
                 if next > f64::from(self.window) || self.is_new() {
                     let spans = self.spans;
@@ -214,14 +237,20 @@ impl AdaptiveWindow {
     }
 
     /// Tries a larger window.
-    fn grow(&mut self, in_use: u32, is_quick: bool, goodput: f64, now: Instant) {
+    fn grow(&mut self, in_use: u32, is_quick: bool, load: Load, now: Instant) {
+        let goodput = self.last;
         (self.has_begun, self.is_starved) = (true, false);
         if in_use >= self.most() {
             self.rest(f64::from(in_use), now, Why::Flat);
             return;
         }
+        let step = if is_quick { STEP * STEP } else { STEP };
+        // On a full path twice as many take twice as long.
+        if float(load.bytes) * step / goodput.max(1.0) > self.left(now) {
+            return;
+        }
         self.before = Some(Before { window: in_use, goodput, is_quick });
-        self.set(f64::from(in_use) * if is_quick { STEP * STEP } else { STEP }, Why::Trying);
+        self.set(f64::from(in_use) * step, Why::Trying);
     }
 }
 
@@ -232,10 +261,12 @@ impl Governor for AdaptiveWindow {
     }
 
     fn on_result(&mut self, told: RequestResult, load: Load, now: Instant) {
+        let length = self.length();
         let span = self.span.get_or_insert_with(|| Span::begin(now));
         match told.outcome {
             RequestOutcome::Answered => {
                 span.answered += 1;
+                span.quick += u32::from(told.elapsed <= length);
                 span.worth += REQUEST_WORTH;
                 self.round_trip = Some(self.round_trip.map_or(told.elapsed, |known| known.min(told.elapsed)));
                 if self.is_new() {
@@ -257,7 +288,8 @@ impl Governor for AdaptiveWindow {
         self.rest(f64::from(load.requests.saturating_sub(count)), now, Why::Starved);
     }
 
-    fn resumed(&mut self, now: Instant) {
+    fn resumed(&mut self, until: Option<Instant>, now: Instant) {
+        self.until = until;
         self.span = Some(Span::begin(now));
         self.spans = 0;
         // A trial that was cut short tells nothing; of short requests it costs nothing to go on with.
@@ -276,22 +308,21 @@ impl Governor for AdaptiveWindow {
         self.window
     }
 
-    fn bytes(&self, load: Load, left: Option<Duration>) -> u64 {
+    fn bytes(&self, load: Load, now: Instant) -> u64 {
         if self.is_new() {
             return FIRST_BYTES;
         }
+        // Where each connection takes longer, fewer would land no sooner. A trial has to show what it is about.
+        let needed = if self.before.is_some() { self.window } else { self.needed };
+        let each = float(load.bytes) / f64::from(load.requests.max(1));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        let in_time = |seconds: f64| (self.best * seconds) as u64;
-        match left.map(|left| left.as_secs_f64() * SHARE) {
-            Some(share) if share < HORIZON => in_time(share),
-            // Where every connection takes longer, fewer of them would not help.
-            _ => in_time(HORIZON).max(load.bytes / u64::from(load.requests.max(1)) * u64::from(self.bounds.first)),
-        }
+        let bytes = (self.best * self.horizon(now)).max(f64::from(needed) * each) as u64;
+        bytes
     }
 
-    fn surplus(&self, load: Load) -> u32 {
+    fn surplus(&self, load: Load, now: Instant) -> u32 {
         let each = float(load.bytes) / f64::from(load.requests.max(1));
-        let beyond = (float(load.bytes) - self.best * HORIZON / 2.0) / each.max(1.0);
+        let beyond = (float(load.bytes) - self.best * self.horizon(now) / 2.0) / each.max(1.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         load.requests.saturating_sub(self.window).min(beyond as u32)
     }

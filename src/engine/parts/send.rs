@@ -4,7 +4,7 @@ use crate::engine::buffer::slot::Slot;
 use crate::engine::decide::plan::PartRanges;
 use crate::engine::fault::{Fault, FaultClass};
 use crate::engine::job::Job;
-use crate::engine::pace::progress::{Goodput, again, hardly_begun, late, standing_still};
+use crate::engine::pace::progress::{Goodput, again, hardly_begun, late, standing_still, usual};
 use crate::engine::parts::in_flight::{PartBytes, PartInFlight};
 use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::part::{PartContext, length, put_part, send_part};
@@ -282,8 +282,9 @@ impl Sender {
     /// Cancels parts that stand still or are too many, and once nothing waits to be sent one that is late.
     fn look(&mut self) {
         let now = Instant::now();
-        self.in_time = self.waiting.is_empty() || self.parts.job.deadline.allows(self.usual(now), now);
         let moved = self.in_flight.values_mut().map(|flight| flight.look(now)).sum();
+        let takes = Duration::try_from_secs_f64(usual(self.in_flight.values().map(|flight| &flight.progress), now));
+        self.in_time = self.waiting.is_empty() || self.parts.job.deadline.allows(takes.unwrap_or(Duration::MAX), now);
         self.goodput.look(moved, now.saturating_duration_since(self.looked));
         self.looked = now;
         let in_flight = self.in_flight.iter().filter(|(_, flight)| !flight.is_cancelled());
@@ -308,14 +309,6 @@ impl Sender {
                 flight.cancel();
             }
         }
-    }
-
-    /// How long a part of this object usually takes, those included that are not done.
-    fn usual(&self, now: Instant) -> Duration {
-        let in_flight = self.in_flight.values().map(|flight| flight.progress.age(now));
-        let mut took: Vec<Duration> = in_flight.chain(self.took.iter().copied()).collect();
-        let middle = took.len() / 2;
-        if took.is_empty() { Duration::ZERO } else { *took.select_nth_unstable(middle).1 }
     }
 
     /// How long the fastest twentieth of those that were sent took.

@@ -97,7 +97,7 @@ impl Attempts {
 
     /// What waits for a permit, with a body of so many bytes.
     pub(crate) fn unit(&self, bytes: u64) -> Unit {
-        Unit { kind: self.kind, object: self.object, bytes, until: self.retry.until() }
+        Unit { kind: self.kind, object: self.object, bytes }
     }
 
     /// The same, let in at once: for a request that another one waits for which holds a permit.

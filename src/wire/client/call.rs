@@ -75,11 +75,11 @@ impl Client {
     }
 
     /// Drops what did not survive the time since the last invocation: connections, and keys on their way.
-    pub(crate) fn begin_invocation(&self) {
+    pub(crate) fn begin_invocation(&self, until: Instant) {
         self.0.pool.drop_stale();
         let now = SystemTime::now();
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner).take_if(|ahead| ahead.is_stale(now));
-        self.0.gate.resumed();
+        self.0.gate.resumed(until);
     }
 
     /// The region in which requests are signed now.

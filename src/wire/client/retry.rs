@@ -135,11 +135,6 @@ pub(crate) struct RetryState {
 }
 
 impl RetryState {
-    /// The end of the time that the request has.
-    pub(crate) fn until(&self) -> Option<Instant> {
-        self.deadline.instant()
-    }
-
     pub(crate) fn new(persistence: Persistence, deadline: Deadline) -> Self {
         Self {
             persistence,

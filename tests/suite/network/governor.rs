@@ -135,7 +135,7 @@ impl World {
         self.now += STEP;
         let in_bodies = |flows: usize| flows as f64 * self.size;
         while self.flows.len() < governor.window() as usize
-            && in_bodies(self.flows.len() + 1) <= governor.bytes(self.load(), None) as f64
+            && in_bodies(self.flows.len() + 1) <= governor.bytes(self.load(), self.instant()) as f64
         {
             let mut flow = Flow::fresh(self.path, self.size, self.now);
             if let Some(cwnd) = self.spare.pop() {
@@ -330,7 +330,7 @@ fn a_mass_reset_makes_it_smaller_once_and_single_losses_do_not() {
 fn before_anything_is_known_only_some_bytes_are_begun() {
     let mut world = World::new(USUAL, PART, 3);
     let mut governor = AdaptiveWindow::new(bounds());
-    assert_eq!(governor.bytes(Load::default(), None), 80 << 20);
+    assert_eq!(governor.bytes(Load::default(), world.instant()), 80 << 20);
     world.run(&mut governor, 0.1);
     assert_eq!(world.flows.len(), 16);
     world.run(&mut governor, 10.0);
@@ -356,7 +356,7 @@ fn what_a_larger_window_did_not_need_is_given_back_only_where_it_would_land_late
         let mut governor = AdaptiveWindow::new(bounds());
         world.run(&mut governor, 60.0);
         let requests = governor.window() * 2;
-        governor.surplus(Load { requests, bytes: u64::from(requests) * (5 << 20) })
+        governor.surplus(Load { requests, bytes: u64::from(requests) * (5 << 20) }, world.instant())
     };
     assert_eq!(surplus(GOOD), 0);
     assert!(surplus(Path { rate: 6.25e6, ..USUAL }) > 8);
@@ -399,7 +399,7 @@ fn a_sandbox_that_was_frozen_starts_from_what_it_had_learned() {
     let learned = governor.window();
     assert!(learned > 100, "{learned}");
     world.now += 600.0;
-    governor.resumed(world.instant());
+    governor.resumed(None, world.instant());
     assert!(governor.window() * 4 >= learned * 3, "{} of {learned}", governor.window());
     let first = world.run(&mut governor, 5.0) / 5.0;
     assert!(first > 0.8 * best(EVENING, PART), "{first}");
@@ -416,7 +416,7 @@ fn a_climb_of_small_objects_goes_on_in_the_next_batch() {
             assert!(world.now < 60.0, "{}", governor.window());
         }
         let tried = governor.window();
-        governor.resumed(world.instant());
+        governor.resumed(None, world.instant());
         (tried, governor.window())
     };
     let (tried, kept) = cut_short(USUAL, SMALL, bounds().first * 3 / 2);

@@ -2,5 +2,6 @@
 
 mod border;
 mod governor;
+mod schedule;
 mod stream;
 mod tls;

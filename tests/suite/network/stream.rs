@@ -396,7 +396,7 @@ impl Gate for Listening {
 
     fn starved(&self, _: u32) {}
 
-    fn resumed(&self) {}
+    fn resumed(&self, _: Instant) {}
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use fakes::store::object::BucketConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 use xpsync::demo::pair::{Pair, TARGET_BUCKET, TARGET_REGION, target_keys};
 use xpsync::engine::copy::copy;
 use xpsync::engine::fault::FaultClass;
@@ -195,7 +196,7 @@ impl Gate for Panicking {
 
     fn starved(&self, _: u32) {}
 
-    fn resumed(&self) {}
+    fn resumed(&self, _: Instant) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
