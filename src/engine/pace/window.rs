@@ -182,7 +182,9 @@ impl AdaptiveWindow {
         let done = std::mem::replace(span, Span::begin(now));
         let goodput = done.worth / now.saturating_duration_since(done.began).as_secs_f64();
         let last = std::mem::replace(&mut self.last, goodput);
-        self.best = goodput.max(self.best + (goodput - self.best) / 8.0);
+        // What too many connections brought is remembered until they have ended.
+        let is_above = load.requests > self.window + self.window / 8;
+        self.best = goodput.max(if is_above { self.best } else { self.best + (goodput - self.best) / 8.0 });
         let all = f64::from(done.answered + done.lost);
         if done.throttled > 0 {
             self.rest(f64::from(self.window) * BACK_OFF, now, Why::Throttled);
@@ -199,7 +201,8 @@ impl AdaptiveWindow {
         self.spans += 1;
         let in_use = load.requests.clamp(1, self.window);
         let is_quick = done.quick >= in_use;
-        let is_settled = goodput <= last * SETTLED && self.spans >= if is_quick { PATIENCE / 2 } else { PATIENCE };
+        let is_steady = goodput <= last * SETTLED && last <= goodput * SETTLED;
+        let is_settled = is_steady && self.spans >= if is_quick { PATIENCE / 2 } else { PATIENCE };
         match self.before {
             Some(before) => {
                 let added = f64::from(self.window) / f64::from(before.window) - 1.0;
@@ -212,7 +215,7 @@ impl AdaptiveWindow {
                 }
             }
             // What falls while connections end that were held to be too many shows that they were not.
-            None if load.requests > self.window + self.window / 8 => {
+            None if is_above => {
                 if !self.is_starved && goodput < self.best * MISSED {
                     self.set(f64::from(load.requests), Why::Missed);
                     self.rests_until = None;
