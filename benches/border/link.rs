@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) bursts: Option<Bursts>,
     /// The mean time between two resets of a flow.
     pub(crate) resets: Option<Duration>,
+    /// Whether another flow sends as fast as it can.
+    pub(crate) competing: bool,
 }
 
 /// Greater loss at the end of each period.
@@ -30,7 +32,7 @@ pub(crate) struct Bursts {
 /// Why a link's description cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum LinkError {
-    #[error("`{0}` is no profile; there are good, usual, evening and flaky")]
+    #[error("`{0}` is no profile; there are good, usual, evening, flaky and random-SEED")]
     Profile(String),
     #[error("`{0}` is no property of a link; there are rtt, rate, loss and queue")]
     Property(String),
@@ -56,7 +58,10 @@ impl Link {
                 resets: Some(Duration::from_secs(4)),
                 ..Self::plain(200, 300, 0.0005)
             },
-            _ => return Err(LinkError::Profile(name.to_owned())),
+            _ => {
+                let seed = name.strip_prefix("random-").and_then(|seed| seed.parse().ok());
+                Self::random(seed.ok_or_else(|| LinkError::Profile(name.to_owned()))?)
+            }
         };
         for part in parts {
             let (name, value) = part.split_once('=').ok_or_else(|| LinkError::Property(part.to_owned()))?;
@@ -73,7 +78,23 @@ impl Link {
             queue: Duration::from_millis(100),
             bursts: None,
             resets: None,
+            competing: false,
         }
+    }
+
+    /// A path that nobody chose: 20 to 300 ms, 20 to 600 Mbit/s, no loss or 0.001 to 1 %, a queue of 20 to 300 ms,
+    /// alone or beside another flow. What spans several powers of ten is drawn by its logarithm.
+    fn random(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut between = |from: f64, to: f64| from * (to / from).powf(random.f64());
+        let (rtt, rate, queue) = (between(0.02, 0.3), between(20e6, 600e6), between(0.02, 0.3));
+        let loss = between(1e-5, 1e-2);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between the bounds above")]
+        let (rate, millis) =
+            (rate.round() as u64, |seconds: f64| Duration::from_millis((seconds * 1e3).round() as u64));
+        let loss = if random.u8(..4) == 0 { 0.0 } else { (loss * 1e6).round() / 1e6 };
+        let (rtt, queue, competing) = (millis(rtt), millis(queue), random.bool());
+        Self { rtt, rate, queue, competing, ..Self::plain(0, 1, loss) }
     }
 
     /// Changes a property by its name.
@@ -119,6 +140,9 @@ impl std::fmt::Display for Link {
         }
         if let Some(mean) = self.resets {
             write!(f, ", a reset every {mean:?}")?;
+        }
+        if self.competing {
+            write!(f, ", beside another flow")?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ mod copying;
 #[path = "../../examples/embedded.rs"]
 mod embedded;
 mod flight;
+mod flood;
 mod flows;
 mod link;
 mod namespaces;
@@ -75,6 +76,9 @@ fn face(mut arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
             tokio::runtime::Runtime::new()?.block_on(embedded::serve(&arguments[1..]))?;
             Ok(ExitCode::SUCCESS)
         }
+        // What another flow runs at the far end, and at the near one.
+        Some("sink") => Ok(flood::sink().map(|()| ExitCode::SUCCESS)?),
+        Some("flood") => Ok(flood::flood().map(|()| ExitCode::SUCCESS)?),
         // What `small` runs.
         Some("sandbox") => {
             sandbox::serve(&arguments[1..])?;

@@ -24,6 +24,8 @@ const TARGETS: [&str; 8] =
 /// The addresses of the two devices.
 const NEAR: &str = "198.18.0.1/15";
 const FAR: &str = "198.18.0.2/15";
+/// The same, for whoever connects to it.
+pub(crate) const FAR_ADDRESS: &str = "198.18.0.2";
 
 /// Packets that a device holds for the relay; the bottleneck is the relay's, so that this must not be one.
 const DEVICE_QUEUE: &str = "10000";

@@ -8,7 +8,7 @@ use super::schedule::Schedule;
 /// Said beside what is wrong.
 pub(crate) const USAGE: &str = "\
 usage: cargo bench --bench border -- run PROFILE [flags] -- COMMAND ARGS…
-profiles: good, usual, evening, flaky; with properties of their own: evening,loss=1%
+profiles: good, usual, evening, flaky, random-SEED; with properties of their own: evening,loss=1%
   --rtt TIME, --rate RATE, --loss SHARE, --queue TIME   change the profile: 200ms, 300mbit, 0.05%, 100ms
   --then TIME=PROFILE     another profile from then on; repeatable: 60s=evening
   --seed N                of the losses and resets

@@ -47,6 +47,23 @@ impl Border {
     }
 }
 
+/// Another flow over the border, to the far end, until it is dropped.
+struct Competitor(#[expect(dead_code, reason = "killed when dropped")] [Child; 2]);
+
+impl Competitor {
+    fn start(border: &Border) -> io::Result<Self> {
+        let end = |name: &str, face: &str| {
+            Command::new("ip")
+                .args(["netns", "exec", name])
+                .arg(std::env::current_exe()?)
+                .arg(face)
+                .kill_on_drop(true)
+                .spawn()
+        };
+        Ok(Self([end(&border.far.name, "sink")?, end(&border.near.name, "flood")?]))
+    }
+}
+
 /// Runs the command and gives its status; a border that was told to end has that of its signal.
 pub(crate) fn run(options: &Options) -> io::Result<u8> {
     if !geteuid().is_root() {
@@ -68,6 +85,7 @@ async fn command(options: &Options) -> io::Result<u8> {
     for (at, link) in options.schedule.links() {
         eprintln!("border: from {at:?}: {link}");
     }
+    let _flow = options.schedule.at(Duration::ZERO).competing.then(|| Competitor::start(&border)).transpose()?;
     let mut child = start(options, &border)?;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -123,6 +141,7 @@ fn start(options: &Options, border: &Border) -> io::Result<Child> {
         .env("BORDER_FAR", &border.far.name)
         .env("BORDER_TARGET_HOST", TARGET_HOST)
         .env("BORDER_PROFILE", &options.profile)
+        .env("BORDER_LINK", link.to_string())
         .env("BORDER_RTT_MS", link.rtt.as_millis().to_string())
         .env("BORDER_RATE_MBIT", (link.rate as f64 / 1e6).to_string())
         .kill_on_drop(true)

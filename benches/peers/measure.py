@@ -4,14 +4,16 @@ A round is one border with both servers, in which each tool copies once: what st
 this starts the border with itself as the command; inside, it is root at the near end, the source beside it and the target at the far end.
 User and system seconds and peak memory are those that the kernel counts for the client's processes, with their children.
 """
-import argparse, importlib.metadata, json, os, pathlib, platform, shutil, signal, subprocess, sys, tempfile, threading, time, uuid
+import argparse, dataclasses, importlib.metadata, json, os, pathlib, platform, shutil, signal, subprocess, sys, tempfile, threading, time, uuid
 
 import rows
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "interop"))
+import servers
+
 RESULTS = ROOT / "docs" / "performance.jsonl"
-LIMIT = 420  # seconds of a run; a row's sizes are such that peers stay below
 CLIENT = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 PORTS = {"source": 4443, "target": 4444}
 REGIONS = {"source": "cn-north-1", "target": "us-west-2"}
@@ -23,6 +25,8 @@ def main():
     parser.add_argument("--xpsync", required=True)
     parser.add_argument("--profile", default="", help="rows, with commas between them")
     parser.add_argument("--only", default="", help="tools")
+    parser.add_argument("--target", default="embedded", choices=rows.TARGETS)
+    parser.add_argument("--source", default="embedded", choices=rows.SOURCES)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--shrink", type=int, default=1)
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -53,7 +57,9 @@ def main():
 def inside(options, name, patterns):
     row = rows.ROWS[name]
     tools = [t for t in row.tools if t not in rows.ELSEWHERE and (not patterns or any(rows.fnmatch(t, p) for p in patterns))]
-    stamp = {"row": name, "border": " ".join(row.border), "round": uuid.uuid4().hex[:8], "machine": machine()}
+    stamp = {"row": rows.full_name(name, options.target, options.source), "border": " ".join(row.border), "round": uuid.uuid4().hex[:8], "machine": machine()}
+    if "BORDER_LINK" in os.environ:
+        stamp["link"] = os.environ["BORDER_LINK"]
     world = World(options, row, tools)
     try:
         for tool in tools:
@@ -106,25 +112,58 @@ class World:
         self.far, host = os.environ.get("BORDER_FAR"), os.environ.get("BORDER_TARGET_HOST", "localhost")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="peers-"))
         self.folder.chmod(0o755)
+        self.fleets, self.sides = [], {}
         scratch = self.folder / "scratch"
         scratch.mkdir()
         os.chown(scratch, 65534, 65534)
         self.servers = []
-        self.place = rows.Place(
-            options.xpsync, os.path.dirname(sys.executable), s5cmd(), str(HERE), str(self.folder), str(scratch),
-            f"https://localhost:{PORTS['source']}", f"https://{host}:{PORTS['target']}")
         seeds = []
         for made in {tuple(row.seeds(t, options.shrink)) for t in tools}:
             seeds += made
         try:
-            self.serve(options.border, "source", "--seed", ",".join(seeds))
-            self.serve(options.border, "target", *(["--address", "0.0.0.0", "--name", host] if self.far else []))
+            if options.source == "embedded":
+                self.serve(options.border, "source", "localhost", "--seed", ",".join(seeds))
+            else:
+                self.serve_theirs("source", "rclone", "localhost", seeds)
+            if options.target == "embedded":
+                self.serve(options.border, "target", host, *(["--address", "0.0.0.0", "--name", host] if self.far else []))
+            else:
+                self.serve_theirs("target", options.target, host)
         except BaseException:
             self.end()
             raise
+        self.place = rows.Place(
+            options.xpsync, os.path.dirname(sys.executable), s5cmd(), str(HERE), str(self.folder), str(scratch),
+            self.sides["source"].url, self.sides["target"].url)
         self.configure()
+        if options.target != "embedded":
+            subprocess.run([sys.executable, HERE / "objects.py", "bucket"], env=self.env, check=True)
 
-    def serve(self, program, side, *more):
+    def serve_theirs(self, side, name, host, seeds=()):
+        """A server that is not ours, over a border in plain HTTP: its own TLS would be most of what its machine does."""
+        where = ("ip", "netns", "exec", self.far) if side == "target" and self.far else ()
+        fleet = servers.Fleet(self.folder / f"{side}-logs", where, "0.0.0.0" if where else "127.0.0.1")
+        self.fleets.append(fleet)
+        tls = not self.far
+        if name == "radosgw":
+            server = fleet.radosgw()
+            url = server.url if tls else server.plain
+        else:
+            root = fleet.dir / "objects"
+            for seed in seeds:
+                key, size = seed.split("=")
+                path = root / side / key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as f:
+                    for at in range(0, int(size.partition(":")[0]), rows.MIB):
+                        f.write(os.urandom(min(rows.MIB, int(size.partition(":")[0]) - at)))
+            server = fleet.rclone(pathlib.Path(sys.executable).parent / "rclone", root, tls)
+            url = server.url
+        (self.folder / f"{side}.pem").write_text(fleet.ca.read_text())
+        self.sides[side] = dataclasses.replace(server, url=url.replace("127.0.0.1", host if where else "127.0.0.1"), region=REGIONS[side])
+
+    def serve(self, program, side, host, *more):
+        self.sides[side] = servers.Server("embedded", f"https://{host}:{PORTS[side]}", REGIONS[side], "AK" + side, "SK" + side)
         command = [program, "embedded", "--bucket", side, "--access-key", "AK" + side, "--secret-key", "SK" + side, "--region", REGIONS[side],
                    "--port", str(PORTS[side]), "--ca", str(self.folder / f"{side}.pem"), *more]
         if side == "target" and self.far:
@@ -136,14 +175,15 @@ class World:
 
     def configure(self):
         put = lambda name, text: (self.folder / name).write_text(text)
-        url = {"source": self.place.source, "target": self.place.target}
+        url = {side: self.sides[side].url for side in PORTS}
+        keys = {side: (self.sides[side].access_key, self.sides[side].secret_key) for side in PORTS}
         put("ca.pem", "".join((self.folder / f"{side}.pem").read_text() for side in PORTS))
-        put("credentials", "".join(f"[{s}]\naws_access_key_id = AK{s}\naws_secret_access_key = SK{s}\n" for s in PORTS))
+        put("credentials", "".join(f"[{s}]\naws_access_key_id = {keys[s][0]}\naws_secret_access_key = {keys[s][1]}\n" for s in PORTS))
         config = "".join(f"[profile {s}]\nregion = {REGIONS[s]}\nendpoint_url = {url[s]}\ns3 =\n  addressing_style = path\n%s" for s in PORTS)
         put("config", config.replace("%s", ""))
         put("config-64", config.replace("%s", "  max_concurrent_requests = 64\n  multipart_chunksize = 5MB\n  max_queue_size = 10000\n"))
         put("rclone.conf", "".join(
-            f"[{s}]\ntype = s3\nprovider = Other\naccess_key_id = AK{s}\nsecret_access_key = SK{s}\nregion = {REGIONS[s]}\nendpoint = {url[s]}\nlist_version = 2\n"
+            f"[{s}]\ntype = s3\nprovider = Other\naccess_key_id = {keys[s][0]}\nsecret_access_key = {keys[s][1]}\nregion = {REGIONS[s]}\nendpoint = {url[s]}\nlist_version = 2\n"
             for s in PORTS))
         self.env = {
             "PATH": os.environ["PATH"], "HOME": self.place.scratch, "AWS_EC2_METADATA_DISABLED": "true",
@@ -211,7 +251,7 @@ class World:
                     previous = process.stdout
                     processes.append(process)
                 signal.signal(signal.SIGALRM, lambda *_: [p.kill() for p in processes if p.returncode is None] and failed.append("too slow"))
-                signal.alarm(LIMIT)
+                signal.alarm(self.row.limit)
                 if timeline:
                     timeline.read(processes[0].stderr)
                 for process in processes:
@@ -232,6 +272,8 @@ class World:
             server.terminate()
         for server in self.servers:
             server.wait()
+        for fleet in self.fleets:
+            fleet.__exit__()
         shutil.rmtree(self.folder)
 
 

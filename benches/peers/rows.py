@@ -20,6 +20,7 @@ class Row:
     size: int = 1024
     sizes: dict = field(default_factory=dict)  # of tools that would take more than four minutes
     many: bool = False
+    limit: int = 420  # seconds of a run; sizes are such that peers stay below
 
     def what(self, tool, shrink):
         """Objects, bytes of each, and where they are at the source."""
@@ -37,6 +38,10 @@ class Row:
 
 PEERS = ("rclone", "rclone-64", "aws", "aws-64", "boto3", "boto3-64", "boto3-stream-64", "s5cmd", "s5cmd-64")
 BEST = ("xpsync", "s5cmd-64", "rclone-64")
+# Servers that are not ours, by their names behind --target and --source. The source is in the network of the client.
+TARGETS, SOURCES = ("embedded", "radosgw", "rclone"), ("embedded", "rclone")
+# Paths that nobody chose.
+SEEDS = range(1, 13)
 OVER_LOSS = (*BEST, "boto3")  # the last is the best at its defaults
 LOSSES = ("0", "0.01", "0.05", "0.1", "0.5", "1")
 
@@ -55,6 +60,7 @@ ROWS = {
     "small": Row(("usual",), ("xpsync-handler", "rclone", "rclone-64", "rclone-64-no-head", "boto3-64", "s5cmd"), size=2000, sizes={"rclone": 500}, many=True),
     "loopback": Row((), ("xpsync", "xpsync-in-parts", "rclone", "rclone-64", "aws", "boto3", "boto3-64", "s5cmd-64")),
     "change": Row(("usual", "--then", "25s=evening"), ("xpsync",)),
+    **{f"random-{seed}": Row((f"random-{seed}",), BEST, size=512, limit=900) for seed in SEEDS},
     **{f"loss-{loss}": Row((f"usual,loss={loss}%",), OVER_LOSS, size=512, sizes={"boto3": 160}) for loss in LOSSES},
 }
 
@@ -133,6 +139,11 @@ def chosen(names, patterns):
     if unknown:
         raise SystemExit(f"nothing is named {', '.join(unknown)}: there are {', '.join(names)}")
     return [n for n in names if not patterns or any(fnmatch(n, p) for p in patterns)]
+
+
+def full_name(row, target, source):
+    """A row's name where it was not measured between two embedded servers."""
+    return row if (target, source) == ("embedded", "embedded") else f"{row}, {source} to {target}"
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ def descendants(pid):
 
 
 class Fleet:
-    def __init__(self, logs=None):
+    def __init__(self, logs=None, where=(), address="127.0.0.1"):
+        """`where` stands before each command (`ip netns exec NAME`); servers listen at the address."""
+        self.where, self.address = list(where), address
         CACHE.mkdir(parents=True, exist_ok=True)
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
         self.logs = pathlib.Path(logs or CACHE / "logs")
@@ -99,7 +101,7 @@ class Fleet:
 
     def spawn(self, name, argv, env=None, stdout=None):
         log = open(self.logs / f"{name}.log", "wb")
-        process = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=stdout or log, stderr=log if stdout else subprocess.STDOUT,
+        process = subprocess.Popen([*self.where, *(str(a) for a in argv)], stdin=subprocess.DEVNULL, stdout=stdout or log, stderr=log if stdout else subprocess.STDOUT,
                                    env={**os.environ, **(env or {})}, cwd=self.dir)
         log.close()
         self.processes.append(process)
@@ -110,16 +112,24 @@ class Fleet:
         while time.monotonic() < end:
             if process.poll() is not None:
                 break
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.5).close()
+            if self.accepts(port):
                 return
-            except OSError:
-                time.sleep(0.1)
+            time.sleep(0.1)
         tail = (self.logs / f"{name}.log").read_text(errors="replace")[-2000:]
         raise SystemExit(f"{name} did not come up on port {port} (status {process.poll()}):\n{tail}")
 
+    def accepts(self, port):
+        if self.where:
+            look = f"import socket; socket.create_connection(('127.0.0.1', {port}), 0.5)"
+            return subprocess.run([*self.where, sys.executable, "-c", look], stderr=subprocess.DEVNULL).returncode == 0
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return True
+        except OSError:
+            return False
+
     def tool(self, *argv, **more):
-        done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.dir, **more)
+        done = subprocess.run([*self.where, *(str(a) for a in argv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.dir, **more)
         if done.returncode:
             raise SystemExit(f"{' '.join(map(str, argv))}: status {done.returncode}\n{done.stdout}")
         return done.stdout
@@ -139,15 +149,15 @@ class Fleet:
 
     # -- servers
 
-    def rclone(self):
+    def rclone(self, program=CACHE / "s3/bin/rclone", root=None, tls=True):
         (port,) = free_ports(1)
-        root = self.dir / "rclone"
-        root.mkdir()
+        root = root or self.dir / "rclone"
+        root.mkdir(exist_ok=True)
         ak, sk = ACCESS_KEY % 1, SECRET_KEY % 1
-        process = self.spawn("rclone", [CACHE / "s3/bin/rclone", "serve", "s3", root, "--addr", f"127.0.0.1:{port}", "--auth-key", f"{ak},{sk}",
-                                        "--vfs-cache-mode", "off", "--cert", self.cert, "--key", self.key, "--config", "/dev/null"])
+        process = self.spawn("rclone", [program, "serve", "s3", root, "--addr", f"{self.address}:{port}", "--auth-key", f"{ak},{sk}",
+                                        "--vfs-cache-mode", "off", "--config", "/dev/null", *(("--cert", self.cert, "--key", self.key) if tls else ())])
         self.wait_port("rclone", process, port)
-        return Server("rclone", f"https://127.0.0.1:{port}", "cn-north-1", ak, sk)
+        return Server("rclone", f"http{'s' if tls else ''}://127.0.0.1:{port}", "cn-north-1", ak, sk)
 
     def localstack(self, **env):
         (port,) = free_ports(1)
@@ -210,7 +220,7 @@ memstore device bytes = 6442450944
 osd class dir = {classes}
 [client.rgw.a]
 keyring = {d}/rgw.keyring
-rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1 ssl_endpoint=127.0.0.1:{tls} ssl_certificate={pem} ssl_private_key={pem}
+rgw frontends = beast endpoint={self.address}:{port} tcp_nodelay=1 ssl_endpoint=127.0.0.1:{tls} ssl_certificate={pem} ssl_private_key={pem}
 rgw thread pool size = 64
 rgw dynamic resharding = false
 rgw gc obj min wait = 5

@@ -39,6 +39,20 @@ fn slow() -> Link {
     Link::read("usual,rate=1mbit,loss=0,queue=100ms,rtt=200ms").unwrap()
 }
 
+#[test]
+fn a_random_path_is_the_same_for_its_seed_and_within_its_bounds() {
+    let paths: Vec<Link> = (1..=200).map(|seed| Link::read(&format!("random-{seed}")).unwrap()).collect();
+    for (seed, path) in (1..).zip(&paths) {
+        assert_eq!(*path, Link::read(&format!("random-{seed}")).unwrap());
+        let (rtt, queue) = (path.rtt.as_millis(), path.queue.as_millis());
+        assert!((20..=300).contains(&rtt) && (20..=300).contains(&queue), "{seed}: {path}");
+        assert!((20_000_000..=600_000_000).contains(&path.rate) && (0.0..=0.01).contains(&path.loss), "{seed}: {path}");
+    }
+    let count = |has: fn(&Link) -> bool| paths.iter().filter(|path| has(path)).count();
+    assert!((20..100).contains(&count(|path| path.loss == 0.0)) && (60..140).contains(&count(|path| path.competing)));
+    assert!(Link::read("random-").is_err() && Link::read("random-x").is_err());
+}
+
 fn flow() -> Flow {
     Flow { from: "198.18.0.1:40000".parse().unwrap(), to: "198.18.1.3:443".parse().unwrap() }
 }
