@@ -2,11 +2,11 @@
 
 use crate::engine::pace::governor::Governor;
 use crate::engine::pace::schedule::{Event, Schedule};
+use crate::engine::pace::window::SPAN;
 use crate::wire::gate::{Boxed, Gate, Permit, RequestResult, Unit};
 use crate::wire::net::host_limits::sockets_are_tight;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::debug;
@@ -25,9 +25,6 @@ struct AdmissionState {
     number: u64,
     looked: Option<Instant>,
 }
-
-/// How often the memory of sockets is looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 struct PermitGuard {
     shared: Arc<Shared>,
@@ -88,7 +85,7 @@ impl AdmissionState {
         let now = Instant::now();
         let mut begun = Vec::new();
         // While sockets have more memory than the kernel likes, no request is added to those that are under way.
-        if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= LOOK) {
+        if self.looked.is_none_or(|at| now.saturating_duration_since(at) >= SPAN.1) {
             self.looked = Some(now);
             begun = self.schedule.schedule(now, Event::Room(!sockets_are_tight()));
         }
@@ -161,6 +158,7 @@ impl Drop for Waiter {
 mod tests {
     use super::*;
     use crate::engine::pace::governor::FixedWindow;
+    use std::time::Duration;
     use tokio::time::timeout;
 
     #[tokio::test(start_paused = true)]

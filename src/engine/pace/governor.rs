@@ -134,23 +134,19 @@ const OTHER_FILES: u64 = 96;
 const SOCKET_MEMORY: u64 = 64 << 10;
 /// A path that loses one packet in a hundred wants some 850 connections for 600 Mbit/s; half of them is what a process
 /// with 1,024 file descriptors has, since a part may hold a connection to the source as well.
-const MOST_AT_TARGET: u64 = 448;
-/// The source is near, where a connection carries 80 MB/s ("Performance guidelines for Amazon S3"), but small objects
-/// wait for its first bytes (100 to 200 ms there).
-const MOST_AT_SOURCE: u64 = 192;
-
+const MOST: u64 = 448;
 impl Bounds {
     pub(crate) fn at_target(room: HostLimits) -> Self {
-        Self { first: 64, least: 4, most: most(room, MOST_AT_TARGET) }
+        Self { first: 64, least: 4, most: most(room) }
     }
 
     pub(crate) fn at_source(room: HostLimits) -> Self {
-        Self { first: 16, least: 8, most: most(room, MOST_AT_SOURCE) }
+        Self { first: 16, least: 8, most: most(room) }
     }
 }
 
-fn most(room: HostLimits, most: u64) -> u32 {
+fn most(room: HostLimits) -> u32 {
     let by_files = room.files.saturating_sub(OTHER_FILES) / 2;
-    let most = most.min(by_files).min(room.socket_memory / SOCKET_MEMORY);
+    let most = MOST.min(by_files).min(room.socket_memory / SOCKET_MEMORY);
     u32::try_from(most.max(1)).unwrap_or(u32::MAX)
 }

@@ -3,6 +3,7 @@
 //! A part has one copy in flight at a time. While parts wait to be sent, a slow connection costs nothing: its part
 //! lands later, and others use the time. Only what stands still, or is late when nothing waits any more, is sent again.
 
+use crate::engine::pace::window::LESS;
 use crate::wire::body::progress::arrived;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,24 +12,9 @@ use tokio::time::Instant;
 /// at some two round trips and doubles ("RFC 6298").
 const STANDS_STILL: Duration = Duration::from_secs(5);
 
-/// How many times longer than a fresh one a part must still need to be worth its bytes sent twice.
-const LATE: f64 = 1.25;
-
-/// What a fresh connection takes at least: two handshakes, and its first round trips.
-const WORTH: Duration = Duration::from_secs(1);
-
-/// How many parts may be sent again before it shows that this is faster: where chance losses are many it is not.
-const UNPROVEN: usize = 2;
-
-/// The weight of a look in a part's rate, at five looks a second: some four seconds, a few times of what TCP needs to
-/// come back from a loss.
-const RECENT: f64 = 0.05;
-
-/// The weight of a look in an object's goodput: some second.
-const SMOOTHED: f64 = 0.2;
-
-/// The share of its most goodput below which a path has room for what is sent again.
-const ROOM: f64 = 0.75;
+/// The weight of a look in a rate, at five looks a second: some two seconds, a few times of what TCP needs to come back
+/// from a loss.
+const RECENT: f64 = 0.1;
 
 /// The share of an object's bytes that may be sent again because they were late.
 const AGAIN: f64 = 0.03;
@@ -44,25 +30,19 @@ pub struct PartProgress {
     began: Option<Instant>,
     moved: Instant,
     looked: Instant,
-    is_again: bool,
 }
 
 impl PartProgress {
     /// A part of so many bytes of which none has moved.
     pub fn new(length: u64, now: Instant) -> Self {
-        Self { length, taken: 0, gone: 0, rate: 0.0, began: None, moved: now, looked: now, is_again: false }
-    }
-
-    /// The same, of a part that was late on another connection.
-    pub(crate) fn again(self) -> Self {
-        Self { is_again: true, ..self }
+        Self { length, taken: 0, gone: 0, rate: 0.0, began: None, moved: now, looked: now }
     }
 
     /// Its connection has taken so many bytes by now, of this attempt; how many more have left than at the last look.
     pub fn look(&mut self, taken: u64, now: Instant) -> u64 {
         if taken < self.taken {
             // Another attempt.
-            *self = Self { is_again: self.is_again, ..Self::new(self.length, now) };
+            *self = Self::new(self.length, now);
         }
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         if taken > self.taken {
@@ -126,13 +106,13 @@ pub(crate) struct Goodput {
 impl Goodput {
     /// So many bytes moved since the last look.
     pub(crate) fn look(&mut self, moved: u64, since: Duration) {
-        self.now += (float(moved) / since.as_secs_f64().max(1e-3) - self.now) * SMOOTHED;
+        self.now += (float(moved) / since.as_secs_f64().max(1e-3) - self.now) * RECENT;
         self.most = self.most.max(self.now);
     }
 
     /// Whether the path carries less than it did: what is sent again takes nothing from the others then.
     fn has_room(self) -> bool {
-        self.now < self.most * ROOM
+        self.now < self.most * LESS
     }
 }
 
@@ -167,18 +147,15 @@ pub(crate) fn late<'a, T: Copy + 'a>(
     budget: u64,
     now: Instant,
 ) -> Option<T> {
-    let long = fastest.max(WORTH);
-    let is_unproven = |part: &PartProgress| part.is_again && part.left(now) > long.as_secs_f64();
-    let unproven = parts.clone().filter(|(_, part)| is_unproven(part)).count();
-    if !goodput.has_room() || unproven >= UNPROVEN {
+    if !goodput.has_room() {
         return None;
     }
     // What moves nothing is not late but stands still, or waits for its answer.
     let waits = |part: &PartProgress| part.taken >= part.length && part.left(now) >= STANDS_STILL.as_secs_f64();
     let moves = |part: &PartProgress| part.taken < part.length && part.moves(now);
-    let old = parts.filter(|(_, part)| part.is_old(now) && part.age(now) >= long && (moves(part) || waits(part)));
+    let old = parts.filter(|(_, part)| part.is_old(now) && part.age(now) >= fastest && (moves(part) || waits(part)));
     let last = old.max_by(|(_, one), (_, other)| one.left(now).total_cmp(&other.left(now)));
-    let is_worth = |part: &PartProgress| part.left(now) > long.as_secs_f64() * LATE && part.taken <= budget;
+    let is_worth = |part: &PartProgress| part.left(now) * LESS > fastest.as_secs_f64() && part.taken <= budget;
     last.filter(|(_, part)| is_worth(part)).map(|(number, _)| number)
 }
 
@@ -250,9 +227,6 @@ mod tests {
         let full = Goodput { now: 90.0, ..EMPTY };
         assert_eq!(late(parts.into_iter(), full, fastest, MIB, now), None, "it would take from the others");
         assert_eq!(late(parts.into_iter(), EMPTY, fastest * 5, MIB, now), None);
-        let again = slow.clone().again();
-        let unproven = [(2, &slow), (3, &again), (4, &again)];
-        assert_eq!(late(unproven.into_iter(), EMPTY, fastest, MIB, now), None, "it has not helped two others yet");
     }
 
     #[test]

@@ -27,24 +27,19 @@ const HORIZON: f64 = 60.0;
 /// The share of the time left before a deadline within which it should land.
 const SHARE: f64 = 1.0 / 3.0;
 /// The shortest and the longest span of a measurement; in between it is two round trips.
-const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
-/// How many times larger a window is tried.
+pub(crate) const SPAN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How many times larger a window is tried, and how many times smaller it is after being asked for less or losing many
+/// requests at once.
 const STEP: f64 = 2.0;
+/// The share of its goodput, or of its requests, below which a path is not what it was.
+pub(crate) const LESS: f64 = 0.75;
 /// The share of what was added that has to come back as goodput.
 const FAIR: f64 = 0.4;
-/// Spans that new connections have to shake hands and find their speed.
+/// Spans that new connections have to shake hands and find their speed. A window that did not grow rests as many of
+/// the longest at first, then twice as long each time, up to the horizon.
 const PATIENCE: u32 = 4;
 /// A span that is better than the last by less has found its speed.
 const SETTLED: f64 = 1.1;
-/// How long a window rests that did not grow: at first, and at most.
-const REST: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(64));
-/// The share of its goodput below which a resting window is on another path.
-const CHANGED: f64 = 0.7;
-/// The share that goodput must not fall below while connections end.
-const MISSED: f64 = 0.8;
-/// The factor after being asked for less, or losing a quarter of all requests at once.
-const BACK_OFF: f64 = 0.6;
-const MANY: f64 = 0.25;
 
 /// A window that follows what moves.
 #[derive(Debug, Clone)]
@@ -117,7 +112,7 @@ impl AdaptiveWindow {
             last: 0.0,
             best: 0.0,
             before: None,
-            rest: REST.0,
+            rest: first_rest(),
             rests_until: None,
             has_begun: false,
             is_starved: false,
@@ -158,7 +153,7 @@ impl AdaptiveWindow {
         self.set(window, why);
         self.before = None;
         self.rests_until = Some(now + self.rest);
-        self.rest = (self.rest * 2).min(REST.1);
+        self.rest = (self.rest * 2).min(longest_rest());
         self.best = self.last;
     }
 
@@ -187,11 +182,11 @@ impl AdaptiveWindow {
         self.best = goodput.max(if is_above { self.best } else { self.best + (goodput - self.best) / 8.0 });
         let all = f64::from(done.answered + done.lost);
         if done.throttled > 0 {
-            self.rest(f64::from(self.window) * BACK_OFF, now, Why::Throttled);
+            self.rest(f64::from(self.window) / STEP, now, Why::Throttled);
             return;
         }
-        if done.lost > 2 && f64::from(done.lost) > MANY * all.max(f64::from(self.window)) {
-            self.rest(f64::from(self.window) * BACK_OFF, now, Why::Lost);
+        if done.lost > 2 && f64::from(done.lost) > (1.0 - LESS) * all.max(f64::from(self.window)) {
+            self.rest(f64::from(self.window) / STEP, now, Why::Lost);
             return;
         }
         if done.filled * 2 <= done.looks {
@@ -201,13 +196,12 @@ impl AdaptiveWindow {
         self.spans += 1;
         let in_use = load.requests.clamp(1, self.window);
         let is_quick = done.quick >= in_use;
-        let is_steady = goodput <= last * SETTLED && last <= goodput * SETTLED;
-        let is_settled = is_steady && self.spans >= if is_quick { PATIENCE / 2 } else { PATIENCE };
+        let is_settled = goodput <= last * SETTLED && self.spans >= if is_quick { PATIENCE / 2 } else { PATIENCE };
         match self.before {
             Some(before) => {
                 let added = f64::from(self.window) / f64::from(before.window) - 1.0;
                 if goodput >= before.goodput * (1.0 + FAIR * added) {
-                    self.rest = REST.0;
+                    self.rest = first_rest();
                     self.needed = in_use;
                     self.grow(in_use, is_quick, load, now);
                 } else if is_settled {
@@ -216,13 +210,13 @@ impl AdaptiveWindow {
             }
             // What falls while connections end that were held to be too many shows that they were not.
             None if is_above => {
-                if !self.is_starved && goodput < self.best * MISSED {
+                if !self.is_starved && goodput < self.best * LESS {
                     self.set(f64::from(load.requests), Why::Missed);
                     self.rests_until = None;
                 }
             }
             None if self.rests_until.is_some_and(|until| now < until)
-                && (self.is_starved || goodput >= self.best * CHANGED) => {}
+                && (self.is_starved || goodput >= self.best * LESS) => {}
             None if is_settled || is_quick => self.grow(in_use, is_quick, load, now),
             // Connections come to speed: more of them may as well, as long as they land soon.
             None => {
@@ -286,7 +280,7 @@ impl Governor for AdaptiveWindow {
     }
 
     fn starved(&mut self, count: u32, load: Load, now: Instant) {
-        self.rest = REST.1;
+        self.rest = longest_rest();
         self.is_starved = true;
         self.rest(f64::from(load.requests.saturating_sub(count)), now, Why::Starved);
     }
@@ -333,6 +327,14 @@ impl Governor for AdaptiveWindow {
     fn decided(&mut self) -> Option<WindowDecision> {
         self.decided.take()
     }
+}
+
+fn first_rest() -> Duration {
+    SPAN.1 * PATIENCE
+}
+
+fn longest_rest() -> Duration {
+    Duration::from_secs_f64(HORIZON)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what is in flight is far below 2^52 bytes")]

@@ -72,12 +72,6 @@ impl PartInFlight {
         Self { range, bytes, task, taken, progress, is_cancelled: false, _counted: counted }
     }
 
-    /// The same, of a part that was cancelled before.
-    pub(crate) fn again(mut self) -> Self {
-        self.progress = self.progress.again();
-        self
-    }
-
     /// How many bytes moved since the last look.
     pub(crate) fn look(&mut self, now: Instant) -> u64 {
         self.progress.look(self.taken.load(Ordering::Relaxed), now)

@@ -184,29 +184,29 @@ impl Sender {
 
     fn begin(&mut self, slot: Slot) {
         let Some((number, range)) = self.waiting.pop_first() else { return };
-        let (parts, (attempts, is_again)) = (Arc::clone(&self.parts), self.attempts(number));
+        let (parts, attempts) = (Arc::clone(&self.parts), self.attempts(number));
         let (taken, read) = (attempts.taken(), Arc::default());
         // The MD5 of what stays at hand can wait.
         let slot = slot.with(Kinds { md5: false, ..self.kinds });
         let md5s = self.kinds.md5.then(|| Arc::clone(&self.md5s));
         let task = self.spawn(number, send_part(parts, number, range, slot, md5s, Arc::clone(&read), attempts));
-        self.enter(number, range, PartBytes::Slot(read), task, taken, is_again);
+        self.enter(number, range, PartBytes::Slot(read), task, taken);
     }
 
     fn begin_streamed(&mut self, permit: Box<dyn Permit>) {
         let Some((number, range)) = self.waiting.pop_first() else { return };
-        let (parts, (attempts, is_again)) = (Arc::clone(&self.parts), self.attempts(number));
+        let (parts, attempts) = (Arc::clone(&self.parts), self.attempts(number));
         let (taken, attempts) = (attempts.taken(), attempts.with_permit(permit));
         let task = self.spawn(number, stream(parts, number, range, self.kinds, attempts));
         self.parts.notes.streamed.fetch_add(1, Ordering::Relaxed);
-        self.enter(number, range, PartBytes::Streamed, task, taken, is_again);
+        self.enter(number, range, PartBytes::Streamed, task, taken);
     }
 
-    /// Of a part whose turn has come; whether it was cancelled before, and then on a connection of its own.
-    fn attempts(&mut self, number: PartNumber) -> (Attempts, bool) {
+    /// Of a part whose turn has come; of one that was cancelled, on a connection of its own.
+    fn attempts(&mut self, number: PartNumber) -> Attempts {
         match self.again_from_source.remove(&number) {
-            true => (attempts(&self.parts.job).on_a_new_connection(), true),
-            false => (attempts(&self.parts.job), false),
+            true => attempts(&self.parts.job).on_a_new_connection(),
+            false => attempts(&self.parts.job),
         }
     }
 
@@ -217,12 +217,11 @@ impl Sender {
         bytes: PartBytes,
         task: AbortHandle,
         taken: Arc<AtomicU64>,
-        is_again: bool,
     ) {
         let job = &self.parts.job;
         let counted = (job.progress.part_started(), job.session.in_flight.enter(job.order));
         let flight = PartInFlight::new(range, bytes, task, taken, counted);
-        self.in_flight.insert(number, if is_again { flight.again() } else { flight });
+        self.in_flight.insert(number, flight);
     }
 
     fn spawn(
@@ -276,7 +275,7 @@ impl Sender {
         let attempts = attempts(&self.parts.job).on_a_new_connection();
         let (taken, bytes) = (attempts.taken(), PartBytes::Slot(Arc::new(Some(Arc::clone(&read)).into())));
         let task = self.spawn(number, put_part(Arc::clone(&self.parts), number, read, attempts));
-        self.enter(number, flight.range, bytes, task, taken, true);
+        self.enter(number, flight.range, bytes, task, taken);
     }
 
     /// Cancels parts that stand still or are too many, and once nothing waits to be sent one that is late.
@@ -311,10 +310,10 @@ impl Sender {
         }
     }
 
-    /// How long the fastest twentieth of those that were sent took.
+    /// How long the fastest fiftieth of those that were sent took.
     fn fastest(&self) -> Duration {
         let mut took = self.took.clone();
-        let first = took.len() / 20;
+        let first = took.len() / 50;
         if took.is_empty() { Duration::MAX } else { *took.select_nth_unstable(first).1 }
     }
 
