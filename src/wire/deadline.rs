@@ -51,7 +51,7 @@ impl Deadline {
 
     /// Whether something that takes so long can still be begun.
     pub(crate) fn allows(&self, time: Duration, now: Instant) -> bool {
-        self.at.is_none_or(|at| now + time < at)
+        self.at.is_none_or(|at| time < at.saturating_duration_since(now))
     }
 
     /// Waits for the end.

@@ -159,13 +159,17 @@ pub(crate) fn late<'a, T: Copy + 'a>(
     last.filter(|(_, part)| is_worth(part)).map(|(number, _)| number)
 }
 
-/// How long a part takes now, in seconds, by the rates of those in flight: what needs longer than the time left is not
-/// begun. Nothing while none has been in flight for long enough to tell.
-pub fn usual<'a>(parts: impl Iterator<Item = &'a PartProgress>, now: Instant) -> f64 {
+/// How long a part takes now, by the rates of those in flight, or as long as none of them has been sent for long enough
+/// to tell, as the last one did: what needs longer than the time left is not begun.
+pub fn usual<'a>(parts: impl Iterator<Item = &'a PartProgress>, last: Option<Duration>, now: Instant) -> Duration {
     let takes = |part: &PartProgress| part.age(now).as_secs_f64() + part.left(now);
     let mut takes: Vec<f64> = parts.filter(|part| part.is_old(now)).map(takes).collect();
     let middle = takes.len() / 2;
-    if takes.is_empty() { 0.0 } else { *takes.select_nth_unstable_by(middle, f64::total_cmp).1 }
+    if takes.is_empty() {
+        return last.unwrap_or_default();
+    }
+    let takes = *takes.select_nth_unstable_by(middle, f64::total_cmp).1;
+    Duration::try_from_secs_f64(takes).unwrap_or(Duration::MAX)
 }
 
 /// How many bytes of an object may be sent again because they were late; one part always.

@@ -282,8 +282,8 @@ impl Sender {
     fn look(&mut self) {
         let now = Instant::now();
         let moved = self.in_flight.values_mut().map(|flight| flight.look(now)).sum();
-        let takes = Duration::try_from_secs_f64(usual(self.in_flight.values().map(|flight| &flight.progress), now));
-        self.in_time = self.waiting.is_empty() || self.parts.job.deadline.allows(takes.unwrap_or(Duration::MAX), now);
+        let takes = usual(self.in_flight.values().map(|flight| &flight.progress), self.took.last().copied(), now);
+        self.in_time = self.waiting.is_empty() || self.parts.job.deadline.allows(takes, now);
         self.goodput.look(moved, now.saturating_duration_since(self.looked));
         self.looked = now;
         let in_flight = self.in_flight.iter().filter(|(_, flight)| !flight.is_cancelled());

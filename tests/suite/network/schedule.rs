@@ -68,7 +68,7 @@ impl Upload {
         self.tell(Event::Resumed(self.start + Duration::from_secs_f64(end)));
         let unit = Unit { kind: UnitKind::Part, object: 1, bytes: self.part };
         let (before, mut asked) = (self.landed, BTreeSet::new());
-        let mut flows: Vec<Flow> = Vec::new();
+        let (mut flows, mut last): (Vec<Flow>, Option<Duration>) = (Vec::new(), None);
         let start = self.start;
         let fresh = |now| Flow {
             unit,
@@ -81,7 +81,8 @@ impl Upload {
         while self.now < end && self.landed < self.parts {
             self.now += STEP;
             let at = self.start + Duration::from_secs_f64(self.now);
-            let in_time = self.now + usual(flows.iter().map(|flow| &flow.progress), at) < end;
+            let takes = usual(flows.iter().map(|flow| &flow.progress), last, at);
+            let in_time = self.now + takes.as_secs_f64() < end;
             let mut begun = Vec::new();
             if in_time {
                 let most = (self.parts - self.landed).min(AT_ONCE);
@@ -121,6 +122,7 @@ impl Upload {
                 let flow = flows.swap_remove(index);
                 let elapsed = Duration::from_secs_f64(self.now - flow.began);
                 self.landed += 1;
+                last = Some(elapsed);
                 begun.extend(self.tell(Event::Told(RequestResult { outcome: RequestOutcome::Answered, elapsed })));
                 begun.extend(self.tell(Event::Ended(flow.unit)));
             }
@@ -166,7 +168,7 @@ fn work_of_any_length_finishes_over_invocations_of_a_minute() {
     let lossy = Path { rate: 20e6, most: 0.3e6 };
     for is_warm in [true, false] {
         for (what, path, part, size, most) in [
-            ("2 GiB", clean, 5 * MIB, 2000 * MIB, 3),
+            ("2 GiB", clean, 5 * MIB, 2000 * MIB, 4),
             ("2 GiB over a lossy path", lossy, 5 * MIB, 2000 * MIB, 4),
             ("200 GiB", clean, 21 * MIB, 200 * 1024 * MIB, 300),
         ] {
