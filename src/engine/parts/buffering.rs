@@ -23,9 +23,7 @@ const SLOTS: usize = 32;
 /// Slots for a plan, where the options and the room allow; none where there is no room for one and the parts may be
 /// streamed.
 pub(crate) async fn ring(job: &Job, notes: &Notes, size: u64, plan: &Cut, may_stream: bool) -> Result<Ring, Stop> {
-    // Until a part has shown whether the target takes trailers, the others go through slots.
-    let is_streamed = may_stream && job.session.target.client.quirks().knows_trailers();
-    let most = if is_streamed { SLOTS } else { job.session.parts_in_flight };
+    let most = if may_stream { SLOTS } else { job.session.parts_in_flight };
     let (slot, wanted) = (plan.slot(), plan.pieces().min(most));
     let ring = match job.session.options.buffering {
         Buffering::Memory => job.session.buffers.memory(slot).map_err(|error| budget(&error)),

@@ -10,7 +10,6 @@ use crate::engine::parts::md5s::Md5s;
 use crate::engine::parts::part::{PartContext, length, put_part, send_part};
 use crate::engine::parts::stream::stream;
 use crate::engine::parts::uploaded::{PartOrigin, UploadedPart, UploadedParts};
-use crate::engine::report::BufferKind;
 use crate::engine::stop::{Stop, stopped};
 use crate::s3::integrity::checksum::Kinds;
 use crate::s3::{ByteRange, PartNumber};
@@ -30,6 +29,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const AHEAD: usize = 12;
 /// How many of them at least.
 const AHEAD_LEAST: usize = 4;
+/// Bytes of what finds out whether the target takes trailers, and from how many parts on it is worth a request: fewer
+/// have room in slots meanwhile.
+const PROBE: u64 = 1 << 10;
+const PROBED: usize = 16;
 
 struct Sender {
     parts: Arc<PartContext>,
@@ -41,6 +44,8 @@ struct Sender {
     tasks: JoinSet<Result<UploadedPart, Stop>>,
     numbers: HashMap<Id, PartNumber>,
     waiting: PartRanges,
+    // The task that finds out whether the target takes trailers, and the part that waits for it.
+    probe: Option<(Id, PartNumber, ByteRange)>,
     in_flight: BTreeMap<PartNumber, PartInFlight>,
     done: BTreeMap<PartNumber, UploadedPart>,
     goodput: Goodput,
@@ -73,7 +78,8 @@ pub(crate) async fn send_parts(
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Both are kept from turn to turn: who asks again each time stands at the end of the queue each time.
     let (mut slot, mut permit) = (None, None);
-    while !sender.waiting.is_empty() || !sender.in_flight.is_empty() {
+    sender.begin_probe();
+    while !sender.waiting.is_empty() || !sender.in_flight.is_empty() || sender.probe.is_some() {
         if !sender.in_time && sender.in_flight.is_empty() {
             return Err(stopped(Stopped::Deadline).into());
         }
@@ -143,6 +149,7 @@ impl Sender {
             tasks: JoinSet::new(),
             numbers: HashMap::new(),
             waiting,
+            probe: None,
             in_flight: BTreeMap::new(),
             done,
             goodput: Goodput::default(),
@@ -169,17 +176,35 @@ impl Sender {
     }
 
     /// Whether a part may be begun that needs no memory: not if its bytes are wanted in the order of the parts, or
-    /// others that are read wait for their permits. While it is not known whether the target takes trailers, one part
-    /// finds out.
+    /// others that are read wait for their permits. While it is not known whether the target takes trailers, the probe
+    /// finds out, or where that failed one part.
     fn may_stream(&self) -> bool {
         let most = self.window().min(self.parts.job.session.parts_in_flight.max(1));
-        let is_known = self.parts.job.session.target.client.quirks().knows_trailers()
-            || self.parts.ring.kind() == BufferKind::Streamed;
         self.in_time
             && !self.waiting.is_empty()
             && self.parts.own_boundaries.is_none()
             && self.in_flight.len() < most
-            && (is_known || !self.in_flight.values().any(PartInFlight::is_streamed))
+            && (self.knows_trailers()
+                || self.probe.is_none() && !self.in_flight.values().any(PartInFlight::is_streamed))
+    }
+
+    fn knows_trailers(&self) -> bool {
+        self.parts.job.session.target.client.quirks().knows_trailers()
+    }
+
+    /// Finds out whether the target takes trailers by the first bytes of the last part, sent as if they were all of it,
+    /// where several parts could be streamed. The part itself is sent when that has ended.
+    fn begin_probe(&mut self) {
+        if self.knows_trailers() || self.parts.own_boundaries.is_some() || self.waiting.len() < PROBED {
+            return;
+        }
+        let mut absent = self.waiting.iter().rev().filter(|(number, _)| !self.parts.listed.contains_key(number));
+        let Some((number, range)) = absent.next().map(|(number, range)| (*number, *range)) else { return };
+        let Ok(first) = ByteRange::new(range.start(), range.end().min(range.start() + PROBE)) else { return };
+        self.waiting.remove(&number);
+        let (parts, attempts) = (Arc::clone(&self.parts), attempts(&self.parts.job));
+        let task = self.tasks.spawn(stream(parts, number, first, self.kinds, attempts));
+        self.probe = Some((task.id(), number, range));
     }
 
     fn begin(&mut self, slot: Slot) {
@@ -237,6 +262,14 @@ impl Sender {
     /// What a task came to: a part that is there, or one that was cancelled and is sent again.
     fn ended(&mut self, joined: Result<(Id, Result<UploadedPart, Stop>), JoinError>) -> Result<(), Stop> {
         let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        if let Some((_, number, range)) = self.probe.take_if(|(probe, ..)| *probe == id) {
+            self.waiting.insert(number, range);
+            // It may arrive yet, in the place of the part.
+            if !matches!(joined, Ok((_, Ok(_)))) {
+                self.parts.notes.hedges.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
         let flight = self.numbers.remove(&id).and_then(|number| Some((number, self.in_flight.remove(&number)?)));
         let Some((number, flight)) = flight else { return Ok(()) };
         let result = match joined {

@@ -11,7 +11,7 @@ use xpsync::demo::pair::{Pair, TARGET_BUCKET};
 use xpsync::engine::buffer::{BufferLimits, Buffers, TmpLimit};
 use xpsync::engine::copy::copy;
 use xpsync::engine::job::Job;
-use xpsync::engine::report::{BufferKind, Outcome};
+use xpsync::engine::report::{BufferKind, Outcome, Report};
 use xpsync::engine::session::options::Buffering;
 use xpsync::s3::multipart::streamed::Form;
 
@@ -102,8 +102,8 @@ async fn a_server_that_knows_no_trailers_gets_plain_parts_from_then_on() {
     let pair = begun().await;
     let job = without_memory(&pair);
     let unknown = || Action::Answer(Refusal::of("XAmzContentSHA256Mismatch"));
-    // Every first attempt.
-    pair.target.faults().add(Fault::on("UploadPart", unknown()).times(5));
+    // One part finds out.
+    pair.target.faults().add(Fault::on("UploadPart", unknown()).times(1));
     let report = copy(&job).await;
     assert_eq!(
         (report.outcome, job.session.target.client.quirks().form()),
@@ -115,6 +115,34 @@ async fn a_server_that_knows_no_trailers_gets_plain_parts_from_then_on() {
     pair.target.forget();
     let again = copy(&job).await;
     assert_eq!((again.outcome, parts(&pair.target.seen())), (Outcome::Copied, 5), "{again:?}");
+}
+
+/// Copies 17 parts over a fault of the last one's number; the report, and how many UploadParts and ListParts it took.
+async fn many(fault: Option<Fault>) -> (Report, Form, usize, usize) {
+    let pair = pair().await;
+    put(&pair, KEY, content(81 * MIB, 1));
+    if let Some(fault) = fault {
+        pair.target.faults().add(fault.part(17));
+    }
+    let job = without_memory(&pair);
+    let report = copy(&job).await;
+    assert_eq!((report.outcome, report.parts), (Outcome::Copied, 17), "{report:?}");
+    assert_settled(&pair, KEY, None, &report, "many parts");
+    let seen = pair.target.seen();
+    (report, job.session.target.client.quirks().form(), parts(&seen), count(&seen, "ListParts"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_small_request_finds_out_whether_a_target_takes_trailers() {
+    let (report, form, sent, listed) = many(None).await;
+    assert_eq!((report.hedges, form, sent, listed), (0, Form::Trailer, 18, 0), "{report:?}");
+    let unknown = Fault::on("UploadPart", Action::Answer(Refusal::of("XAmzContentSHA256Mismatch"))).times(1);
+    let (report, form, sent, listed) = many(Some(unknown)).await;
+    assert_eq!((report.hedges, form, sent, listed), (0, Form::Plain, 19, 0), "{report:?}");
+    // It may yet take the place of its part: what the upload has is looked at.
+    let (report, form, sent, listed) =
+        many(Some(Fault::on("UploadPart", Action::answer("AccessDenied")).times(1))).await;
+    assert_eq!((report.hedges, form, sent, listed), (1, Form::Trailer, 18, 1), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
