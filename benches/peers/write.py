@@ -41,10 +41,15 @@ HOW = """## How a copy uses the link
 - Parts for which the window has room are *streamed*: they go straight from the source's GET into an UploadPart, with
   their checksum behind them. Buffers are for parts that are read ahead of the window, and for objects whose own ETag
   has to be computed from bytes in order.
-- While it is not known whether the target takes a checksum behind a part, one part finds out, and the others wait in
-  buffers and have theirs in a header.
+- Whether the target takes a checksum behind a part is found out once for a session: by the first KiB of the last part,
+  sent in its place before it, or in an object of fewer than 16 parts by one part. The others wait in buffers meanwhile,
+  and have theirs in a header.
+- One *schedule* for each side decides which request of all objects begins next: requests without object bytes first,
+  then small objects and parts in turns, of the parts those of the object that was begun first.
 - The *window*, how many requests are in flight to the target, follows what moves: it grows while goodput grows, and
   connections that get nothing make it smaller. `LOG_LEVEL=DEBUG` or `--log-level DEBUG` logs its changes.
+- What has begun and has not landed is at most a minute's goodput, and before a deadline what a third of the time left
+  carries, unless fewer connections were seen to carry less.
 - A part has one copy in flight. One that stands still for 5 s while others move, or is late once nothing waits to be
   sent, is cancelled, and sent again on another connection (`hedges` in the report): for being late at most 3 % of an
   object's bytes, or one part.
@@ -193,6 +198,37 @@ def peaks(results, row):
         f"(`tcp_mem` {tcp_mem}). One thing was not imitated: from the second value on, a kernel begins to save socket "
         "memory. "
         f"xpsync had `--memory-limit {rows.IN_512_PARTS}`.") + "\n"
+
+
+def other_servers(results):
+    """The rows that were measured on servers that are not ours, and those of paths that nobody chose."""
+    names = [(row, target, source) for row in ("usual", "evening", "loopback") for target in rows.TARGETS for source in rows.SOURCES]
+    names = [(rows.full_name(*name), rows.ROWS[name[0]]) for name in names if name[1:] != ("embedded", "embedded")]
+    names += [(rows.full_name(f"random-{seed}", target, "embedded"), rows.ROWS[f"random-{seed}"])
+              for target in rows.TARGETS for seed in rows.SEEDS]
+    lines = []
+    for name, row in names:
+        if not any(results.runs(name, "xpsync")):
+            continue
+        rates = {tool: results.mid(name, tool, mbit) for tool in row.tools}
+        best = max((rate for tool, rate in rates.items() if rate and not tool.startswith("xpsync")), default=None)
+        link = next((l["link"] for l in reversed(results.lines) if l["row"] == name and "link" in l), "no border")
+        cells = []
+        for tool in rows.BEST:
+            runs, errors = results.runs(name, tool)
+            cells.append(failed(runs, errors) if errors else show(rates.get(tool)) + (f" ({len(runs)})" if runs else ""))
+        share = results.mid(name, "xpsync", lambda l: l.get("share") and l["share"] * 100)
+        ratio = rates["xpsync"] / best if rates["xpsync"] and best else None
+        lines.append([name, link, *cells, show(share, "{:.0f} %"), show(ratio, "{:.2f}")])
+    if not lines:
+        return ""
+    head = ["row", "path", *(NAMES[tool] for tool in rows.BEST), "of the link", "xpsync ÷ the best of them"]
+    return f"""## Servers that are not ours
+
+Mbit/s, medians; in brackets the number of runs. radosgw is Ceph's, over an object store in memory; rclone is
+`rclone serve s3`. Over a border they speak plain HTTP. What radosgw does for the first time only is done before.
+
+{table(head, lines)}"""
 
 
 def small_table(results):
@@ -348,6 +384,8 @@ figure comes from there, except those below "Other figures".
     for row, title in TITLES.items():
         if any(l["row"] == row for l in lines):
             parts.append(f"## {title}\n\n{border_table(results, row)}{peaks(results, row)}")
+    if others := other_servers(results):
+        parts.append(others)
     parts.append(f"## Many small objects over `usual`\n\n{small_table(results)}")
     parts.append(f"## CPU on loopback, TLS on both sides\n\n{loopback_table(results)}")
     over = [t for t in rows.OVER_LOSS if any(l["tool"] == t and l["row"].startswith("loss-") for l in lines)]
