@@ -37,8 +37,8 @@ impl Function {
         Answer::of_messages(kept.into_iter().flatten())
     }
 
-    /// Works on records: small objects first, so that no large one stands before them; a large one among others is sent
-    /// on alone, where there is a queue.
+    /// Works on records, all at a time: small objects are begun first; a large one among others is sent on alone, where
+    /// there is a queue.
     pub(crate) async fn in_turn(
         self: &Arc<Self>,
         items: Vec<Item>,

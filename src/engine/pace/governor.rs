@@ -135,6 +135,7 @@ const SOCKET_MEMORY: u64 = 64 << 10;
 /// A path that loses one packet in a hundred wants some 850 connections for 600 Mbit/s; half of them is what a process
 /// with 1,024 file descriptors has, since a part may hold a connection to the source as well.
 const MOST: u64 = 448;
+
 impl Bounds {
     pub(crate) fn at_target(room: HostLimits) -> Self {
         Self { first: 64, least: 4, most: most(room) }

@@ -53,7 +53,7 @@ pub struct AdaptiveWindow {
     spans: u32,
     // The end of the invocation.
     until: Option<Instant>,
-    // The window that is known to carry more than half of it.
+    // The largest window that was seen to carry more than a smaller one.
     needed: u32,
     // Bytes a second: of the last span, and of the best lately.
     last: f64,
