@@ -111,6 +111,10 @@ fn object_ref(side: &BucketClient, key: &Key) -> ObjectRef {
 }
 
 impl Job {
+    pub(crate) fn once(&self) -> Attempts {
+        Attempts::new(Persistence::Once, &self.deadline).of_object(self.order)
+    }
+
     pub(crate) fn control(&self) -> Attempts {
         Attempts::new(Persistence::Control, &self.deadline).of_object(self.order)
     }

@@ -202,7 +202,9 @@ impl Sender {
         let Some((number, range)) = absent.next().map(|(number, range)| (*number, *range)) else { return };
         let Ok(first) = ByteRange::new(range.start(), range.end().min(range.start() + PROBE)) else { return };
         self.waiting.remove(&number);
-        let (parts, attempts) = (Arc::clone(&self.parts), attempts(&self.parts.job));
+        // Another attempt could land before the first one, and that one in the place of the part.
+        let attempts = self.parts.job.once().carrying(UnitKind::Part).on_a_new_connection();
+        let parts = Arc::clone(&self.parts);
         let task = self.tasks.spawn(stream(parts, number, first, self.kinds, attempts));
         self.probe = Some((task.id(), number, range));
     }

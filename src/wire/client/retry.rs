@@ -50,6 +50,8 @@ pub(crate) const SAME_EVENT: Duration = Duration::from_secs(1);
 /// How long a request is worth trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
+    /// A call that another one can do without: one attempt.
+    Once,
     /// A call that decides: a few attempts.
     Control,
     /// A call that moves bytes: until the deadline or until nothing progresses.
@@ -184,6 +186,7 @@ impl RetryState {
             Class::Precondition | Class::Missing | Class::Refused => return Verdict::GiveUp,
         };
         let most = match (self.persistence, error) {
+            (Persistence::Once, _) => 1,
             // A server that answers in another tongue will do so again, and each Create leaves an upload behind.
             (Persistence::Control, _) | (_, Error::Lost { stage: LostAt::Reading, .. }) => CONTROL_ATTEMPTS,
             (Persistence::Part, _) => PART_ATTEMPTS,
